@@ -1,0 +1,1 @@
+"""Which layers of a pretrained network to fine-tune, and how fast."""

@@ -1,0 +1,1 @@
+"""Trial parameters to policies and back."""

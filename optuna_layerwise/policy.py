@@ -1,0 +1,181 @@
+"""What one trial trains: a policy (which blocks, how fast) and a recipe (how).
+
+BioTune (Davila et al.) writes the learning rate of block ``b`` as ``lambda_b = eta_b * lambda0``
+with ``eta_b = 0`` for a frozen block; a `Policy` holds the
+``eta_b`` and a recipe the ``lambda0``. Baselines and searched configurations are both pairs of
+the two. This module imports nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, get_args
+
+Optimizer = Literal["adam", "adamw", "sgd"]
+Schedule = Literal["constant", "cosine"]
+Metric = Literal["accuracy", "balanced_accuracy", "auc", "loss"]
+BatchNorm = Literal["eval_frozen", "train", "eval_all"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy(Mapping[str, float]):
+    """For every block, in forward order, a multiplier of ``recipe.lr``; 0 is frozen.
+
+    Example:
+        >>> policy = Policy({"stem": 0, "layer1": 0.5, "head": 1})
+        >>> policy.trained
+        ('layer1', 'head')
+        >>> Policy.from_json(policy.to_json()) == policy
+        True
+
+    Raises:
+        ValueError: if there is no block, or a multiplier is negative or not finite.
+    """
+
+    multipliers: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        multipliers = {str(block): float(value) for block, value in self.multipliers.items()}
+        if not multipliers:
+            raise ValueError("a policy needs at least one block, got none")
+        for block, value in multipliers.items():
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(
+                    f"the multiplier of block {block!r} must be finite and at least 0 "
+                    f"(0 is frozen), got {value}"
+                )
+        object.__setattr__(self, "multipliers", multipliers)
+
+    @classmethod
+    def uniform(cls, blocks: Iterable[str], trained: Iterable[str] | None = None) -> Policy:
+        """Train ``trained`` (default: all blocks) at the recipe's own rate, freeze the rest."""
+        blocks = tuple(blocks)
+        chosen = set(blocks if trained is None else trained)
+        if unknown := chosen.difference(blocks):
+            raise ValueError(f"unknown blocks {sorted(unknown)}; the blocks are {list(blocks)}")
+        return cls({block: float(block in chosen) for block in blocks})
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The blocks with a multiplier above 0, in forward order."""
+        return tuple(block for block, value in self.multipliers.items() if value > 0)
+
+    def __getitem__(self, block: str) -> float:
+        return self.multipliers[block]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.multipliers)
+
+    def __len__(self) -> int:
+        return len(self.multipliers)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.multipliers.items()))
+
+    def to_json(self) -> str:
+        """One JSON object, block to multiplier."""
+        return json.dumps(dict(self.multipliers))
+
+    @classmethod
+    def from_json(cls, text: str) -> Policy:
+        """Read what `to_json` wrote."""
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise ValueError(f"a policy is a JSON object of block: multiplier, got {text[:80]!r}")
+        return cls(content)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a policy is trained: everything but the data, the model and the seed.
+
+    Args:
+        optimizer: ``adam``, ``adamw`` or ``sgd``.
+        lr: Base learning rate; a block's own is ``multiplier * lr``.
+        max_lr: Upper bound of any block's learning rate.
+        weight_decay: As the optimizer defines it.
+        decay_norms_and_biases: If false, parameters with fewer than two dimensions get no decay.
+        momentum: Of ``sgd``; the other optimizers ignore it.
+        schedule: ``constant``, or ``cosine`` stepped once per epoch.
+        cosine_epochs: Epochs to the cosine's end; default ``epochs``. BioTune's code has 100.
+        epochs: Most passes over the training split.
+        patience: Stop after this many epochs without a strictly better validation metric;
+            ``None`` never stops early.
+        batch_size: Images per step (at most the size of the training split).
+        metric: What validation maximises (``loss``: minimises).
+        bn: BatchNorm and dropout of frozen blocks: ``eval_frozen`` keeps them in eval mode,
+            ``train`` leaves the whole model in train mode (BioTune's code), ``eval_all`` keeps
+            every BatchNorm in eval mode.
+
+    Raises:
+        ValueError: if a value is out of its range; the message names the field.
+    """
+
+    optimizer: Optimizer = "adam"
+    lr: float = 1e-3
+    max_lr: float = 1.0
+    weight_decay: float = 0.0
+    decay_norms_and_biases: bool = True
+    momentum: float = 0.9
+    schedule: Schedule = "cosine"
+    cosine_epochs: int | None = None
+    epochs: int = 30
+    patience: int | None = 3
+    batch_size: int = 32
+    metric: Metric = "accuracy"
+    bn: BatchNorm = "eval_frozen"
+
+    def __post_init__(self) -> None:
+        for field, choices in (
+            ("optimizer", get_args(Optimizer)),
+            ("schedule", get_args(Schedule)),
+            ("metric", get_args(Metric)),
+            ("bn", get_args(BatchNorm)),
+        ):
+            if (value := getattr(self, field)) not in choices:
+                raise ValueError(f"{field} must be one of {list(choices)}, got {value!r}")
+        for field, least in (
+            ("epochs", 1),
+            ("batch_size", 1),
+            ("patience", 1),
+            ("cosine_epochs", 1),
+            ("weight_decay", 0),
+            ("momentum", 0),
+        ):
+            value = getattr(self, field)
+            if value is not None and not value >= least:
+                raise ValueError(f"{field} must be at least {least}, got {value}")
+        for field in ("lr", "max_lr"):
+            value = getattr(self, field)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{field} must be finite and above 0, got {value}")
+
+    def to_json(self) -> str:
+        """One JSON object, field to value."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read what `to_json` wrote; an unknown field is an error that names it."""
+        content = json.loads(text)
+        known = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(content, dict) or not set(content) <= known:
+            raise ValueError(f"a recipe has the fields {sorted(known)}, got {text[:200]!r}")
+        return cls(**content)
+
+
+BIOTUNE_RECIPE = Recipe(
+    optimizer="adam",
+    lr=1e-3,
+    schedule="cosine",
+    cosine_epochs=100,
+    epochs=30,
+    patience=3,
+    batch_size=96,
+    metric="balanced_accuracy",
+    bn="train",
+)
+"""The recipe of BioTune's experiments (their code; the paper states epochs and patience)."""

@@ -1,0 +1,1 @@
+"""Optuna samplers for layer genes and any other search space."""

@@ -1,0 +1,1 @@
+"""Studies in a database: open, pause, resume, compare."""
