@@ -1,0 +1,79 @@
+"""One image file or array to square uint8 RGB, as BioTune prepares its images.
+
+The short side is resized to ``round(image_size * 232 / 224)`` (bilinear with antialiasing; small
+images are enlarged) and the centre is cropped: bit for bit torchvision's ``Resize`` and
+``CenterCrop``. An image that already is ``image_size`` x ``image_size`` is taken as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+Item: TypeAlias = "Path | NDArray[np.uint8]"
+"""An image file, or an array [H, W] or [H, W, 3]."""
+
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+def decode(item: Item, image_size: int) -> NDArray[np.uint8]:
+    """The image as uint8 [image_size, image_size, 3].
+
+    Files may be of any of ``FORMATS``, whatever their suffix; of several frames the first counts.
+
+    * EXIF orientation is applied.
+    * 16-bit grey is scaled by 255 / 65535; float and wider integer images are refused.
+    * Transparent pixels are composited on black (what lies below full transparency is arbitrary).
+    * Grey, palette and CMYK become RGB; colour profiles are ignored.
+
+    Raises:
+        ValueError: if the file is empty or its number range has no defined scale.
+        Exception: whatever Pillow raises for a damaged file.
+    """
+    if isinstance(item, Path):
+        if item.stat().st_size == 0:
+            raise ValueError("the file is empty (0 bytes)")
+        with Image.open(item, formats=FORMATS) as file:
+            image = _to_rgb(ImageOps.exif_transpose(file))
+    else:
+        image = _to_rgb(Image.fromarray(item))
+    if image.size != (image_size, image_size):
+        image = _crop(_resize(image, round(image_size * 232 / 224)), image_size)
+    return np.asarray(image)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("float images have no defined range; expected 8-bit or 16-bit images")
+    if image.mode.startswith("I"):
+        image = _scale_16_bit(np.asarray(image))
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return image.convert("RGB")
+
+
+def _scale_16_bit(values: NDArray[np.generic]) -> Image.Image:
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise ValueError(f"integer images must hold 0 to 65535, this one holds {low} to {high}")
+    return Image.fromarray(np.round(values.astype(np.float64) / 257).astype(np.uint8))
+
+
+def _resize(image: Image.Image, short: int) -> Image.Image:
+    width, height = image.size
+    if width <= height:
+        size = (short, int(short * height / width))
+    else:
+        size = (int(short * width / height), short)
+    return image.resize(size, Image.Resampling.BILINEAR)
+
+
+def _crop(image: Image.Image, side: int) -> Image.Image:
+    left, top = round((image.width - side) / 2), round((image.height - side) / 2)
+    return image.crop((left, top, left + side, top + side))

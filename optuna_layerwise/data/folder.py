@@ -1,0 +1,98 @@
+"""Folders of images: one pool of class folders, or such a pool each in train, val and test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from optuna_layerwise.data.decode import SUFFIXES
+from optuna_layerwise.data.raw import Part, RawData
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+
+
+def read_folder(root: Path) -> RawData:
+    """List ``root``; classes and images are in the order of their names.
+
+    Hidden files and files without an image suffix are ignored.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if it does not hold at least two classes with images in each.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"no such folder: {str(root)!r} (looked for {root.absolute()}); expected a folder of "
+            "class folders, a folder with train, val and test folders, an .npz file or 'digits'"
+        )
+    folders = _folders(root)
+    if "train" in folders and folders.keys() <= SPLIT_FOLDERS.keys():
+        if "test" not in folders:
+            raise ValueError(f"{root} has a train folder but no test folder, got {list(folders)}")
+        splits = {SPLIT_FOLDERS[name]: folder for name, folder in folders.items()}
+        if len(splits) < len(folders):
+            raise ValueError(f"{root} has two folders for val, got {list(folders)}; keep one")
+    else:
+        splits = {"pool": root}
+    classes = {split: _classes(folder) for split, folder in splits.items()}
+    expected = classes.get("train", classes.get("pool", ()))
+    for split, found in classes.items():
+        if different := sorted(set(found).symmetric_difference(expected)):
+            raise ValueError(
+                f"the class folders of {splits['train']} and {splits[split]} must be the same, "
+                f"only one of the two has {different}"
+            )
+    parts = {split: _part(root, folder, expected) for split, folder in splits.items()}
+    return RawData(expected, parts)
+
+
+def _folders(root: Path) -> dict[str, Path]:
+    return {
+        path.name: path
+        for path in sorted(root.iterdir())
+        if path.is_dir() and not path.name.startswith(".")
+    }
+
+
+def _classes(root: Path) -> tuple[str, ...]:
+    classes = tuple(_folders(root))
+    if len(classes) < 2:
+        raise ValueError(
+            f"expected at least two class folders in {root}, got {list(classes) or 'none'}; "
+            f"put the images of each class in a folder of its own"
+        )
+    return classes
+
+
+def _part(root: Path, folder: Path, classes: tuple[str, ...]) -> Part:
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        images = _images(folder / name)
+        files += images
+        labels += [label] * len(images)
+    names = tuple(file.relative_to(root).as_posix() for file in files)
+    return Part(files, np.asarray(labels, dtype=np.int64), names)
+
+
+def _images(folder: Path) -> list[Path]:
+    if nested := list(_folders(folder)):
+        raise ValueError(f"the class folder {folder} must hold images only, got folders {nested}")
+    images = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    ]
+    if not images:
+        raise ValueError(
+            f"the class folder {folder} has no image; expected files that end in "
+            f"{' '.join(SUFFIXES)}, or remove the folder"
+        )
+    return images
