@@ -1,1 +1,15 @@
 """Optuna samplers for layer genes and any other search space."""
+
+from collections.abc import Callable
+
+from optuna.samplers import BaseSampler
+
+from optuna_layerwise.samplers._algorithm import Encoding
+from optuna_layerwise.samplers.biotune import BioTuneSampler
+
+SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
+    "biotune": BioTuneSampler,
+}
+"""Name to sampler; each takes ``seed=`` and ``encoding=``."""
+
+__all__ = ["SAMPLERS", "BioTuneSampler", "Encoding"]

@@ -1,0 +1,148 @@
+"""The contract between a pure algorithm and the engine that makes a sampler of it.
+
+An algorithm minimises, works on genes in the unit cube and knows neither Optuna nor torch. It
+is asked for one trial at a time and told whole cohorts, in order; a cohort is a fixed range of
+consecutive trial numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Genes = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Facts = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """What an algorithm sees of a search space.
+
+    Args:
+        names: The genes, in a fixed order.
+        choices: For each gene the number of unordered categories, 0 for an ordered gene. The
+            value of category ``c`` of ``n`` is ``(c + 0.5) / n``.
+        active: Genes [n] to a mask [n] of those whose value has an effect.
+        valid: Genes [n] to whether the point is worth an evaluation.
+        gates: Mask [n] of the genes that only decide which others are active.
+    """
+
+    names: tuple[str, ...]
+    choices: tuple[int, ...]
+    active: Callable[[Genes], Mask]
+    valid: Callable[[Genes], bool]
+    gates: Mask
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """A proposed point, genes [n], and the plain JSON facts that `tell` wants back."""
+
+    genes: Genes
+    facts: Facts
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """The outcome of one trial of a cohort.
+
+    Args:
+        number: Trial number.
+        genes: The executed point [n]; NaN where the trial did not have the gene.
+        facts: Those of its `Draw`; ``None`` for a trial that someone else proposed.
+        order: Sorts members from best to worst: (class, cost, tie, number), where class 0 is
+            finished (the cost is finite), 1 pruned, 2 failed or missing.
+    """
+
+    number: int
+    genes: Genes
+    facts: Facts | None
+    order: tuple[int, float, float, int]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the trial ended with a finite value."""
+        return self.order[0] == 0
+
+    @property
+    def cost(self) -> float:
+        """The value to minimise; only meaningful where `finished`."""
+        return self.order[1]
+
+    def beats(self, other: Member) -> bool:
+        """Strictly better; the trial number, which only orders, does not count."""
+        return self.order[:3] < other.order[:3]
+
+
+class Rng(Protocol):
+    """Generators that depend on nothing but the study's seed and what they are asked for."""
+
+    def __call__(self, label: str, index: int | None = None) -> np.random.Generator:
+        """One stream per (seed, cohort, label, index); ``index=None`` is the member's own."""
+        ...
+
+
+def uniform_gene(rng: Rng, name: str) -> float:
+    """The gene of a first trial, uniform in [0, 1): the same whether or not others are known."""
+    return float(rng(f"gene/{name}").random())
+
+
+class Algorithm(Protocol):
+    """A search algorithm; ``State`` is its own, immutable."""
+
+    @property
+    def name(self) -> str:
+        """Stored with each trial; changes when old facts can no longer be read."""
+        ...
+
+    @property
+    def population(self) -> int:
+        """As many later trials may finish before a cohort stops waiting for a straggler."""
+        ...
+
+    def start(self, space: Space) -> Any:
+        """The state before any trial."""
+        ...
+
+    def cohort_size(self, cohort: int) -> int:
+        """Number of trials of a cohort, at least 1."""
+        ...
+
+    def generation(self, cohort: int) -> int:
+        """What a user calls the generation of a cohort's trials."""
+        ...
+
+    def ask(self, state: Any, cohort: int, index: int, rng: Rng) -> Draw:
+        """Draw member ``index`` of ``cohort`` from a state that may be older than that cohort."""
+        ...
+
+    def tell(self, state: Any, cohort: int, members: Sequence[Member]) -> Any:
+        """The state after ``cohort``; copies, never raises on any outcome."""
+        ...
+
+
+class Encoding(Protocol):
+    """What a sampler may know about the meaning of genes; encodings provide it."""
+
+    @property
+    def search_space(self) -> Mapping[str, Any]:
+        """Parameter name to Optuna distribution."""
+        ...
+
+    @property
+    def gates(self) -> frozenset[str]:
+        """Parameters that only decide which others are active, such as a threshold."""
+        ...
+
+    def active(self, params: Mapping[str, Any]) -> set[str]:
+        """The parameters whose value has an effect."""
+        ...
+
+    def valid(self, params: Mapping[str, Any]) -> bool:
+        """Whether the parameters describe something worth an evaluation."""
+        ...

@@ -1,0 +1,202 @@
+"""The engine that turns a pure algorithm into an Optuna sampler.
+
+A trial's number is its place in the search. Nothing is kept but the study: each ask replays the
+finished trials, draws from the newest state that is complete, and stores which one that was.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+
+from optuna_layerwise.samplers._algorithm import Algorithm, Draw, Encoding, uniform_gene
+from optuna_layerwise.samplers._codec import from_gene
+from optuna_layerwise.samplers._replay import Replay
+from optuna_layerwise.samplers._rng import TrialRng
+from optuna_layerwise.storage import (
+    Owner,
+    all_trials,
+    claims_are_atomic,
+    owner_of,
+    requeue,
+    trial_record,
+    write_trial_record,
+)
+
+
+class CohortSampler(BaseSampler):
+    """An Optuna sampler around a pure algorithm; see `Algorithm` for the contract.
+
+    Args:
+        algorithm: The pure algorithm.
+        seed: Of the study; that of its first trial wins, also over ``None``.
+        encoding: Where the genes come from, if they are layer genes: gives the search space
+            and tells which genes matter.
+        search_space: Parameter name to distribution; default the encoding's, or all
+            parameters seen in earlier trials.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        *,
+        seed: int | None,
+        encoding: Encoding | None,
+        search_space: Mapping[str, BaseDistribution] | None,
+    ) -> None:
+        if seed is not None and seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
+        self._algorithm = algorithm
+        self._seed = seed
+        self._encoding = encoding
+        if search_space is None and encoding is not None:
+            search_space = encoding.search_space
+        self._search_space = search_space
+        self._lock = threading.RLock()
+        self._replay: Replay | None = None
+        self._replayed: tuple[BaseStorage, int] | None = None
+        self._warned: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the lock and the cache behind: the state is in the study."""
+        return {**self.__dict__, "_lock": None, "_replay": None, "_replayed": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
+
+    def reseed_rng(self) -> None:
+        """Do nothing: every draw has its own generator, keyed by the trial's number."""
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Requeue the trials of dead processes, and record what this one is drawn from."""
+        with self._lock:
+            replay = self._up_to_date(study)
+            for running in replay.running(besides=trial.number):
+                self._look_after(study, running)
+            self._claim(study, trial, replay)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The fixed search space, or all parameters of the cohorts the trial is drawn from."""
+        with self._lock:
+            base = self._record(study, trial)["base"]
+            return dict(self._replay_of(study).at(base).search_space)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The drawn point, as native Python values."""
+        with self._lock:
+            return self._values(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """A parameter outside the known space: uniform on its scale, keyed by its name."""
+        with self._lock:
+            return self._values(study, trial, {param_name: param_distribution})[param_name]
+
+    def _values(
+        self, study: Study, trial: FrozenTrial, asked: Mapping[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        record = self._record(study, trial)
+        replay = self._replay_of(study)
+        known = replay.at(record["base"]).search_space
+        drawn = dict(zip(known, self._draw(replay, trial.number, record).genes, strict=True))
+        rng = self._rng(replay, trial.number, record)
+        return {
+            name: from_gene(
+                drawn[name] if known.get(name) == distribution else uniform_gene(rng, name),
+                distribution,
+            )
+            for name, distribution in asked.items()
+        }
+
+    def _record(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+        """What the trial is drawn from: as stored, or decided (and stored) now."""
+        record = trial_record(trial)
+        if record.get("algorithm") == self._algorithm.name:
+            return record
+        return self._claim(study, trial, self._up_to_date(study))
+
+    def _claim(self, study: Study, trial: FrozenTrial, replay: Replay) -> dict[str, Any]:
+        record = trial_record(trial)
+        if record.get("algorithm") != self._algorithm.name:
+            cohort, _ = replay.locate(trial.number)
+            record = {
+                "algorithm": self._algorithm.name,
+                "seed": self._seed_of(all_trials(study)),
+                "base": min(replay.newest, cohort),
+                "generation": self._algorithm.generation(cohort),
+            }
+            record["facts"] = self._draw(replay, trial.number, record).facts
+        write_trial_record(study, trial, record)
+        return record
+
+    def _draw(self, replay: Replay, number: int, record: Mapping[str, Any]) -> Draw:
+        snapshot = replay.at(record["base"])
+        rng = self._rng(replay, number, record)
+        return self._algorithm.ask(snapshot.state, rng.cohort, rng.index, rng)
+
+    def _rng(self, replay: Replay, number: int, record: Mapping[str, Any]) -> TrialRng:
+        return TrialRng(record["seed"], *replay.locate(number))
+
+    def _seed_of(self, trials: Iterable[FrozenTrial]) -> int:
+        stored = next((r["seed"] for t in trials if "seed" in (r := trial_record(t))), None)
+        if stored is None:
+            return secrets.randbits(32) if self._seed is None else self._seed
+        if self._seed not in (None, stored):
+            self._warn(f"the study was started with seed {stored}; seed {self._seed} is ignored")
+        return int(stored)
+
+    def _look_after(self, study: Study, running: FrozenTrial) -> None:
+        """Requeue a trial whose process is dead; warn where two live ones could collide."""
+        owner = owner_of(running)
+        if owner is None or owner == Owner.of_this_process():
+            return
+        if owner.is_dead:
+            requeue(study, running)
+        elif not claims_are_atomic(study._storage):
+            self._warn(
+                "another process works on this SQLite study, and Optuna's own SQLite storage may "
+                "hand a waiting trial to both; open it with optuna_layerwise.open_study"
+            )
+
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            warnings.warn(message, UserWarning, stacklevel=2)
+
+    def _up_to_date(self, study: Study) -> Replay:
+        replay = self._replay_of(study)
+        replay.update(all_trials(study))
+        return replay
+
+    def _replay_of(self, study: Study) -> Replay:
+        if len(study.directions) != 1:
+            raise ValueError(
+                f"{type(self).__name__} optimises one objective, but the study has "
+                f"{len(study.directions)}; use optuna.samplers.NSGAIISampler for several"
+            )
+        replayed = (study._storage, study._study_id)
+        if self._replay is None or self._replayed != replayed:
+            self._replayed = replayed
+            self._replay = Replay(
+                self._algorithm, study.direction, self._encoding, self._search_space
+            )
+        return self._replay

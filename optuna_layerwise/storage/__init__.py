@@ -1,0 +1,31 @@
+"""The one adapter that touches Optuna's private storage calls, and the keys that we store."""
+
+from optuna_layerwise.storage.databases import SqliteStorage, claims_are_atomic, open_storage
+from optuna_layerwise.storage.owner import Owner
+from optuna_layerwise.storage.trials import (
+    TIE_KEY,
+    TRIAL_KEY,
+    all_trials,
+    generation_of,
+    owner_of,
+    requeue,
+    trial_by_id,
+    trial_record,
+    write_trial_record,
+)
+
+__all__ = [
+    "TIE_KEY",
+    "TRIAL_KEY",
+    "Owner",
+    "SqliteStorage",
+    "all_trials",
+    "claims_are_atomic",
+    "generation_of",
+    "open_storage",
+    "owner_of",
+    "requeue",
+    "trial_by_id",
+    "trial_record",
+    "write_trial_record",
+]

@@ -1,0 +1,81 @@
+"""Opening a database so that no waiting trial can be claimed twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.trial import TrialState
+
+_DRIVERS = {"postgresql://": "postgresql+psycopg://", "mysql://": "mysql+pymysql://"}
+_SQLITE_TIMEOUT = 60.0
+
+
+class SqliteStorage(RDBStorage):
+    """SQLite whose claims are atomic.
+
+    Optuna reads a waiting trial's state and then writes it; SQLite has no row locks, and
+    Python's driver opens a transaction only at the write, so two processes can both claim it.
+    Here the transaction is opened, with the write lock, before the read.
+    """
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """As Optuna's, but a claim holds the write lock from before it reads."""
+        if state == TrialState.RUNNING:
+            session = self.scoped_session()  # the very session that Optuna's method then uses
+            try:
+                session.execute(sqlalchemy.text("BEGIN IMMEDIATE"))
+            except sqlalchemy.exc.SQLAlchemyError as error:
+                session.rollback()
+                raise StorageInternalError(f"no write lock on {self.url}: {error}") from error
+        return super().set_trial_state_values(trial_id, state, values)
+
+
+def open_storage(url: str) -> BaseStorage:
+    """The storage behind a SQLAlchemy URL, for any number of worker processes.
+
+    ``sqlite:///file.db``, ``postgresql://...`` (driver psycopg) and ``mysql://...`` (driver
+    pymysql); a URL that names its own driver is taken as it is.
+
+    Raises:
+        ConnectionError: if the storage cannot be reached, is not a URL, or its driver is absent.
+    """
+    for prefix, driver in _DRIVERS.items():
+        if url.startswith(prefix):
+            url = driver + url[len(prefix) :]
+    try:
+        if url.startswith("sqlite"):
+            connect = {"timeout": _SQLITE_TIMEOUT}
+            return get_storage(SqliteStorage(url, engine_kwargs={"connect_args": connect}))
+        return get_storage(url)
+    except (
+        sqlalchemy.exc.SQLAlchemyError,
+        StorageInternalError,
+        ImportError,
+        ValueError,
+    ) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        shown = _without_password(url)
+        raise ConnectionError(
+            f"cannot open the storage {shown}: {reason}. Expected a reachable database, such as "
+            "sqlite:///tune.db, postgresql://user@host/db or mysql://user@host/db"
+        ) from error
+
+
+def claims_are_atomic(storage: BaseStorage) -> bool:
+    """Whether several processes may claim waiting trials; false for SQLite opened elsewhere."""
+    backend = getattr(storage, "_backend", storage)
+    if not isinstance(backend, RDBStorage) or backend.engine.name != "sqlite":
+        return True
+    return isinstance(backend, SqliteStorage)
+
+
+def _without_password(url: str) -> str:
+    try:
+        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return repr(url)

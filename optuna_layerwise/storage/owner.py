@@ -1,0 +1,55 @@
+"""Which process runs a trial, and whether it still lives."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """A process, told apart from a later one that gets the same number.
+
+    Example:
+        >>> Owner.of_this_process().is_dead
+        False
+    """
+
+    host: str
+    pid: int
+    started: str
+
+    @classmethod
+    def of_this_process(cls) -> Owner:
+        """This process; not cached, so that it is right after a fork."""
+        return cls(platform.node(), os.getpid(), _process_start(os.getpid()))
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the process is known to be gone; never true of another host's."""
+        return self.host == platform.node() and _process_start(self.pid) != self.started
+
+
+@lru_cache(maxsize=1)
+def _boot_id() -> str:
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else ""
+
+
+def _process_start(pid: int) -> str:
+    """Start of a living process in a form that no change of the clock alters; else empty."""
+    if _boot_id():
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return ""
+        fields = stat.rpartition(")")[2].split()  # proc(5): field 3, the state, comes first
+        return "" if fields[0] in "ZX" else f"{_boot_id()}:{fields[19]}"
+    listing = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return listing.stdout.strip()
