@@ -21,7 +21,7 @@ def read_npz(path: Path) -> RawData:
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {str(path)!r} (looked for {path.absolute()})")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except Exception as error:  # zipfile, zlib and numpy each raise their own
         raise ValueError(
