@@ -1,0 +1,55 @@
+"""Ctrl-C and SIGTERM as a request that is honoured at the next safe point."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class TrialPaused(SystemExit):
+    """The running trial was given back to the study and will be continued as itself.
+
+    Neither an `Exception` nor a `KeyboardInterrupt`: `study.optimize` would record a failure.
+    """
+
+
+class StopSignals:
+    """While active, the first Ctrl-C or SIGTERM sets `received`; a second one acts at once.
+
+    In other threads than the main one, which alone gets signals, nothing is ever received.
+
+    Example:
+        >>> with StopSignals() as stop:
+        ...     stop.received
+        False
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._restore()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}

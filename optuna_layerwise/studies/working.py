@@ -1,0 +1,81 @@
+"""Running a study to its target, and telling it from outside to pause."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from optuna_layerwise.pausing import StopSignals, TrialPaused
+from optuna_layerwise.storage import all_trials
+from optuna_layerwise.studies.opening import requeue_abandoned
+
+CONTROL_KEY = "olw:control"
+"""Study user attribute: ``pause`` asks every worker to stop after its running trial."""
+_POLL_SECONDS = 0.2
+
+
+def pause(study: optuna.Study) -> None:
+    """Ask all workers of a study, on any machine, to stop after their running trials."""
+    study.set_user_attr(CONTROL_KEY, "pause")
+
+
+def resume(study: optuna.Study) -> None:
+    """Take a pause back; workers have to be started again."""
+    if is_paused(study):
+        study.set_user_attr(CONTROL_KEY, "run")
+
+
+def is_paused(study: optuna.Study) -> bool:
+    """Whether `pause` was asked for."""
+    return study.user_attrs.get(CONTROL_KEY) == "pause"
+
+
+def count(study: optuna.Study) -> dict[TrialState, int]:
+    """Number of trials in each state."""
+    counts = dict.fromkeys(TrialState, 0)
+    for trial in all_trials(study):
+        counts[trial.state] += 1
+    return counts
+
+
+def finished(study: optuna.Study) -> int:
+    """Number of finished trials: complete, pruned or failed."""
+    return sum(number for state, number in count(study).items() if state.is_finished())
+
+
+def work(
+    study: optuna.Study,
+    objective: Callable[[optuna.Trial], float],
+    *,
+    n_finished: int,
+    on_trial: Callable[[optuna.Study, FrozenTrial], None] | None = None,
+) -> bool:
+    """Run trials until the study has ``n_finished`` finished ones; returns whether it has.
+
+    Stops early, and returns false, when `pause` was asked for, or at Ctrl-C or SIGTERM: the
+    objective then gives its trial back, and the next `work` continues it. Where other processes
+    run the last trials, waits for them.
+
+    Raises:
+        Exception: what the objective raised, after its trial was recorded as failed.
+    """
+    callbacks = [on_trial] if on_trial else None
+    while not is_paused(study):
+        counts = count(study)
+        if sum(n for state, n in counts.items() if state.is_finished()) >= n_finished:
+            return True
+        if not counts[TrialState.WAITING] and sum(counts.values()) >= n_finished:
+            requeue_abandoned(study)  # another process runs the last trials
+            time.sleep(_POLL_SECONDS)
+            continue
+        with StopSignals() as stop:
+            try:
+                study.optimize(objective, n_trials=1, callbacks=callbacks)
+            except TrialPaused:
+                return False
+        if stop.received:
+            return False
+    return False
