@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from optuna_layerwise.models import DigitsCNN, partition, replace_head, reset_head
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("resnet18", "fc"), ("mobilenet_v2", "classifier.1"), ("densenet121", "classifier")],
+)
+def test_replaced_head_is_the_classifier_and_is_in_the_last_block(name, path):
+    with torch.device("meta"):
+        model = torchvision.models.get_model(name)
+    replace_head(model, 7)
+    assert model.get_submodule(path).out_features == 7
+    assert partition(model)["head"] == (f"{path}.weight", f"{path}.bias")
+
+
+def test_replaced_head_keeps_bias_type_and_mode_of_the_old_one():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 9, bias=False)).double().eval()
+    replace_head(model, 3)
+    head = model[1]
+    assert head.bias is None and head.weight.dtype == torch.float64 and not head.training
+    assert head.weight.shape == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("model", "classes", "message"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 3, 1)), 3, "a linear layer as the head of this Sequential"),
+        (nn.Linear(3, 3), 3, "found none"),
+        (DigitsCNN(), 0, "num_classes must be at least 1, got 0"),
+    ],
+)
+def test_head_that_cannot_be_replaced_says_why(model, classes, message):
+    with pytest.raises(ValueError, match=message):
+        replace_head(model, classes)
+
+
+def test_reset_head_depends_on_the_seed_alone_and_moves_no_generator():
+    model = DigitsCNN()
+    blocks = partition(model)
+    before = copy.deepcopy(model)
+    state = torch.get_rng_state()
+    heads = []
+    for seed in (0, 1, 0):
+        reset_head(model, blocks, seed)
+        heads.append((model.head.weight.detach().clone(), model.head.bias.detach().clone()))
+        assert torch.equal(torch.get_rng_state(), state)
+        torch.rand(3)
+        state = torch.get_rng_state()
+    assert all(torch.equal(a, b) for a, b in zip(heads[0], heads[2], strict=True))
+    assert not torch.equal(heads[0][0], heads[1][0])
+    old = before.state_dict()
+    assert all(torch.equal(t, old[n]) for n, t in model.state_dict().items() if "head" not in n)
+
+
+def test_reset_head_equals_a_new_layer_of_that_seed():
+    model = DigitsCNN(num_classes=4)
+    reset_head(model, partition(model), 3)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        fresh = nn.Linear(64, 4)
+    assert torch.equal(model.head.weight, fresh.weight)
+
+
+def test_reset_head_keeps_pretrained_layers_of_the_last_block():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    before = copy.deepcopy(model)
+    reset_head(model, {"trunk": ("0.weight",), "head": ("1.weight", "3.weight", "3.bias")}, 0)
+    assert torch.equal(model[1].weight, before[1].weight)
+    assert not torch.equal(model[3].weight, before[3].weight)
+
+
+def test_reset_of_a_tied_head_is_refused_until_it_is_replaced():
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
+    model[2].weight = model[0].weight
+    with pytest.raises(ValueError, match="'2' shares weights with a block other than 'head'"):
+        reset_head(model, partition(model), 0)
+    replace_head(model, 3)
+    reset_head(model, partition(model), 0)
+
+
+def test_last_block_without_a_layer_cannot_be_reset():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    blocks = {"trunk": ("0.weight", "0.bias"), "norm": ("1.weight", "1.bias")}
+    with pytest.raises(ValueError, match="the last block 'norm', got .'BatchNorm1d'"):
+        reset_head(model, blocks, 0)

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from optuna_layerwise.models import DigitsCNN, load_weights, partition
+
+
+class BasicBlock(nn.Module):
+    """A residual block of the CIFAR networks: its shortcut has no parameters."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.stride = width // channels
+        self.conv1 = nn.Conv2d(channels, width, 3, self.stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+
+
+def resnet20() -> nn.Module:
+    def stage(channels: int, width: int) -> nn.Sequential:
+        return nn.Sequential(
+            BasicBlock(channels, width), BasicBlock(width, width), BasicBlock(width, width)
+        )
+
+    return nn.ModuleDict(
+        {
+            "conv1": nn.Conv2d(3, 16, 3, padding=1, bias=False),
+            "bn1": nn.BatchNorm2d(16),
+            "layer1": stage(16, 16),
+            "layer2": stage(16, 32),
+            "layer3": stage(32, 64),
+            "linear": nn.Linear(64, 10),
+        }
+    )
+
+
+def equal(model: nn.Module, state: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+
+
+def test_real_mobilenet_without_head_loads_and_keeps_the_new_head(shared_data):
+    path = shared_data / "weights" / "mobilenet_v2_w035_imagenet_notop.pth"
+    model = torchvision.models.mobilenet_v2(width_mult=0.35, num_classes=5)
+    head = copy.deepcopy(model.classifier[1])
+    load_weights(model, path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    assert len(state) == 312
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in state.items())
+    assert torch.equal(model.classifier[1].weight, head.weight)
+
+
+def test_real_resnet20_checkpoint_is_unwrapped_and_splits_into_its_stages(shared_data):
+    path = shared_data / "weights" / "resnet20-12fca82f.th"
+    model = resnet20()
+    load_weights(model, path)
+    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    assert torch.equal(model["linear"].weight, state["module.linear.weight"])
+    assert torch.equal(
+        model["layer3"][2].bn2.running_var, state["module.layer3.2.bn2.running_var"]
+    )
+    assert list(partition(model)) == ["conv1", "layer1", "layer2", "layer3", "head"]
+    assert len(partition(model, granularity="block")) == 11
+
+
+@pytest.mark.parametrize("kind", ["plain.pt", "wrapped.pth", "parallel.th", "safe.safetensors"])
+def test_each_kind_of_file_gives_the_same_weights(tmp_path, kind):
+    source, model = DigitsCNN(), DigitsCNN()
+    state, path = source.state_dict(), tmp_path / kind
+    if kind == "safe.safetensors":
+        save_file(state, path)
+    elif kind == "wrapped.pth":
+        torch.save({"state_dict": state, "epoch": 3}, path)
+    elif kind == "parallel.th":
+        torch.save({f"module.{name}": tensor for name, tensor in state.items()}, path)
+    else:
+        torch.save(state, path)
+    load_weights(model, path)
+    assert equal(model, state)
+
+
+@pytest.mark.parametrize("stored", ["other size", "bias only"])
+def test_head_that_does_not_fit_is_left_alone(tmp_path, stored):
+    state = DigitsCNN(num_classes=1000).state_dict()
+    if stored == "bias only":
+        del state["head.weight"]
+        state["head.bias"] = torch.zeros(10)
+    torch.save(state, tmp_path / "w.pt")
+    model = DigitsCNN(num_classes=10)
+    head = copy.deepcopy(model.head.state_dict())
+    load_weights(model, tmp_path / "w.pt")
+    assert equal(model, {**state, **{f"head.{name}": tensor for name, tensor in head.items()}})
+
+
+def test_old_file_without_batch_counts_loads(tmp_path):
+    state = {n: t for n, t in DigitsCNN().state_dict().items() if "num_batches" not in n}
+    torch.save(state, tmp_path / "w.pt")
+    model = DigitsCNN()
+    load_weights(model, tmp_path / "w.pt")
+    assert torch.equal(model.stage3[1].weight, state["stage3.1.weight"])
+
+
+def test_weights_of_another_model_are_refused_with_the_keys_and_nothing_is_loaded(tmp_path):
+    state = DigitsCNN().state_dict()
+    state["stage1.0.weight"] = torch.zeros(7, 16, 3, 3)
+    state["stage9.0.weight"] = state.pop("stage3.0.weight")
+    torch.save(state, tmp_path / "w.pt")
+    model = DigitsCNN()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match="not of this DigitsCNN") as caught:
+        load_weights(model, tmp_path / "w.pt")
+    message = str(caught.value)
+    assert "1 missing (stage3.0.weight)" in message
+    assert "1 unexpected (stage9.0.weight)" in message
+    assert "stage1.0.weight (7, 16, 3, 3) instead of (32, 16, 3, 3)" in message
+    assert equal(model, before)
+
+
+def test_many_wrong_keys_are_counted_and_a_few_are_named(tmp_path):
+    torch.save(resnet20().state_dict(), tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=r"20 missing \(stem.0.weight, [^)]*, \.\.\.\)"):
+        load_weights(DigitsCNN(), tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"not weights", bytes(range(256)) * 8])
+def test_file_that_holds_no_weights_is_refused(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"cannot read weights from .*{name}"):
+        load_weights(DigitsCNN(), tmp_path / name)
+
+
+def test_pickled_model_is_refused_unread(tmp_path):
+    torch.save(DigitsCNN(), tmp_path / "w.pt")
+    with pytest.raises(ValueError, match="cannot read weights"):
+        load_weights(DigitsCNN(), tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"lr": 0.1}, {"state_dict": {"stem": "x"}}])
+def test_saved_object_that_is_no_state_dict_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=r"to hold a state dict"):
+        load_weights(DigitsCNN(), tmp_path / "w.pt")
+
+
+def test_missing_file_is_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none at .*nowhere.pt"):
+        load_weights(DigitsCNN(), tmp_path / "nowhere.pt")
