@@ -1,1 +1,21 @@
-"""The one fine-tuning loop."""
+"""The one fine-tuning loop, and what its results are measured by."""
+
+from optuna_layerwise.training.devices import resolve_device
+from optuna_layerwise.training.evaluation import evaluate
+from optuna_layerwise.training.fit import EpochResult, Fit, fit
+from optuna_layerwise.training.metrics import (
+    METRICS,
+    classification_metrics,
+    higher_is_better,
+)
+
+__all__ = [
+    "METRICS",
+    "EpochResult",
+    "Fit",
+    "classification_metrics",
+    "evaluate",
+    "fit",
+    "higher_is_better",
+    "resolve_device",
+]

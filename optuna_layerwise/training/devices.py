@@ -1,0 +1,56 @@
+"""Where a fit runs, and its random draws: CPU, CUDA or MPS, named by a string."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def resolve_device(name: str | torch.device = "auto") -> torch.device:
+    """The device called ``name``; ``auto`` takes CUDA, else MPS, else the CPU.
+
+    Raises:
+        ValueError: if it is not one of CPU, CUDA and MPS, or this machine does not have it.
+    """
+    if name == "auto":
+        name = "cuda" if _count("cuda") else "mps" if _count("mps") else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {name!r}")
+    if (device.index or 0) >= _count(device.type):
+        raise ValueError(
+            f"device {str(name)!r} is not available: torch {torch.__version__} sees "
+            f"{_count('cuda')} CUDA and {_count('mps')} MPS devices; choose 'auto' or 'cpu'"
+        )
+    return device
+
+
+def _count(kind: str) -> int:
+    """How many devices of this kind torch can use here."""
+    if kind == "cuda":
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return int(torch.backends.mps.is_available()) if kind == "mps" else 1
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators that dropout draws from; on leaving, put their states back.
+
+    Only the CPU's and this device's are touched. They belong to the whole process: fits of a
+    model with dropout that run at once in threads of one process disturb each other's draws.
+    """
+    accelerators = [] if device.type == "cpu" else [device]
+    kind = "cuda" if device.type == "cpu" else device.type
+    with torch.random.fork_rng(devices=accelerators, device_type=kind):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
+        yield

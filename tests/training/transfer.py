@@ -1,0 +1,58 @@
+"""A transfer task for the tests: a pretrained model, its data, and the two calls made on them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import nn
+
+from optuna_layerwise.data import Images, Splits
+from optuna_layerwise.models import ModelSpec
+from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.training import EpochResult, Fit, evaluate, fit
+
+
+@dataclasses.dataclass(frozen=True)
+class Transfer:
+    spec: ModelSpec
+    splits: Splits
+
+    def build(self) -> nn.Module:
+        return self.spec.build(len(self.splits.classes))
+
+    def policy(self, **multipliers: float) -> Policy:
+        """Multiplier 1 but for what is named."""
+        with torch.random.fork_rng(devices=()):
+            blocks = self.spec.partition(self.build())
+        return Policy({block: multipliers.get(block, 1.0) for block in blocks})
+
+    def fit(
+        self,
+        model: nn.Module,
+        policy: Mapping[str, float] | None = None,
+        recipe: Recipe | None = None,
+        *,
+        train: Images | None = None,
+        val: Images | None = None,
+        seed: int = 0,
+        on_epoch: Callable[[EpochResult], object] | None = None,
+        on_step: Callable[[], object] | None = None,
+    ) -> Fit:
+        return fit(
+            model,
+            self.spec.partition(model),
+            Policy(policy) if policy is not None else self.policy(),
+            recipe or Recipe(lr=3e-3, epochs=4, patience=None),
+            self.splits.train if train is None else train,
+            self.splits.val if val is None else val,
+            mean=self.spec.mean,
+            std=self.spec.std,
+            seed=seed,
+            on_epoch=on_epoch,
+            on_step=on_step,
+        )
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        return evaluate(model, self.splits.val, mean=self.spec.mean, std=self.spec.std)
