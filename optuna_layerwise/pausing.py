@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -20,7 +20,8 @@ class TrialPaused(SystemExit):
 class StopSignals:
     """While active, the first Ctrl-C or SIGTERM sets `received`; a second one acts at once.
 
-    In other threads than the main one, which alone gets signals, nothing is ever received.
+    Nested uses share the outermost one. In other threads than the main one, which alone gets
+    signals, nothing is ever received.
 
     Example:
         >>> with StopSignals() as stop:
@@ -28,14 +29,19 @@ class StopSignals:
         False
     """
 
+    _outermost: ClassVar[StopSignals | None] = None
+
     def __init__(self) -> None:
         self.received = False
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopSignals:
-        if threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        if StopSignals._outermost is None:
             self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
-        return self
+            StopSignals._outermost = self
+        return StopSignals._outermost
 
     def __exit__(
         self,
@@ -43,7 +49,9 @@ class StopSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._restore()
+        if StopSignals._outermost is self:
+            self._restore()
+            StopSignals._outermost = None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = True

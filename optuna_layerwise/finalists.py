@@ -1,0 +1,209 @@
+"""After the search: retrain the finalists, choose by validation, open the test split once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import torch
+from optuna.trial import FrozenTrial, TrialState
+from safetensors.torch import save_model
+
+from optuna_layerwise.baselines import BASELINES
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.runs import RUN_KEY, finite_or_none
+from optuna_layerwise.training import evaluate, higher_is_better
+
+if TYPE_CHECKING:
+    from optuna_layerwise.objective import FinetuneObjective
+
+FINAL_KEY = "olw:final"
+"""Study user attribute: a `Final` as JSON; it is written once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A policy retrained on all training data, once per seed.
+
+    Args:
+        name: ``trial 17``, or the title of a baseline.
+        policy: Block to multiplier.
+        trained_share: Trained parameters as a share of all.
+        val: Per seed the validation metrics.
+        test: Per seed the test metrics; empty for finalists that were not chosen.
+        images_seen: In all of its trainings.
+        seconds: In all of its trainings.
+    """
+
+    name: str
+    policy: dict[str, float]
+    trained_share: float
+    val: list[dict[str, float | None]]
+    test: list[dict[str, float | None]]
+    images_seen: int
+    seconds: float
+
+    def mean(self, metric: str, *, split: str) -> float:
+        """Mean over the seeds of a metric on ``val`` or ``test``; NaN where one diverged."""
+        seeds = self.val if split == "val" else self.test
+        return float(np.mean([_number(seed[metric]) for seed in seeds])) if seeds else math.nan
+
+    def spread(self, metric: str) -> float:
+        """Standard deviation (n - 1) of a test metric over the seeds."""
+        values = [_number(seed[metric]) for seed in self.test]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+@dataclasses.dataclass(frozen=True)
+class Final:
+    """The result of a study.
+
+    Args:
+        metric: By which the search and this choice were made.
+        chosen: The finalist with the best mean validation metric, with its test metrics.
+        finalists: All that were retrained, the chosen one included, best validation first.
+        baselines: With the same recipe and seeds, with test metrics.
+    """
+
+    metric: str
+    chosen: Candidate
+    finalists: list[Candidate]
+    baselines: list[Candidate]
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Final:
+        """Read what `finalize` stored."""
+        return cls(
+            content["metric"],
+            Candidate(**content["chosen"]),
+            [Candidate(**c) for c in content["finalists"]],
+            [Candidate(**c) for c in content["baselines"]],
+        )
+
+
+def stored_final(study: optuna.Study) -> Final | None:
+    """The result of a study that has been finalized."""
+    content = study.user_attrs.get(FINAL_KEY)
+    return None if content is None else Final.from_json(content)
+
+
+def finalize(
+    objective: FinetuneObjective,
+    study: optuna.Study,
+    *,
+    top: int,
+    seeds: Sequence[int],
+    weights: str | os.PathLike[str] | None = None,
+) -> Final:
+    """Retrain the ``top`` policies, choose one by validation, and only then test it.
+
+    Every finalist and every baseline is trained on the whole training split (no fold) once per
+    seed. The mean validation metric chooses; the test split is opened once for a study, and the
+    result is stored with it: later calls return what is stored. Choosing by the best of several
+    test results, as BioTune's paper does, would overstate it.
+
+    Args:
+        objective: What the study was run with.
+        study: The study.
+        top: Number of finalists, policies that differ.
+        seeds: Of their trainings.
+        weights: Where to save the chosen policy's weights, those of its best seed by
+            validation, as safetensors.
+
+    Raises:
+        ValueError: if no trial is complete.
+    """
+    if (stored := stored_final(study)) is not None:
+        return stored
+    metric = objective.recipe.metric
+    models: dict[str, list[torch.nn.Module]] = {}
+
+    def retrain(name: str, policy: Policy, *, pretrained: bool = True) -> Candidate:
+        fits = []
+        models[name] = []
+        for seed in seeds:
+            model = objective.model() if pretrained else objective.untrained_model(seed)
+            data = objective.data
+            fits.append(objective.train(policy, data.train, data.val, seed, model=model))
+            models[name].append(model.cpu())
+        return Candidate(
+            name=name,
+            policy=dict(policy),
+            trained_share=fits[0].trained_share,
+            val=[finite_or_none(f.metrics) for f in fits],
+            test=[],
+            images_seen=sum(f.images_seen for f in fits),
+            seconds=sum(f.seconds for f in fits),
+        )
+
+    finalists = [retrain(f"trial {trial.number}", policy) for trial, policy in _best(study, top)]
+    sign = -1 if higher_is_better(metric) else 1
+    finalists.sort(
+        key=lambda c: (
+            _worst_if_nan(sign * c.mean(metric, split="val")),
+            c.mean("loss", split="val"),
+        )
+    )
+    for loser in finalists[1:]:
+        del models[loser.name]
+    baselines = [
+        retrain(b.title, b.policy(list(objective.blocks)), pretrained=b.pretrained)
+        for b in BASELINES.values()
+    ]
+    test = objective.data.test.open()
+
+    def judge(candidate: Candidate) -> Candidate:
+        results = [
+            finite_or_none(
+                evaluate(
+                    model,
+                    test,
+                    mean=objective.spec.mean,
+                    std=objective.spec.std,
+                    device=objective.device,
+                )
+            )
+            for model in models[candidate.name]
+        ]
+        return dataclasses.replace(candidate, test=results)
+
+    chosen = judge(finalists[0])
+    if weights is not None:
+        scores = [_worst_if_nan(sign * (_number(v[metric]))) for v in chosen.val]
+        best = models[chosen.name][scores.index(min(scores))]
+        save_model(best, os.fspath(weights), metadata={"policy": json.dumps(chosen.policy)})
+    final = Final(metric, chosen, [chosen, *finalists[1:]], [judge(b) for b in baselines])
+    study.set_user_attr(FINAL_KEY, dataclasses.asdict(final))
+    return final
+
+
+def _best(study: optuna.Study, top: int) -> list[tuple[FrozenTrial, Policy]]:
+    """The best complete trials with different policies."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = -1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1
+    complete.sort(key=lambda t: (sign * (t.value or 0.0), t.number))
+    best: dict[Policy, FrozenTrial] = {}
+    for trial in complete:
+        policy = Policy(trial.user_attrs[RUN_KEY]["policy"])
+        if policy.trained:
+            best.setdefault(policy, trial)
+    if not best:
+        raise ValueError(
+            f"study {study.study_name!r} has no complete trial that trained something; "
+            "run more trials before finalizing"
+        )
+    return [(trial, policy) for policy, trial in list(best.items())[:top]]
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _worst_if_nan(value: float) -> float:
+    return math.inf if math.isnan(value) else value

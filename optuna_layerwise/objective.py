@@ -1,0 +1,268 @@
+"""The only place where Optuna meets torch: a trial is a fine-tuning of one policy."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Sequence
+
+import optuna
+import torch
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from optuna_layerwise import digits
+from optuna_layerwise.data import Images, Splits, load_data, stratified_folds
+from optuna_layerwise.encodings import Encoding
+from optuna_layerwise.finalists import Final, finalize
+from optuna_layerwise.models import ModelSpec, check_input, trained_share
+from optuna_layerwise.pausing import StopSignals, TrialPaused
+from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.runs import RUN_KEY, Run
+from optuna_layerwise.storage import (
+    TIE_KEY,
+    Owner,
+    generation_of,
+    owner_of,
+    requeue,
+    trial_by_id,
+    trial_record,
+    write_trial_record,
+)
+from optuna_layerwise.training import EpochResult, Fit, fit, higher_is_better, resolve_device
+from optuna_layerwise.training.devices import seeded
+
+PAPER_SEEDS = (684, 559, 629)
+"""The seeds of BioTune's code."""
+
+
+class FinetuneObjective:
+    """Fine-tunes the policy that a trial's parameters mean, and returns its validation metric.
+
+    Each trial keeps, in the user attribute ``olw:run``, its policy, fold, generation, outcome,
+    metrics of each seed, images seen, seconds, peak memory and UTC times; in
+    ``trained_share`` and ``seconds`` two numbers to sort by; in ``olw:tie`` the validation loss,
+    which decides between equal values. Ctrl-C and SIGTERM give the running trial back to the
+    study, which continues it, with the same parameters, when it is opened again.
+
+    Args:
+        model: The network, or its name; see `ModelSpec`.
+        data: Splits, or what `load_data` takes.
+        encoding: A name of `ENCODINGS`, or an encoding for the model's own blocks.
+        recipe: How policies are trained.
+        seeds: One training per seed; the value is their mean. One is usually best: spend the
+            budget on more policies and repeat the finalists.
+        n_folds: BioTune's rotating folds: generation g trains and validates on fold g mod
+            n_folds of the training and validation splits. 1 uses all of both.
+        tie_break: Store the validation loss that decides between equal values.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``, ...
+
+    Raises:
+        ValueError: if encoding, model and data do not fit together.
+
+    Example:
+        >>> objective = FinetuneObjective(
+        ...     model="digits_cnn", data="digits", recipe=Recipe(epochs=1)
+        ... )
+        >>> study = optuna.create_study(direction="maximize")
+        >>> study.optimize(objective, n_trials=1)
+        >>> 0 <= study.best_value <= 1
+        True
+    """
+
+    def __init__(
+        self,
+        *,
+        model: ModelSpec | str,
+        data: Splits | str | os.PathLike[str],
+        encoding: Encoding | str = "biotune",
+        recipe: Recipe | None = None,
+        seeds: Sequence[int] = (0,),
+        n_folds: int = 1,
+        tie_break: bool = True,
+        device: str = "auto",
+    ) -> None:
+        self.spec = named_model(model) if isinstance(model, str) else model
+        self.data = (
+            data if isinstance(data, Splits) else load_data(data, image_size=self.spec.image_size)
+        )
+        self.recipe = Recipe() if recipe is None else recipe
+        self.seeds = tuple(seeds)
+        if not self.seeds:
+            raise ValueError("seeds must have at least one seed, got none")
+        self.device = resolve_device(device)
+        self._template = self.spec.build(len(self.data.classes))
+        check_input(self._template, self.spec.image_size)
+        self.blocks = self.spec.partition(self._template)
+        if isinstance(encoding, str):
+            encoding = Encoding.preset(encoding, self.blocks)
+        if encoding.blocks != tuple(self.blocks):
+            raise ValueError(
+                f"the encoding is for the blocks {list(encoding.blocks)}, "
+                f"but {self.spec.name} has {list(self.blocks)}"
+            )
+        self.encoding = encoding
+        self._folds = [
+            (self.data.train.subset(train), self.data.val.subset(val))
+            for train, val in zip(
+                *(
+                    stratified_folds(part.labels, n_folds, seed=0, classes=part.classes)
+                    for part in (self.data.train, self.data.val)
+                ),
+                strict=True,
+            )
+        ]
+        self._tie_break = tie_break
+        self._checked_study = ""
+
+    @property
+    def direction(self) -> StudyDirection:
+        """The direction that the study needs for the recipe's metric."""
+        up = higher_is_better(self.recipe.metric)
+        return StudyDirection.MAXIMIZE if up else StudyDirection.MINIMIZE
+
+    @property
+    def worst(self) -> float:
+        """The value of a policy that trains nothing, as in BioTune's code: 0, or a loss of 10."""
+        return 0.0 if higher_is_better(self.recipe.metric) else 10.0
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """Train the trial's policy once per seed.
+
+        Raises:
+            optuna.TrialPruned: when the study's pruner says so.
+            TrialPaused: after Ctrl-C or SIGTERM, or if the trial was given to another process.
+            ValueError: if the study's direction does not suit the metric.
+        """
+        self._check_direction(trial.study)
+        frozen = self._claimed(trial)
+        policy = self.encoding.suggest(trial)
+        run = Run(
+            policy=dict(policy),
+            generation=generation_of(frozen),
+            fold=generation_of(frozen) % len(self._folds),
+            trained_share=trained_share(self._template, self.blocks, policy),
+        )
+        if not policy.trained:
+            run.outcome = "empty"
+            return self._finish(trial, run, self.worst)
+        train, val = self._folds[run.fold]
+        reported = set(frozen.intermediate_values)
+
+        def report(epoch: EpochResult) -> None:
+            if epoch.epoch not in reported:
+                trial.report(epoch.metrics[self.recipe.metric], epoch.epoch)
+            if trial.should_prune():
+                run.outcome = "pruned"
+                self._finish(trial, run, math.nan)
+                raise optuna.TrialPruned(f"at epoch {epoch.epoch}")
+
+        with StopSignals() as stop:
+
+            def check() -> None:
+                if stop.received:
+                    raise TrialPaused(f"trial {trial.number} is given back; open the study again")
+
+            try:
+                for index, seed in enumerate(self.seeds):
+                    result = self.train(
+                        policy, train, val, seed, report if index == 0 else None, check
+                    )
+                    run.add(result)
+                    if result.diverged:
+                        run.outcome = "diverged"
+                        return self._finish(trial, run, math.nan)
+            except torch.OutOfMemoryError:
+                run.outcome = "out of memory"
+            except TrialPaused:
+                requeue(trial.study, trial_by_id(trial.study, trial._trial_id))
+                raise
+        if run.outcome == "out of memory":
+            torch.cuda.empty_cache()
+            return self._finish(trial, run, math.nan)
+        return self._finish(trial, run, run.mean(self.recipe.metric))
+
+    def train(
+        self,
+        policy: Policy,
+        train: Images,
+        val: Images,
+        seed: int,
+        on_epoch: Callable[[EpochResult], object] | None = None,
+        on_step: Callable[[], object] | None = None,
+        model: torch.nn.Module | None = None,
+    ) -> Fit:
+        """Fine-tune a policy once; ``model`` (default a pretrained copy) has the weights then."""
+        return fit(
+            self.model() if model is None else model,
+            self.blocks,
+            policy,
+            self.recipe,
+            train,
+            val,
+            mean=self.spec.mean,
+            std=self.spec.std,
+            seed=seed,
+            device=self.device,
+            on_epoch=on_epoch,
+            on_step=on_step,
+        )
+
+    def model(self) -> torch.nn.Module:
+        """A new copy of the pretrained network, with an untrained head."""
+        return copy.deepcopy(self._template)
+
+    def untrained_model(self, seed: int) -> torch.nn.Module:
+        """The same network with random weights."""
+        with seeded(seed, torch.device("cpu")):
+            return dataclasses.replace(self.spec, weights=None).build(len(self.data.classes))
+
+    def finalize(
+        self,
+        study: optuna.Study,
+        *,
+        top: int = 5,
+        seeds: Sequence[int] = (0, 1, 2),
+        weights: str | os.PathLike[str] | None = None,
+    ) -> Final:
+        """Retrain the best policies on all training data, then test one; see `finalize`."""
+        return finalize(self, study, top=top, seeds=seeds, weights=weights)
+
+    def _check_direction(self, study: optuna.Study) -> None:
+        if study.study_name == self._checked_study:
+            return
+        if study.directions != [self.direction]:
+            got = [direction.name.lower() for direction in study.directions]
+            raise ValueError(
+                f"metric {self.recipe.metric!r} needs a study with direction="
+                f"{self.direction.name.lower()!r}, got {got}"
+            )
+        self._checked_study = study.study_name
+
+    def _claimed(self, trial: optuna.Trial) -> FrozenTrial:
+        """The trial as stored; under a sampler that records no owner, this process takes it."""
+        frozen = trial_by_id(trial.study, trial._trial_id)
+        if owner_of(frozen) is None:
+            write_trial_record(trial.study, frozen, trial_record(frozen))
+        return frozen
+
+    def _finish(self, trial: optuna.Trial, run: Run, value: float) -> float:
+        frozen = trial_by_id(trial.study, trial._trial_id)
+        if owner_of(frozen) != Owner.of_this_process():
+            raise TrialPaused(f"trial {trial.number} belongs to another process by now")
+        trial.set_user_attr(RUN_KEY, run.as_json(device=str(self.device)))
+        trial.set_user_attr("trained_share", round(run.trained_share, 6))
+        trial.set_user_attr("seconds", round(run.seconds, 3))
+        tie = run.mean("loss")
+        if self._tie_break and self.recipe.metric != "loss" and math.isfinite(tie):
+            trial.set_user_attr(TIE_KEY, tie)
+        return value
+
+
+def named_model(name: str) -> ModelSpec:
+    """A model by its bare name, with the pretrained weights that go with it."""
+    if name == digits.SPEC.name:
+        return dataclasses.replace(digits.SPEC, weights=digits.pretrained_digits())
+    return ModelSpec(name=name, weights="DEFAULT")

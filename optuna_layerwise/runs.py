@@ -1,0 +1,77 @@
+"""What a trial trained and what that cost, as it is stored with the trial."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import resource
+import sys
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from optuna_layerwise.training import Fit
+
+RUN_KEY = "olw:run"
+"""Trial user attribute: a `Run` as JSON."""
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def utc_now() -> str:
+    """Now, ISO 8601 with its offset: Optuna's own times depend on its version and the zone."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+@dataclasses.dataclass
+class Run:
+    """One trial's trainings, one a seed.
+
+    Args:
+        policy: Block to multiplier.
+        generation: Of the search; decides the fold.
+        fold: Index of the fold of the training and validation splits.
+        trained_share: Trained parameters as a share of all.
+        outcome: ``complete``, ``pruned``, ``diverged``, ``out of memory`` or ``empty``.
+        metrics: Per seed the validation metrics of the best epoch; ``None`` for NaN.
+        best_epochs: Per seed the best epoch, from 0.
+        images_seen: Training images that went forward and backward.
+        seconds: Of all trainings, validation included.
+        peak_memory_bytes: Of the CUDA device; on other devices of the process so far.
+        started: UTC.
+    """
+
+    policy: dict[str, float]
+    generation: int
+    fold: int
+    trained_share: float
+    outcome: str = "complete"
+    metrics: list[dict[str, float | None]] = dataclasses.field(default_factory=list)
+    best_epochs: list[int | None] = dataclasses.field(default_factory=list)
+    images_seen: int = 0
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    started: str = dataclasses.field(default_factory=utc_now)
+
+    def add(self, result: Fit) -> None:
+        """Add the training of one more seed."""
+        self.metrics.append(finite_or_none(result.metrics))
+        self.best_epochs.append(result.best_epoch)
+        self.images_seen += result.images_seen
+        self.seconds += result.seconds
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
+        self.peak_memory_bytes = max(self.peak_memory_bytes, result.peak_memory_bytes or resident)
+
+    def mean(self, metric: str) -> float:
+        """Mean over the seeds; NaN if one is missing."""
+        values = [seed[metric] for seed in self.metrics]
+        return float(np.mean([math.nan if v is None else v for v in values or [None]]))
+
+    def as_json(self, **more: Any) -> dict[str, Any]:
+        """For the database."""
+        return {**dataclasses.asdict(self), "finished": utc_now(), **more}
+
+
+def finite_or_none(metrics: dict[str, float]) -> dict[str, float | None]:
+    """JSON knows no NaN."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
