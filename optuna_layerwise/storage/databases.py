@@ -47,6 +47,7 @@ def open_storage(url: str) -> BaseStorage:
     for prefix, driver in _DRIVERS.items():
         if url.startswith(prefix):
             url = driver + url[len(prefix) :]
+    shown = _without_secrets(url)
     try:
         if url.startswith("sqlite"):
             connect = {"timeout": _SQLITE_TIMEOUT}
@@ -58,8 +59,7 @@ def open_storage(url: str) -> BaseStorage:
         ImportError,
         ValueError,
     ) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        shown = _without_password(url)
+        reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
         raise ConnectionError(
             f"cannot open the storage {shown}: {reason}. Expected a reachable database, such as "
             "sqlite:///tune.db, postgresql://user@host/db or mysql://user@host/db"
@@ -74,8 +74,10 @@ def claims_are_atomic(storage: BaseStorage) -> bool:
     return isinstance(backend, SqliteStorage)
 
 
-def _without_password(url: str) -> str:
+def _without_secrets(url: str) -> str:
+    """The URL without its password and options, or what follows the user in what is none."""
     try:
-        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        return repr(url)
+        return sqlalchemy.make_url(url).set(query={}).render_as_string(hide_password=True)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        _, at, place = url.rpartition("@")
+        return repr(f"***@{place}" if at else url)

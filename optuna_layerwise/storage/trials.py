@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy
 from optuna import Study
-from optuna.storages import RDBStorage
+from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
@@ -75,6 +75,8 @@ def requeue(study: Study, trial: FrozenTrial) -> bool:
     if now.state != TrialState.RUNNING or owner_of(now) != owner_of(trial):
         return False
     storage.set_trial_system_attr(trial._trial_id, TRIAL_KEY, _disowned(trial_record(now)))
+    if isinstance(storage, InMemoryStorage):  # it looks for waiting trials from this number on
+        storage._prev_waiting_trial_number[study._study_id] = 0
     return storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
 

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import optuna
+import pytest
+import sqlalchemy
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.trial import TrialState
+
+from optuna_layerwise.storage import SqliteStorage, claims_are_atomic, open_storage
+
+
+@pytest.mark.parametrize(
+    "url, named",
+    [
+        ("postgresql://user:secret@127.0.0.1:1/db", "127.0.0.1:1/db"),
+        ("mysql://user:secret@127.0.0.1:1/db", "127.0.0.1:1/db"),
+        ("postgresql:///db?host=127.0.0.1&port=1&password=secret", "postgresql"),
+        ("postgresql://user:secret@host:notaport/db", "host:notaport/db"),
+        ("postgresql:/user:secret@host/db", "host/db"),
+        ("nonsense", "nonsense"),
+        ("oracle+nodriver://user:secret@host/db", "host/db"),
+        ("redis://:secret@host/0", "host/0"),
+        ("sqlite:////no/such/folder/study.db", "/no/such/folder/study.db"),
+    ],
+)
+def test_unusable_url_is_a_connection_error_that_keeps_the_password(url: str, named: str) -> None:
+    with pytest.raises(ConnectionError) as caught:
+        open_storage(url)
+    message = str(caught.value)
+    assert named in message and "Expected" in message
+    assert "secret" not in message
+
+
+def test_file_that_is_no_database_is_a_connection_error(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("this is not a database" * 100)
+    with pytest.raises(ConnectionError, match=r"notes\.txt"):
+        open_storage(f"sqlite:///{tmp_path}/notes.txt")
+
+
+def test_study_survives_reopening(url: str) -> None:
+    for n in (2, 4):
+        storage = open_storage(url)
+        study = optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+        assert [t.number for t in study.trials] == list(range(n))
+        _close(storage)
+
+
+def test_claim_on_sqlite_is_atomic(tmp_path: Path) -> None:
+    """A second claim that starts while the first has not committed waits, and is refused."""
+    url = f"sqlite:///{tmp_path}/study.db"
+    first, second = SqliteStorage(url), SqliteStorage(url)
+    optuna.create_study(storage=first).enqueue_trial({"x": 0})
+    trial_id = first.get_all_trials(1)[0]._trial_id
+    outcomes: list[bool] = []
+    late = threading.Thread(
+        target=lambda: outcomes.append(second.set_trial_state_values(trial_id, TrialState.RUNNING))
+    )
+
+    def start_late_claim(connection: sqlalchemy.Connection) -> None:
+        late.start()
+        late.join(timeout=0.3)
+        assert late.is_alive(), "the second claim did not wait for the first"
+
+    sqlalchemy.event.listen(first.engine, "commit", start_late_claim, once=True)
+    outcomes.append(first.set_trial_state_values(trial_id, TrialState.RUNNING))
+    late.join()
+    assert outcomes == [True, False]
+    for storage in (first, second):
+        _close(storage)
+
+
+def test_only_sqlite_opened_elsewhere_has_claims_that_are_not_atomic(
+    storage: BaseStorage, tmp_path: Path
+) -> None:
+    assert claims_are_atomic(storage)
+    assert claims_are_atomic(InMemoryStorage())
+    plain = RDBStorage(f"sqlite:///{tmp_path}/plain.db")
+    assert not claims_are_atomic(plain)
+    _close(plain)
+
+
+def _close(storage: BaseStorage) -> None:
+    backend = getattr(storage, "_backend", storage)
+    assert isinstance(backend, RDBStorage)
+    backend.remove_session()
+    backend.engine.dispose()

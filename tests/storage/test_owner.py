@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from optuna_layerwise.storage import Owner
+
+CHILD = """
+import dataclasses, json, time
+from optuna_layerwise.storage import Owner
+print(json.dumps(dataclasses.asdict(Owner.of_this_process())), flush=True)
+time.sleep(60)
+"""
+
+
+def test_process_is_alive_until_killed_and_dead_already_as_a_zombie() -> None:
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        owner = Owner(**json.loads(child.stdout.readline()))
+        assert owner.pid == child.pid
+        assert not owner.is_dead
+        child.kill()
+        until = time.monotonic() + 10
+        while not owner.is_dead and time.monotonic() < until:
+            time.sleep(0.01)  # the signal is on its way
+        assert owner.is_dead and child.returncode is None, "a zombie nobody has waited for"
+        child.wait()
+        assert owner.is_dead
+
+
+def test_process_that_got_a_dead_ones_number_is_not_it() -> None:
+    owner = Owner.of_this_process()
+    assert not owner.is_dead
+    assert dataclasses.replace(owner, started=f"{owner.started}0").is_dead
+
+
+def test_nothing_is_known_of_another_host() -> None:
+    owner = Owner.of_this_process()
+    assert not dataclasses.replace(owner, host="elsewhere", started="0").is_dead
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_command_with_spaces_and_brackets_in_its_name_has_a_start() -> None:
+    name = "import ctypes, time; ctypes.CDLL(None).prctl(15, b'a) R 1 ('); print(1, flush=True); "
+    with subprocess.Popen(
+        [sys.executable, "-c", name + "time.sleep(60)"], stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        from optuna_layerwise.storage.owner import _process_start
+
+        ticks = _process_start(child.pid).rpartition(":")[2]
+        mine = Owner.of_this_process().started.rpartition(":")[2]
+        child.kill()
+    assert int(ticks) >= int(mine) > 1
