@@ -14,7 +14,7 @@ def is_layer(module: nn.Module) -> bool:
     """
     if isinstance(module, (_ConvNd, nn.Linear)):
         return True
-    return not isinstance(module, nn.LayerNorm) and any(
+    return not isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and any(
         sum(size > 1 for size in parameter.shape) >= 2
         for parameter in module.parameters(recurse=False)
     )

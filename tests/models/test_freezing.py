@@ -241,8 +241,9 @@ def test_module_of_two_blocks_is_frozen_only_with_both():
     shared = nn.Dropout()
     model = nn.Sequential(nn.Linear(2, 2), shared, nn.Linear(2, 2), shared, nn.Linear(2, 2))
     blocks = partition(model)
-    with frozen(model, blocks, {"0": 0, "2": 1, "head": 1}):
-        assert model.train()[1].training
+    for policy in ({"0": 0, "2": 1, "head": 1}, {"0": 1, "2": 0, "head": 1}):
+        with frozen(model, blocks, policy):
+            assert model.train()[1].training
     with frozen(model, blocks, {"0": 0, "2": 0, "head": 1}):
         assert not model.train()[1].training
 

@@ -132,6 +132,13 @@ def test_norms_and_lone_parameters_join_the_layer_before_them():
     }
 
 
+@pytest.mark.parametrize("norm", [nn.LayerNorm((4, 4)), nn.RMSNorm((4, 4)), nn.GroupNorm(2, 4)])
+def test_norm_of_any_shape_starts_no_layer(norm):
+    model = nn.Sequential(nn.Linear(4, 4), norm, nn.Linear(4, 4))
+    assert list(partition(model, granularity="layer")) == ["stem", "head"]
+    assert list(partition(model)) == ["0", "head"]
+
+
 @pytest.mark.parametrize("granularity", ["stage", "block", "layer"])
 def test_wrapper_is_split_like_the_model_in_it(granularity):
     model = torchvision_model("resnet18")
