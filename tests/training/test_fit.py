@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -66,9 +67,40 @@ def test_dropout_is_seeded_and_independent_of_the_global_generator(digits: Trans
     assert results[0] == results[1] != results[2]
 
 
-def test_all_multipliers_one_equals_plain_fine_tuning_bit_for_bit(digits: Transfer) -> None:
-    recipe = Recipe(lr=3e-3, epochs=3, patience=None, batch_size=16)
+def adam(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.Adam(model.parameters(), lr=3e-3)
+
+
+def sgd(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=3e-3, momentum=0.5, weight_decay=0.1)
+
+
+def adamw_without_decay_of_norms(model: nn.Module) -> torch.optim.Optimizer:
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0}
+    return torch.optim.AdamW([{"params": matrices}, others], lr=3e-3, weight_decay=0.2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "make_optimizer"),
+    [
+        ({"optimizer": "adam"}, adam),
+        ({"optimizer": "sgd", "momentum": 0.5, "weight_decay": 0.1}, sgd),
+        (
+            {"optimizer": "adamw", "weight_decay": 0.2, "decay_norms_and_biases": False},
+            adamw_without_decay_of_norms,
+        ),
+    ],
+)
+def test_all_multipliers_one_equals_plain_fine_tuning_bit_for_bit(
+    digits: Transfer,
+    fields: dict[str, Any],
+    make_optimizer: Callable[[nn.Module], torch.optim.Optimizer],
+) -> None:
+    recipe = Recipe(lr=3e-3, epochs=3, patience=None, batch_size=16, **fields)
     ours, plain = digits.build(), digits.build()
+    for parameter in ours.parameters():
+        parameter.grad = torch.ones_like(parameter)  # left over from someone else
     last: list[dict[str, torch.Tensor]] = []
     fit = digits.fit(ours, recipe=recipe, seed=7, on_epoch=lambda _: last.append(state(ours)))
 
@@ -77,7 +109,7 @@ def test_all_multipliers_one_equals_plain_fine_tuning_bit_for_bit(digits: Transf
     pixels = torch.from_numpy(train.batch()).permute(0, 3, 1, 2).contiguous().float()
     mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (digits.spec.mean, digits.spec.std))
     inputs, labels = (pixels / 255 - mean) / std, torch.from_numpy(train.labels)
-    optimizer = torch.optim.Adam(plain.parameters(), lr=3e-3)
+    optimizer = make_optimizer(plain)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=3)
     shuffle = torch.Generator().manual_seed(7)
     for epoch in range(3):
@@ -104,8 +136,22 @@ def test_frozen_blocks_are_bit_identical_with_their_buffers(digits: Transfer) ->
     assert fit.trained_share == pytest.approx(trained / sum(sizes.values()))
 
 
+@pytest.mark.parametrize(
+    ("bn", "moving"),
+    [("eval_frozen", {"stage3"}), ("train", {"stem", "stage3"}), ("eval_all", set())],
+)
+def test_the_recipe_decides_which_running_statistics_move(
+    digits: Transfer, bn: Any, moving: set[str]
+) -> None:
+    model = digits.build()
+    before = state(model)
+    digits.fit(model, digits.policy(stem=0), Recipe(epochs=1, bn=bn))
+    moved = {n.partition(".")[0] for n in differing(model, before) if "running_mean" in n}
+    assert moved & {"stem", "stage3"} == moving
+
+
 @pytest.mark.parametrize("bn", ["eval_frozen", "train", "eval_all"])
-def test_the_model_ends_with_the_best_weights_unfrozen(digits: Transfer, bn: str) -> None:
+def test_the_model_ends_with_the_best_weights_unfrozen(digits: Transfer, bn: Any) -> None:
     recipe = Recipe(lr=0.02, epochs=6, patience=None, metric="loss", schedule="constant", bn=bn)
     model = digits.build().eval()
     fit = digits.fit(model, digits.policy(**FROZEN_TRUNK), recipe)
