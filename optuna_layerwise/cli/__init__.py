@@ -1,0 +1,5 @@
+"""The command ``optuna-layerwise``."""
+
+from optuna_layerwise.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,287 @@
+"""The command line: parses, calls, prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import optuna
+import typer
+from rich.console import Console
+
+from optuna_layerwise import digits
+from optuna_layerwise.cli import show
+from optuna_layerwise.cli.parsing import channels, one_of, parse_model_arg
+from optuna_layerwise.cli.running import run, weights_of
+from optuna_layerwise.cli.settings import SAMPLER_NAMES, Settings
+from optuna_layerwise.encodings import ENCODINGS
+from optuna_layerwise.finalists import stored_final
+from optuna_layerwise.objective import PAPER_SEEDS
+from optuna_layerwise.policy import BIOTUNE_RECIPE, Recipe
+from optuna_layerwise.storage import open_storage
+from optuna_layerwise.studies import pause, resume
+
+app = typer.Typer(
+    help="Which layers of a pretrained network to fine-tune, and how fast.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+DIGITS_RECIPE = Recipe(lr=3e-3, epochs=15, patience=5, batch_size=25)
+
+Storage = Annotated[str, typer.Option(help="SQLAlchemy URL of the study's database.")]
+StudyName = Annotated[str, typer.Option(help="Name of the study.")]
+DEFAULT_STORAGE = "sqlite:///optuna-layerwise.db"
+
+
+@app.command("tune")
+def tune_command(
+    data: Annotated[
+        str, typer.Option(help="Folder of class folders, .npz file, or `digits`.")
+    ] = "digits",
+    model: Annotated[
+        str | None, typer.Option(help="Torchvision's name of the network, or `digits_cnn`.")
+    ] = None,
+    model_arg: Annotated[
+        list[str] | None, typer.Option(help="Argument of the network, as name=value; repeatable.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="File of pretrained weights, or torchvision's name of them.")
+    ] = None,
+    mean: Annotated[str | None, typer.Option(help="Of pixels in [0, 1]: one or three.")] = None,
+    std: Annotated[str | None, typer.Option(help="Of pixels in [0, 1]: one or three.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
+    granularity: Annotated[str, typer.Option(help="Blocks: stage, block or layer.")] = "stage",
+    encoding: Annotated[str, typer.Option(help=f"One of {', '.join(ENCODINGS)}.")] = "biotune",
+    head: Annotated[
+        str | None, typer.Option(help="always (trained) or search (may be frozen).")
+    ] = None,
+    sampler: Annotated[str, typer.Option(help=f"One of {', '.join(SAMPLER_NAMES)}.")] = "biotune",
+    preset: Annotated[
+        str, typer.Option(help="default, or paper: BioTune as published.")
+    ] = "default",
+    trials: Annotated[
+        int | None, typer.Option(help="Target of finished trials (140 is the paper's).")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option()] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without improvement; 0 never stops early.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option()] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Rate of a block with multiplier 1.")] = None,
+    weight_decay: Annotated[float | None, typer.Option()] = None,
+    schedule: Annotated[str | None, typer.Option(help="constant or cosine.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="accuracy, balanced_accuracy, auc or loss.")
+    ] = None,
+    bn: Annotated[
+        str | None, typer.Option(help="BatchNorm: eval_frozen, train or eval_all.")
+    ] = None,
+    seeds_per_trial: Annotated[int | None, typer.Option(help="Trainings a trial.")] = None,
+    folds: Annotated[int | None, typer.Option(help="Rotating folds; 1 is all data.")] = None,
+    prune: Annotated[bool, typer.Option(help="Stop trials below the median early.")] = False,
+    val: Annotated[float, typer.Option(help="Share of the validation split.")] = 0.2,
+    test: Annotated[float, typer.Option(help="Share of the test split.")] = 0.2,
+    split_seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
+    skip_bad_images: Annotated[bool, typer.Option(help="Leave out unreadable images.")] = False,
+    finalists: Annotated[int, typer.Option(help="Policies to retrain.")] = 5,
+    final_seeds: Annotated[int, typer.Option(help="Trainings of each of them.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
+    storage: Storage = DEFAULT_STORAGE,
+    study: Annotated[
+        str | None, typer.Option(help="Name of the study; default that of the data.")
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="Folder for the best weights.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="Of torch; default its own.")] = None,
+) -> None:
+    """Search which blocks to train, and how fast; then test the best policy once.
+
+    Continues a study of the same name and settings. Without arguments it runs on scikit-learn's
+    digits, with a small network that was pretrained on the digits 0 to 4.
+    """
+    paper = one_of("preset", preset, ("default", "paper")) == "paper"
+    on_digits = model in (None, digits.SPEC.name)
+    if on_digits and data != "digits" and model is None:
+        raise ValueError("--model is missing: name the pretrained network, such as resnet18")
+    recipe = BIOTUNE_RECIPE if paper else DIGITS_RECIPE if data == "digits" else Recipe()
+    changes: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optimizer": optimizer,
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "schedule": schedule,
+        "metric": metric,
+        "bn": bn,
+    }
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if patience is not None:
+        changes["patience"] = patience or None
+    n_seeds = seeds_per_trial if seeds_per_trial is not None else (3 if paper else 1)
+    if n_seeds < 1 or (paper and n_seeds > len(PAPER_SEEDS)):
+        raise ValueError(f"--seeds-per-trial must be at least 1 (paper: at most 3), got {n_seeds}")
+    name = study or Path(data).stem or "study"
+    settings = Settings(
+        data=data if data == "digits" else os.path.abspath(data),
+        val=val,
+        test=test,
+        split_seed=split_seed,
+        skip_bad_images=skip_bad_images,
+        model=model or digits.SPEC.name,
+        model_args=dict(map(parse_model_arg, model_arg or ())),
+        weights=os.path.abspath(weights) if weights and Path(weights).suffix else weights,
+        mean=channels("mean", mean, (0.485, 0.456, 0.406)),
+        std=channels("std", std, (0.229, 0.224, 0.225)),
+        image_size=image_size or (digits.SPEC.image_size if on_digits else 224),
+        granularity=granularity,
+        encoding=encoding,
+        head=head or ("search" if paper else "always"),
+        sampler=sampler,
+        sampler_preset=preset if sampler == "biotune" else "default",
+        seed=seed,
+        recipe=dataclasses.replace(recipe, **changes),
+        seeds=PAPER_SEEDS[:n_seeds] if paper else tuple(range(n_seeds)),
+        n_folds=folds or (2 if paper else 1),
+        tie_break=not paper,
+        prune=prune,
+        trials=trials or 140,
+        finalists=finalists,
+        final_seeds=final_seeds,
+        output=os.path.abspath(output or os.path.join("optuna-layerwise-runs", name)),
+        device=device,
+        threads=threads,
+    )
+    known = name in optuna.get_all_study_names(open_storage(storage))
+    stored = Settings.from_study(_load(storage, name)) if known else None
+    run(console, settings, stored, storage, name)
+
+
+@app.command("resume")
+def resume_command(
+    study: StudyName,
+    storage: Storage = DEFAULT_STORAGE,
+    trials: Annotated[int | None, typer.Option(help="New target of finished trials.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the same data lies now.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Where the same weights lie now.")] = None,
+    device: Annotated[str | None, typer.Option(help="Default as before.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Default as before.")] = None,
+) -> None:
+    """Continue a study with its stored settings; the data and weights must be the same."""
+    opened = _load(storage, study)
+    resume(opened)
+    stored = Settings.from_study(opened)
+    changed: dict[str, Any] = {
+        "device": device,
+        "threads": threads,
+        "trials": trials,
+        "data": data and os.path.abspath(data),
+        "weights": weights and os.path.abspath(weights),
+    }
+    given = {field: value for field, value in changed.items() if value is not None}
+    run(console, dataclasses.replace(stored, **given), stored, storage, study)
+
+
+@app.command("status")
+def status_command(
+    storage: Storage = DEFAULT_STORAGE,
+    study: Annotated[str | None, typer.Option(help="One study; default all.")] = None,
+) -> None:
+    """How far the studies of a database are."""
+    opened = open_storage(storage)
+    names = [study] if study else optuna.get_all_study_names(opened)
+    console.print(show.status([_load(storage, name) for name in names]))
+
+
+@app.command("pause")
+def pause_command(study: StudyName, storage: Storage = DEFAULT_STORAGE) -> None:
+    """Ask all workers of a study to stop after their running trials."""
+    pause(_load(storage, study))
+    console.print(f"study {study!r} pauses; go on with `optuna-layerwise resume`")
+
+
+@app.command("compare")
+def compare_command(studies: list[str], storage: Storage = DEFAULT_STORAGE) -> None:
+    """A table of several studies."""
+    console.print(show.comparison([_load(storage, name) for name in studies]))
+
+
+@app.command("export")
+def export_command(
+    study: StudyName,
+    storage: Storage = DEFAULT_STORAGE,
+    to: Annotated[Path, typer.Option(help="Folder for policy.json and the weights.")] = Path(
+        "exported"
+    ),
+) -> None:
+    """Write the chosen policy (JSON) and its fine-tuned weights (safetensors)."""
+    opened = _load(storage, study)
+    final, settings = stored_final(opened), Settings.from_study(opened)
+    if final is None:
+        raise ValueError(
+            f"study {study!r} has no result yet; finish it with `optuna-layerwise resume`"
+        )
+    to.mkdir(parents=True, exist_ok=True)
+    content = {
+        "policy": final.chosen.policy,
+        "chosen": dataclasses.asdict(final.chosen),
+        "settings": json.loads(settings.to_json()),
+    }
+    (to / "policy.json").write_text(json.dumps(content, indent=2) + "\n")
+    console.print(f"wrote {to / 'policy.json'}")
+    weights = weights_of(settings)
+    if not weights.is_file():
+        raise FileNotFoundError(
+            f"the weights of study {study!r} are no longer at {weights}; policy.json is written"
+        )
+    shutil.copyfile(weights, to / "weights.safetensors")
+    console.print(f"wrote {to / 'weights.safetensors'}")
+
+
+@app.command("dashboard")
+def dashboard_command(
+    storage: Storage = DEFAULT_STORAGE,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option()] = 8080,
+) -> None:
+    """Browse the studies in optuna-dashboard."""
+    from optuna_dashboard import run_server
+
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        console.print(
+            f"[bold red]warning:[/bold red] optuna-dashboard has no passwords: whoever reaches "
+            f"{host}:{port} can change and delete studies"
+        )
+    opened = open_storage(storage)
+    console.print(f"http://{host}:{port}/ (Ctrl-C ends it)")
+    run_server(opened, host=host, port=port)
+
+
+def _load(storage: str, name: str) -> optuna.Study:
+    opened = open_storage(storage)
+    names = optuna.get_all_study_names(opened)
+    if name not in names:
+        raise ValueError(f"no study {name!r} in {storage}; there are {names or 'none'}")
+    return optuna.load_study(study_name=name, storage=opened)
+
+
+def main() -> None:
+    """Run a command; a mistake of the user's is one line."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        if os.environ.get("OPTUNA_LAYERWISE_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,60 @@
+"""Progress of a search: a bar in a terminal, a line a trial elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import optuna
+from optuna.trial import FrozenTrial
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from optuna_layerwise.cli.show import best_trial
+from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.studies import finished
+
+
+@contextmanager
+def search_progress(
+    console: Console, study: optuna.Study, n_finished: int
+) -> Iterator[Callable[[optuna.Study, FrozenTrial], None]]:
+    """Yields a callback for `study.optimize`."""
+    if not console.is_terminal:
+        yield lambda study, trial: console.print(_line(study, trial), highlight=False)
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("trials, {task.fields[best]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as progress:
+        task = progress.add_task(
+            study.study_name, total=n_finished, completed=finished(study), best=_best(study)
+        )
+        yield lambda study, trial: progress.update(
+            task, completed=finished(study), best=_best(study)
+        )
+
+
+def _line(study: optuna.Study, trial: FrozenTrial) -> str:
+    run = trial.user_attrs.get(RUN_KEY, {})
+    value = "-" if trial.value is None else f"{trial.value:.4f}"
+    outcome = run.get("outcome", trial.state.name.lower())
+    seconds = run.get("seconds", 0.0)
+    return f"trial {trial.number}: {value} ({outcome}, {seconds:.1f} s), {_best(study)}"
+
+
+def _best(study: optuna.Study) -> str:
+    best = best_trial(study)
+    return f"best {best.value:.4f} (trial {best.number})" if best else "no best yet"

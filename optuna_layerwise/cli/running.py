@@ -1,0 +1,113 @@
+"""The main job: open the study, search, finalize, print."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+from rich.console import Console
+
+from optuna_layerwise.cli import show
+from optuna_layerwise.cli.progress import search_progress
+from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.finalists import stored_final
+from optuna_layerwise.studies import finished, is_paused, open_study, work
+
+
+def run(
+    console: Console, settings: Settings, stored: Settings | None, storage: str, name: str
+) -> None:
+    """Search a study to its target, retrain and test its finalists, and print what came out.
+
+    Args:
+        console: Where to print.
+        settings: What to run.
+        stored: What the study was created with, if it exists.
+        storage: URL.
+        name: Of the study.
+
+    Raises:
+        ValueError: if the study, its data or its weights are not what they were.
+    """
+    if stored is not None:
+        fingerprints = ("data_fingerprint", "model_digest")
+        as_before = {field: getattr(stored, field) for field in fingerprints}
+        refuse_differences(name, dataclasses.replace(settings, **as_before), stored)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    with console.status("loading data and model"):
+        data, spec = settings.load(), settings.spec()
+        objective = settings.objective(spec, data)
+        settings = dataclasses.replace(
+            settings, data_fingerprint=data.fingerprint, model_digest=spec.digest
+        )
+    if stored is not None:
+        refuse_differences(name, settings, stored)
+    study = open_study(
+        storage,
+        study_name=name,
+        direction="maximize" if objective.direction.name == "MAXIMIZE" else "minimize",
+        pruner=settings.make_pruner(),
+    )
+    n_trials = len(study.get_trials(deepcopy=False))
+    study.sampler = settings.make_sampler(objective.encoding, n_trials)
+    if study.user_attrs.get(SETTINGS_KEY) != settings.to_json():
+        study.set_user_attr(SETTINGS_KEY, settings.to_json())
+    console.print(
+        f"study [bold]{name}[/bold]: {len(data.train)} training, {len(data.val)} validation and "
+        f"{len(data.test)} test images of {len(data.classes)} classes; {settings.model} in "
+        f"{len(objective.blocks)} blocks on {objective.device}; {settings.trials} trials",
+        soft_wrap=True,
+    )
+    started = time.perf_counter()
+    with search_progress(console, study, settings.trials) as on_trial:
+        done = work(study, objective, n_finished=settings.trials, on_trial=on_trial)
+    where = f"--storage {shlex.quote(storage)} --study {shlex.quote(name)}"
+    if not done:
+        console.print(
+            f"{'paused' if is_paused(study) else 'stopped'} after {finished(study)} finished "
+            f"trials, nothing is lost; go on with\n  optuna-layerwise resume {where}",
+            soft_wrap=True,
+        )
+        raise typer.Exit(130)
+    if stored_final(study) is not None:
+        console.print("finalized before: the test split is opened once, so its result stays")
+    weights_of(settings).parent.mkdir(parents=True, exist_ok=True)
+    with console.status(f"retraining {settings.finalists} finalists and the baselines"):
+        final = objective.finalize(
+            study,
+            top=settings.finalists,
+            seeds=range(settings.final_seeds),
+            weights=weights_of(settings),
+        )
+    show.show(console, *show.result(final, settings))
+    console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
+    console.print(show.commands(where, shlex.quote(storage)), highlight=False, soft_wrap=True)
+
+
+def weights_of(settings: Settings) -> Path:
+    """Where the chosen policy's weights are kept."""
+    return Path(settings.output) / "best.safetensors"
+
+
+def refuse_differences(name: str, settings: Settings, stored: Settings) -> None:
+    """Refuse to continue a study as something else."""
+    if differences := settings.differences(stored):
+        listed = "; ".join(
+            f"{field} is {_short(theirs)} there and {_short(ours)} here"
+            for field, (ours, theirs) in differences.items()
+        )
+        raise ValueError(
+            f"study {name!r} exists with another configuration: {listed}. Choose another --study "
+            "name, or continue it as it is with `optuna-layerwise resume`"
+        )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:12] + "..."

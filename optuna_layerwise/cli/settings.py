@@ -1,0 +1,178 @@
+"""Everything that decides a study, as plain data that is stored with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+
+from optuna_layerwise import digits
+from optuna_layerwise.data import Splits, load_data
+from optuna_layerwise.encodings import ENCODINGS, Encoding
+from optuna_layerwise.models import ModelSpec
+from optuna_layerwise.objective import FinetuneObjective
+from optuna_layerwise.policy import Recipe
+from optuna_layerwise.samplers import SAMPLERS
+
+SETTINGS_KEY = "olw:settings"
+"""Study user attribute: the settings as JSON."""
+VERSION = 1
+_OPTUNA_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "random": lambda seed: RandomSampler(seed=seed),
+    "tpe": lambda seed: TPESampler(seed=seed),
+}
+SAMPLER_NAMES = sorted([*SAMPLERS, *_OPTUNA_SAMPLERS])
+_MAY_CHANGE = {"trials", "data", "weights", "output", "device", "threads"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One study of the command line.
+
+    ``data`` and ``weights`` are paths, which may move; ``data_fingerprint`` and
+    ``model_digest`` are what must stay the same. Empty ones are not known yet.
+    """
+
+    data: str = "digits"
+    val: float = 0.2
+    test: float = 0.2
+    split_seed: int = 0
+    skip_bad_images: bool = False
+    model: str = "digits_cnn"
+    model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    weights: str | None = None
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    image_size: int = 224
+    granularity: str = "stage"
+    encoding: str = "biotune"
+    head: str = "always"
+    sampler: str = "biotune"
+    sampler_preset: str = "default"
+    seed: int = 0
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    seeds: tuple[int, ...] = (0,)
+    n_folds: int = 1
+    tie_break: bool = True
+    prune: bool = False
+    trials: int = 140
+    finalists: int = 5
+    final_seeds: int = 3
+    output: str = ""
+    device: str = "auto"
+    threads: int | None = None
+    data_fingerprint: str = ""
+    model_digest: str = ""
+
+    def __post_init__(self) -> None:
+        _known("encoding", self.encoding, ENCODINGS)
+        _known("sampler", self.sampler, SAMPLER_NAMES)
+        for field in ("trials", "finalists", "final_seeds", "n_folds"):
+            if (value := getattr(self, field)) < 1:
+                raise ValueError(f"{field.replace('_', '-')} must be at least 1, got {value}")
+
+    def spec(self) -> ModelSpec:
+        """The network."""
+        weights = self.weights
+        if weights is None and self.model == digits.SPEC.name:
+            weights = str(digits.pretrained_digits())
+        return ModelSpec(
+            name=self.model,
+            args=self.model_args,
+            weights=weights,
+            mean=self.mean,  # type: ignore[arg-type]
+            std=self.std,  # type: ignore[arg-type]
+            image_size=self.image_size,
+            granularity=self.granularity,  # type: ignore[arg-type]
+        )
+
+    def load(self) -> Splits:
+        """The data."""
+        return load_data(
+            self.data,
+            image_size=self.image_size,
+            val=self.val,
+            test=self.test,
+            split_seed=self.split_seed,
+            skip_bad_images=self.skip_bad_images,
+        )
+
+    def objective(self, spec: ModelSpec, data: Splits) -> FinetuneObjective:
+        """What a trial does."""
+        blocks = spec.partition(spec.build(len(data.classes)))
+        return FinetuneObjective(
+            model=spec,
+            data=data,
+            encoding=Encoding.preset(self.encoding, blocks, head=self.head),  # type: ignore[arg-type]
+            recipe=self.recipe,
+            seeds=self.seeds,
+            n_folds=self.n_folds,
+            tie_break=self.tie_break,
+            device=self.device,
+        )
+
+    def make_sampler(self, encoding: Encoding, n_trials: int) -> BaseSampler:
+        """The sampler; Optuna's own, which repeat themselves after a restart, get a new seed."""
+        if self.sampler in _OPTUNA_SAMPLERS:
+            return _OPTUNA_SAMPLERS[self.sampler](self.seed + n_trials)
+        options = {"preset": self.sampler_preset} if self.sampler_preset != "default" else {}
+        return SAMPLERS[self.sampler](seed=self.seed, encoding=encoding, **options)
+
+    def make_pruner(self) -> optuna.pruners.BasePruner:
+        """The pruner."""
+        return optuna.pruners.MedianPruner() if self.prune else optuna.pruners.NopPruner()
+
+    def differences(self, other: Settings) -> dict[str, tuple[Any, Any]]:
+        """The fields that may not change in a study and yet differ: ours and the other's."""
+        ours, theirs = json.loads(self.to_json()), json.loads(other.to_json())
+        ours |= {f"recipe.{k}": v for k, v in ours.pop("recipe").items()}
+        theirs |= {f"recipe.{k}": v for k, v in theirs.pop("recipe").items()}
+        return {
+            field: (value, theirs[field])
+            for field, value in ours.items()
+            if field not in _MAY_CHANGE and value != theirs[field]
+        }
+
+    def to_json(self) -> str:
+        """One JSON object, with the version of this format."""
+        return json.dumps({"version": VERSION, **dataclasses.asdict(self)})
+
+    @classmethod
+    def from_study(cls, study: optuna.Study) -> Settings:
+        """The settings that a study was created with.
+
+        Raises:
+            ValueError: if there are none, or another version wrote them.
+        """
+        text = study.user_attrs.get(SETTINGS_KEY)
+        if text is None:
+            raise ValueError(
+                f"study {study.study_name!r} was not created by `optuna-layerwise tune`; choose "
+                "another --study, or use the Python API to continue it"
+            )
+        try:
+            content = json.loads(text)
+            if content.pop("version") != VERSION:
+                raise ValueError(f"format version must be {VERSION}")
+            content["recipe"] = Recipe(**content["recipe"])
+            for field in ("mean", "std", "seeds"):
+                content[field] = tuple(content[field])
+            return cls(**content)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"the settings stored with study {study.study_name!r} cannot be read by this "
+                f"version of optuna-layerwise: {error}"
+            ) from error
+
+
+def _known(kind: str, name: str, names: Any) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+        raise ValueError(
+            f"unknown {kind} {name!r}; did you mean {near!r}? There are {', '.join(sorted(names))}"
+        )
