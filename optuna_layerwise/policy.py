@@ -12,6 +12,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from numbers import Real
 from typing import Literal, get_args
 
 Optimizer = Literal["adam", "adamw", "sgd"]
@@ -38,16 +39,16 @@ class Policy(Mapping[str, float]):
     multipliers: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        multipliers = {str(block): float(value) for block, value in self.multipliers.items()}
-        if not multipliers:
+        if not self.multipliers:
             raise ValueError("a policy needs at least one block, got none")
-        for block, value in multipliers.items():
-            if not (math.isfinite(value) and value >= 0):
+        for block, value in self.multipliers.items():
+            if not (isinstance(value, Real) and math.isfinite(value) and value >= 0):
                 raise ValueError(
-                    f"the multiplier of block {block!r} must be finite and at least 0 "
-                    f"(0 is frozen), got {value}"
+                    f"the multiplier of block {block!r} must be a finite number and at least 0 "
+                    f"(0 is frozen), got {value!r}"
                 )
-        object.__setattr__(self, "multipliers", multipliers)
+        own = {str(block): float(value) for block, value in self.multipliers.items()}
+        object.__setattr__(self, "multipliers", own)
 
     @classmethod
     def uniform(cls, blocks: Iterable[str], trained: Iterable[str] | None = None) -> Policy:
@@ -137,21 +138,22 @@ class Recipe:
         ):
             if (value := getattr(self, field)) not in choices:
                 raise ValueError(f"{field} must be one of {list(choices)}, got {value!r}")
-        for field, least in (
-            ("epochs", 1),
-            ("batch_size", 1),
-            ("patience", 1),
-            ("cosine_epochs", 1),
-            ("weight_decay", 0),
-            ("momentum", 0),
-        ):
+        for field in ("epochs", "batch_size", "patience", "cosine_epochs"):
             value = getattr(self, field)
-            if value is not None and not value >= least:
-                raise ValueError(f"{field} must be at least {least}, got {value}")
+            optional = field in ("patience", "cosine_epochs")
+            if not (optional and value is None) and not (type(value) is int and value >= 1):
+                or_none = " or None" if optional else ""
+                raise ValueError(
+                    f"{field} must be a whole number, at least 1{or_none}, got {value!r}"
+                )
+        for field in ("weight_decay", "momentum"):
+            if not (_is_finite(value := getattr(self, field)) and value >= 0):
+                raise ValueError(f"{field} must be finite and at least 0, got {value!r}")
         for field in ("lr", "max_lr"):
-            value = getattr(self, field)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{field} must be finite and above 0, got {value}")
+            if not (_is_finite(value := getattr(self, field)) and value > 0):
+                raise ValueError(f"{field} must be finite and above 0, got {value!r}")
+        if not isinstance(value := self.decay_norms_and_biases, bool):
+            raise ValueError(f"decay_norms_and_biases must be true or false, got {value!r}")
 
     def to_json(self) -> str:
         """One JSON object, field to value."""
@@ -161,10 +163,16 @@ class Recipe:
     def from_json(cls, text: str) -> Recipe:
         """Read what `to_json` wrote; an unknown field is an error that names it."""
         content = json.loads(text)
+        if not isinstance(content, dict):
+            raise ValueError(f"a recipe is a JSON object of field: value, got {text[:80]!r}")
         known = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(content, dict) or not set(content) <= known:
-            raise ValueError(f"a recipe has the fields {sorted(known)}, got {text[:200]!r}")
+        if unknown := sorted(set(content) - known):
+            raise ValueError(f"unknown fields {unknown}; a recipe has {sorted(known)}")
         return cls(**content)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 BIOTUNE_RECIPE = Recipe(
