@@ -48,11 +48,11 @@ def result(final: Final, settings: Settings) -> list[Table | str]:
         )
     seeds = len(chosen.test)
     return [
-        f"\n[bold]The best policy[/bold], of {len(final.finalists)} finalists retrained with "
-        f"{seeds} seeds and chosen by validation",
+        f"\n[bold]The best policy[/bold] by validation (finalists: {len(final.finalists)}, "
+        f"trainings of each: {seeds})",
         plan(chosen.policy, settings.recipe.lr),
-        f"\n[bold]On the test split[/bold], opened once: mean ± standard deviation over {seeds} "
-        "seeds; baselines with the same recipe, not tuned",
+        "\n[bold]On the test split[/bold], opened once: mean ± standard deviation over the "
+        "trainings; the baselines have the same recipe, not tuned",
         table,
     ]
 
@@ -102,38 +102,44 @@ def status(studies: Sequence[optuna.Study]) -> Table:
 
 def comparison(studies: Sequence[optuna.Study]) -> Table:
     """Studies side by side: the search, its cost, and the one test result of each."""
-    table = Table(
-        "study", "sampler", "encoding", "metric", "trials", "best (validation)",
-        "found (test)", "full fine-tuning (test)", "linear probe (test)", "trained",
-        "images seen", "seconds",
-    )  # fmt: skip
-    for study in studies:
-        settings = Settings.from_study(study) if SETTINGS_KEY in study.user_attrs else None
-        final, best = stored_final(study), best_trial(study)
-        trials = study.get_trials(deepcopy=False)
-        runs = [t.user_attrs[RUN_KEY] for t in trials if RUN_KEY in t.user_attrs]
-        judged = [final.chosen, *final.baselines[:2]] if final else []
-
-        table.add_row(
-            study.study_name,
-            settings.sampler if settings else "-",
-            settings.encoding if settings else "-",
-            settings.recipe.metric if settings else "-",
-            str(sum(t.state.is_finished() for t in trials)),
-            f"{best.value:.3f}" if best else "-",
-            *([_test(c, final.metric) for c in judged] if final else ["-"] * 3),
-            f"{final.chosen.trained_share:.1%}" if final else "-",
-            f"{sum(run['images_seen'] for run in runs):,}",
-            f"{sum(run['seconds'] for run in runs):.0f}",
-        )
+    rows = [_facts(study) for study in studies]
+    table = Table("", *(study.study_name for study in studies))
+    for name in dict.fromkeys(name for row in rows for name in row):
+        table.add_row(name, *(row.get(name, "-") for row in rows))
     return table
 
 
+def _facts(study: optuna.Study) -> dict[str, str]:
+    trials = study.get_trials(deepcopy=False)
+    runs = [trial.user_attrs[RUN_KEY] for trial in trials if RUN_KEY in trial.user_attrs]
+    facts: dict[str, str] = {}
+    if SETTINGS_KEY in study.user_attrs:
+        settings = Settings.from_study(study)
+        facts |= {
+            "sampler": settings.sampler,
+            "encoding": settings.encoding,
+            "metric": settings.recipe.metric,
+        }
+    facts |= {
+        "finished trials": str(sum(trial.state.is_finished() for trial in trials)),
+        "images seen": f"{sum(run['images_seen'] for run in runs):,}",
+        "seconds": f"{sum(run['seconds'] for run in runs):.0f}",
+    }
+    if best := best_trial(study):
+        facts["best value (validation)"] = f"{best.value:.4f}"
+    if final := stored_final(study):
+        facts["found (test)"] = _test(final.chosen, final.metric)
+        facts["trained share"] = f"{final.chosen.trained_share:.1%}"
+        facts |= {f"{b.name} (test)": _test(b, final.metric) for b in final.baselines}
+    return facts
+
+
 def _test(candidate: Candidate, metric: str) -> str:
-    return f"{candidate.mean(metric, split='test'):.3f} ± {candidate.spread(metric):.3f}"
+    mean, spread = candidate.mean(metric, split="test"), candidate.spread(metric)
+    return f"{mean:.3f}" if math.isnan(spread) else f"{mean:.3f} ± {spread:.3f}"
 
 
 def show(console: Console, *things: Table | str) -> None:
     """Print tables and marked-up text."""
     for thing in things:
-        console.print(thing)
+        console.print(thing, soft_wrap=isinstance(thing, str))
