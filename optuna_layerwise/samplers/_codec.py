@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -27,11 +26,16 @@ def to_gene(value: Any, distribution: BaseDistribution) -> float:
         except ValueError:
             return math.nan
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high, margin = _bounds(distribution)
+    if not isinstance(value, int | float) or math.isnan(value):
+        return math.nan
+    if levels := _n_levels(distribution):
+        level = round((value - distribution.low) / (distribution.step or 1))
+        return (min(max(level, 0), levels - 1) + 0.5) / levels
     if distribution.log and value <= 0:
         return math.nan
-    gene = (_scale(distribution, value) - low + margin) / (high - low + 2 * margin)
-    return min(max(float(gene), 0.0), 1.0)
+    low, high = _bounds(distribution)
+    gene = ((math.log(value) if distribution.log else value) - low) / (high - low)
+    return min(max(gene, 0.0), 1.0)
 
 
 def from_gene(gene: float, distribution: BaseDistribution) -> Any:
@@ -40,25 +44,29 @@ def from_gene(gene: float, distribution: BaseDistribution) -> Any:
         n = len(distribution.choices)
         return distribution.choices[min(int(gene * n), n - 1)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high, margin = _bounds(distribution)
-    scaled = low - margin + float(gene) * (high - low + 2 * margin)
-    value: float = math.exp(scaled) if distribution.log else scaled
-    if distribution.step is not None:
-        steps = round((distribution.high - distribution.low) / distribution.step)
-        step = int(np.clip(round((value - distribution.low) / distribution.step), 0, steps))
-        value = distribution.low + step * distribution.step
-    value = min(max(value, distribution.low), distribution.high)
-    return int(value) if isinstance(distribution, IntDistribution) else float(value)
+    if levels := _n_levels(distribution):
+        level = min(int(gene * levels), levels - 1)
+        value = distribution.low + level * (distribution.step or 1)
+    else:
+        low, high = _bounds(distribution)
+        value = low + float(gene) * (high - low)
+        if distribution.log:
+            value = math.exp(value)
+    if isinstance(distribution, IntDistribution):
+        return min(max(round(value), distribution.low), distribution.high)
+    return float(min(max(value, distribution.low), distribution.high))
 
 
-def _scale(distribution: FloatDistribution | IntDistribution, value: float) -> float:
-    return math.log(value) if distribution.log else value
+def _n_levels(distribution: FloatDistribution | IntDistribution) -> int:
+    """Number of equally wide levels, 0 on a continuous or logarithmic scale."""
+    if distribution.log or distribution.step is None:
+        return 0
+    return round((distribution.high - distribution.low) / distribution.step) + 1
 
 
-def _bounds(distribution: FloatDistribution | IntDistribution) -> tuple[float, float, float]:
-    """Low and high on the searched scale, and the half cell that a level has beyond them."""
+def _bounds(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
+    """Low and high on the searched scale; whole numbers have half a level beyond them."""
     low, high = distribution.low, distribution.high
-    if isinstance(distribution, IntDistribution) and distribution.log:
-        return math.log(low - 0.5), math.log(high + 0.5), 0.0
-    margin = 0.0 if distribution.step is None else distribution.step / 2
-    return _scale(distribution, low), _scale(distribution, high), margin
+    if isinstance(distribution, IntDistribution):
+        low, high = low - 0.5, high + 0.5
+    return (math.log(low), math.log(high)) if distribution.log else (low, high)

@@ -45,14 +45,14 @@ class State:
         cohort: The next cohort.
         population: From best to worst, as of the end of the last generation; accepted probes
             take the place of their elite without a new sort, as in BioTune's code.
-        pool: Those that may still become parents in this generation; empty between two.
+        pool: Those that may still become parents in this generation; `None` between two.
         offspring: The new individuals of this generation.
     """
 
     space: Space
     cohort: int = 0
     population: tuple[Individual, ...] = ()
-    pool: tuple[Individual, ...] = ()
+    pool: tuple[Individual, ...] | None = None
     offspring: tuple[Individual, ...] = ()
 
 
@@ -133,7 +133,7 @@ class BioTune:
                 if stage == "elite":
                     return Draw(elite.genes, {"kind": "elite", "of": elite.number})
                 return self._probe(state.space, elite, place, 1 - 2 * (index % 2), rng)
-        parents = state.pool or state.population
+        parents = state.population if state.pool is None else state.pool
         if stage == "start" or len(parents) <= 2:
             return Draw(immigrant(state.space, rng), {"kind": "immigrant"})
         return self._child(state.space, parents, rng)
@@ -187,13 +187,13 @@ class BioTune:
         pool = state.pool
         if stage == "start":
             population, offspring = tuple(sorted(offspring, key=rank)), ()
-        elif stage == "probe" or not self.elites:
-            pool = state.pool or population
-        if stage == "child":
-            pool = exhausted(pool, members)
+        elif stage == "probe":
+            pool = population
+        elif stage == "child":
+            pool = exhausted(population if pool is None else pool, members)
             if self.generation(cohort + 1) > generation:
                 population = self._survivors(population, offspring)
-                pool, offspring = (), ()
+                pool, offspring = None, ()
         return State(state.space, cohort + 1, population, pool, offspring)
 
     def _look_again(
