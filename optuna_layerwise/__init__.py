@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from optuna_layerwise.data import load_data
     from optuna_layerwise.encodings import Encoding
     from optuna_layerwise.finalists import Final
-    from optuna_layerwise.models import ModelSpec, frozen, param_groups, partition
+    from optuna_layerwise.models import ModelSpec, frozen, param_groups, partition, replace_head
     from optuna_layerwise.objective import FinetuneObjective
     from optuna_layerwise.pausing import TrialPaused
     from optuna_layerwise.policy import Policy, Recipe
@@ -33,6 +33,7 @@ _HOMES = {
     "open_study": "studies",
     "param_groups": "models",
     "partition": "models",
+    "replace_head": "models",
 }
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "open_study",
     "param_groups",
     "partition",
+    "replace_head",
 ]
 
 
