@@ -6,7 +6,9 @@ import copy
 import dataclasses
 import math
 import os
+import time
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import optuna
 import torch
@@ -27,7 +29,7 @@ from optuna_layerwise.storage import (
     generation_of,
     owner_of,
     requeue,
-    trial_by_id,
+    stored_trial,
     trial_record,
     write_trial_record,
 )
@@ -115,7 +117,6 @@ class FinetuneObjective:
             )
         ]
         self._tie_break = tie_break
-        self._checked_study = ""
 
     @property
     def direction(self) -> StudyDirection:
@@ -137,7 +138,27 @@ class FinetuneObjective:
             ValueError: if the study's direction does not suit the metric.
         """
         self._check_direction(trial.study)
-        frozen = self._claimed(trial)
+        own = StopSignals()
+        with own as stop:
+            frozen = self._claimed(trial)
+
+            def give_back() -> NoReturn:
+                requeue(trial.study, frozen)
+                raise TrialPaused(f"trial {trial.number} is given back; open the study again")
+
+            def check() -> None:
+                if stop.received:
+                    give_back()
+
+            try:
+                return self._value(trial, frozen, check)
+            except KeyboardInterrupt:  # a second Ctrl-C does not wait for the next step
+                give_back()
+            finally:
+                if own.received:  # after the last step, and nobody further out will act on it
+                    give_back()
+
+    def _value(self, trial: optuna.Trial, frozen: FrozenTrial, check: Callable[[], None]) -> float:
         policy = self.encoding.suggest(trial)
         run = Run(
             policy=dict(policy),
@@ -150,35 +171,26 @@ class FinetuneObjective:
             return self._finish(trial, run, self.worst)
         train, val = self._folds[run.fold]
         reported = set(frozen.intermediate_values)
+        started = time.perf_counter()
 
         def report(epoch: EpochResult) -> None:
             if epoch.epoch not in reported:
                 trial.report(epoch.metrics[self.recipe.metric], epoch.epoch)
             if trial.should_prune():
                 run.outcome = "pruned"
+                run.spend((epoch.epoch + 1) * len(train), time.perf_counter() - started, None)
                 self._finish(trial, run, math.nan)
                 raise optuna.TrialPruned(f"at epoch {epoch.epoch}")
 
-        with StopSignals() as stop:
-
-            def check() -> None:
-                if stop.received:
-                    raise TrialPaused(f"trial {trial.number} is given back; open the study again")
-
-            try:
-                for index, seed in enumerate(self.seeds):
-                    result = self.train(
-                        policy, train, val, seed, report if index == 0 else None, check
-                    )
-                    run.add(result)
-                    if result.diverged:
-                        run.outcome = "diverged"
-                        return self._finish(trial, run, math.nan)
-            except torch.OutOfMemoryError:
-                run.outcome = "out of memory"
-            except TrialPaused:
-                requeue(trial.study, trial_by_id(trial.study, trial._trial_id))
-                raise
+        try:
+            for index, seed in enumerate(self.seeds):
+                result = self.train(policy, train, val, seed, None if index else report, check)
+                run.add(result)
+                if result.diverged:
+                    run.outcome = "diverged"
+                    return self._finish(trial, run, math.nan)
+        except torch.OutOfMemoryError:
+            run.outcome = "out of memory"
         if run.outcome == "out of memory":
             torch.cuda.empty_cache()
             return self._finish(trial, run, math.nan)
@@ -193,13 +205,18 @@ class FinetuneObjective:
         on_epoch: Callable[[EpochResult], object] | None = None,
         on_step: Callable[[], object] | None = None,
         model: torch.nn.Module | None = None,
+        *,
+        recipe: Recipe | None = None,
     ) -> Fit:
-        """Fine-tune a policy once; ``model`` (default a pretrained copy) has the weights then."""
+        """Fine-tune a policy once; ``model`` (default a pretrained copy) has the weights then.
+
+        ``recipe`` takes the place of the objective's own, for what is tuned in other ways.
+        """
         return fit(
             self.model() if model is None else model,
             self.blocks,
             policy,
-            self.recipe,
+            self.recipe if recipe is None else recipe,
             train,
             val,
             mean=self.spec.mean,
@@ -231,26 +248,22 @@ class FinetuneObjective:
         return finalize(self, study, top=top, seeds=seeds, weights=weights)
 
     def _check_direction(self, study: optuna.Study) -> None:
-        if study.study_name == self._checked_study:
-            return
         if study.directions != [self.direction]:
             got = [direction.name.lower() for direction in study.directions]
             raise ValueError(
                 f"metric {self.recipe.metric!r} needs a study with direction="
                 f"{self.direction.name.lower()!r}, got {got}"
             )
-        self._checked_study = study.study_name
 
     def _claimed(self, trial: optuna.Trial) -> FrozenTrial:
         """The trial as stored; under a sampler that records no owner, this process takes it."""
-        frozen = trial_by_id(trial.study, trial._trial_id)
-        if owner_of(frozen) is None:
+        frozen = stored_trial(trial)
+        if owner_of(frozen) != Owner.of_this_process():
             write_trial_record(trial.study, frozen, trial_record(frozen))
         return frozen
 
     def _finish(self, trial: optuna.Trial, run: Run, value: float) -> float:
-        frozen = trial_by_id(trial.study, trial._trial_id)
-        if owner_of(frozen) != Owner.of_this_process():
+        if owner_of(stored_trial(trial)) != Owner.of_this_process():
             raise TrialPaused(f"trial {trial.number} belongs to another process by now")
         trial.set_user_attr(RUN_KEY, run.as_json(device=str(self.device)))
         trial.set_user_attr("trained_share", round(run.trained_share, 6))
