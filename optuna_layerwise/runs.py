@@ -33,8 +33,8 @@ class Run:
         fold: Index of the fold of the training and validation splits.
         trained_share: Trained parameters as a share of all.
         outcome: ``complete``, ``pruned``, ``diverged``, ``out of memory`` or ``empty``.
-        metrics: Per seed the validation metrics of the best epoch; ``None`` for NaN.
-        best_epochs: Per seed the best epoch, from 0.
+        metrics: Per finished seed the validation metrics of the best epoch; ``None`` for NaN.
+        best_epochs: Per finished seed the best epoch, from 0.
         images_seen: Training images that went forward and backward.
         seconds: Of all trainings, validation included.
         peak_memory_bytes: Of the CUDA device; on other devices of the process so far.
@@ -57,10 +57,14 @@ class Run:
         """Add the training of one more seed."""
         self.metrics.append(finite_or_none(result.metrics))
         self.best_epochs.append(result.best_epoch)
-        self.images_seen += result.images_seen
-        self.seconds += result.seconds
+        self.spend(result.images_seen, result.seconds, result.peak_memory_bytes)
+
+    def spend(self, images_seen: int, seconds: float, peak_memory_bytes: int | None) -> None:
+        """Add what a training cost, also one that was cut short; no peak: that of the process."""
+        self.images_seen += images_seen
+        self.seconds += seconds
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
-        self.peak_memory_bytes = max(self.peak_memory_bytes, result.peak_memory_bytes or resident)
+        self.peak_memory_bytes = max(self.peak_memory_bytes, peak_memory_bytes or resident)
 
     def mean(self, metric: str) -> float:
         """Mean over the seeds; NaN if one is missing."""

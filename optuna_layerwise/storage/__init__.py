@@ -9,7 +9,7 @@ from optuna_layerwise.storage.trials import (
     generation_of,
     owner_of,
     requeue,
-    trial_by_id,
+    stored_trial,
     trial_record,
     write_trial_record,
 )
@@ -25,7 +25,7 @@ __all__ = [
     "open_storage",
     "owner_of",
     "requeue",
-    "trial_by_id",
+    "stored_trial",
     "trial_record",
     "write_trial_record",
 ]

@@ -15,7 +15,7 @@ import sqlalchemy
 from optuna import Study
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.storages._rdb import models
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from optuna_layerwise.storage.owner import Owner
 
@@ -33,9 +33,9 @@ def all_trials(study: Study) -> list[FrozenTrial]:
     return study._storage.get_all_trials(study._study_id, deepcopy=False)
 
 
-def trial_by_id(study: Study, trial_id: int) -> FrozenTrial:
-    """The trial as it is stored now."""
-    return study._storage.get_trial(trial_id)
+def stored_trial(trial: Trial) -> FrozenTrial:
+    """A running trial as it is stored now."""
+    return trial.study._storage.get_trial(trial._trial_id)
 
 
 def trial_record(trial: FrozenTrial) -> dict[str, Any]:

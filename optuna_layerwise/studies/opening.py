@@ -14,6 +14,7 @@ from optuna_layerwise.storage import all_trials, open_storage, owner_of, requeue
 
 NEWBORN_SECONDS = 5.0
 """A trial is given its owner within milliseconds; after this long it never will be."""
+_POLL_SECONDS = 0.05
 
 
 def open_study(
@@ -47,33 +48,32 @@ def open_study(
 
 def requeue_abandoned(study: optuna.Study) -> list[int]:
     """Give back the running trials of dead processes; returns their numbers."""
-    requeued = []
-    while True:
-        running = [t for t in all_trials(study) if t.state == TrialState.RUNNING]
-        abandoned = [t for t in running if _is_abandoned(t)]
-        requeued += [t.number for t in abandoned if requeue(study, t)]
-        if not any(_is_newborn(t) for t in running if t not in abandoned):
-            return requeued
-        time.sleep(0.05)
+    deadline = time.monotonic() + NEWBORN_SECONDS  # stored times are of other machines' clocks
+    newborn, requeued = _newborn(study), _requeue_dead(study)
+    while newborn and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        newborn &= _newborn(study)
+    left_behind = [t for t in all_trials(study) if _birth(t) in newborn and _is_newborn(t)]
+    return requeued + [t.number for t in left_behind if requeue(study, t)]
 
 
-def _is_abandoned(trial: FrozenTrial) -> bool:
-    owner = owner_of(trial)
-    if owner is not None:
-        return owner.is_dead
-    return _has_nothing(trial) and _age(trial) > NEWBORN_SECONDS
+def _requeue_dead(study: optuna.Study) -> list[int]:
+    running = [t for t in all_trials(study) if t.state == TrialState.RUNNING]
+    dead = [t for t in running if (owner := owner_of(t)) is not None and owner.is_dead]
+    return [t.number for t in dead if requeue(study, t)]
+
+
+def _newborn(study: optuna.Study) -> set[tuple[int, datetime | None]]:
+    return {_birth(t) for t in all_trials(study) if _is_newborn(t)}
+
+
+def _birth(trial: FrozenTrial) -> tuple[int, datetime | None]:
+    """Tells a trial from itself when it is claimed again."""
+    return trial.number, trial.datetime_start
 
 
 def _is_newborn(trial: FrozenTrial) -> bool:
-    return owner_of(trial) is None and _has_nothing(trial)
-
-
-def _has_nothing(trial: FrozenTrial) -> bool:
     """Created (or given back) and claimed, but not yet asked for anything by its process."""
     things: Iterable[object] = (trial.params, trial.user_attrs, trial.intermediate_values)
-    return bool(trial_record(trial)) or not any(things)
-
-
-def _age(trial: FrozenTrial) -> float:
-    started = trial.datetime_start or datetime.min
-    return (datetime.now() - started).total_seconds()
+    nothing = bool(trial_record(trial)) or not any(things)
+    return trial.state == TrialState.RUNNING and owner_of(trial) is None and nothing

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.pausing import StopSignals, TrialPaused
-from optuna_layerwise.storage import all_trials
+from optuna_layerwise.storage import all_trials, requeue, stored_trial
 from optuna_layerwise.studies.opening import requeue_abandoned
 
 CONTROL_KEY = "olw:control"
@@ -57,25 +57,38 @@ def work(
 
     Stops early, and returns false, when `pause` was asked for, or at Ctrl-C or SIGTERM: the
     objective then gives its trial back, and the next `work` continues it. Where other processes
-    run the last trials, waits for them.
+    run the last trials, waits for them. Any number of processes together run no trial too many:
+    one whose number is ``n_finished`` or above is left waiting.
 
     Raises:
         Exception: what the objective raised, after its trial was recorded as failed.
     """
     callbacks = [on_trial] if on_trial else None
-    while not is_paused(study):
-        counts = count(study)
-        if sum(n for state, n in counts.items() if state.is_finished()) >= n_finished:
-            return True
-        if not counts[TrialState.WAITING] and sum(counts.values()) >= n_finished:
-            requeue_abandoned(study)  # another process runs the last trials
-            time.sleep(_POLL_SECONDS)
-            continue
-        with StopSignals() as stop:
+
+    def within_target(trial: optuna.Trial) -> float:
+        if trial.number >= n_finished:
+            requeue(study, stored_trial(trial))
+            raise _Surplus
+        return objective(trial)
+
+    with StopSignals() as stop:
+        while not (stop.received or is_paused(study)):
+            if finished(study) >= n_finished:
+                return True
+            trials = all_trials(study)
+            waiting = any(t.state == TrialState.WAITING for t in trials[:n_finished])
+            if len(trials) >= n_finished and not waiting:
+                requeue_abandoned(study)  # another process runs the last trials
+                time.sleep(_POLL_SECONDS)
+                continue
             try:
-                study.optimize(objective, n_trials=1, callbacks=callbacks)
+                study.optimize(within_target, n_trials=1, callbacks=callbacks)
+            except _Surplus:
+                pass
             except TrialPaused:
                 return False
-        if stop.received:
-            return False
     return False
+
+
+class _Surplus(TrialPaused):
+    """Another process was quicker to take the last number."""
