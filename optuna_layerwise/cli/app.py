@@ -69,8 +69,8 @@ def tune_command(
         str, typer.Option(help="default, or paper: BioTune as published.")
     ] = "default",
     trials: Annotated[
-        int | None, typer.Option(help="Target of finished trials (140 is the paper's).")
-    ] = None,
+        int, typer.Option(help="Target of finished trials; the paper has 140.")
+    ] = 140,
     epochs: Annotated[int | None, typer.Option()] = None,
     patience: Annotated[
         int | None, typer.Option(help="Epochs without improvement; 0 never stops early.")
@@ -131,6 +131,7 @@ def tune_command(
     if n_seeds < 1 or (paper and n_seeds > len(PAPER_SEEDS)):
         raise ValueError(f"--seeds-per-trial must be at least 1 (paper: at most 3), got {n_seeds}")
     name = study or Path(data).stem or "study"
+    default_size = digits.SPEC.image_size if on_digits else 224
     settings = Settings(
         data=data if data == "digits" else os.path.abspath(data),
         val=val,
@@ -142,7 +143,7 @@ def tune_command(
         weights=os.path.abspath(weights) if weights and Path(weights).suffix else weights,
         mean=channels("mean", mean, (0.485, 0.456, 0.406)),
         std=channels("std", std, (0.229, 0.224, 0.225)),
-        image_size=image_size or (digits.SPEC.image_size if on_digits else 224),
+        image_size=default_size if image_size is None else image_size,
         granularity=granularity,
         encoding=encoding,
         head=head or ("search" if paper else "always"),
@@ -151,10 +152,10 @@ def tune_command(
         seed=seed,
         recipe=dataclasses.replace(recipe, **changes),
         seeds=PAPER_SEEDS[:n_seeds] if paper else tuple(range(n_seeds)),
-        n_folds=folds or (2 if paper else 1),
+        n_folds=folds if folds is not None else (2 if paper else 1),
         tie_break=not paper,
         prune=prune,
-        trials=trials or 140,
+        trials=trials,
         finalists=finalists,
         final_seeds=final_seeds,
         output=os.path.abspath(output or os.path.join("optuna-layerwise-runs", name)),

@@ -1,0 +1,321 @@
+"""The command line as a person uses it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from optuna_layerwise.cli import main
+from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.models import ModelSpec
+from optuna_layerwise.storage import open_storage
+
+Cli = Callable[..., tuple[int, str, str]]
+DIGITS = ("tune", "--epochs", "1", "--finalists", "1", "--final-seeds", "1", "--threads", "1")
+
+
+@pytest.fixture
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Cli:
+    """Runs a command in an empty folder; gives exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["optuna-layerwise", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as exit:
+            code = int(exit.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def load(name: str, storage: str = "sqlite:///optuna-layerwise.db") -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=open_storage(storage))
+
+
+def test_tune_searches_and_prints_the_plan_the_baselines_and_what_to_type_next(cli: Cli) -> None:
+    code, out, _ = cli(*DIGITS, "--trials", "3")
+    assert code == 0
+    for expected in (
+        "50 training, 100 validation and 746 test images",
+        "learning rate",
+        "full fine-tuning",
+        "linear probe",
+        "from scratch",
+        "optuna-layerwise export",
+        "optuna-layerwise dashboard",
+        "optuna-layerwise resume",
+    ):
+        assert expected in out
+    assert [trial.number for trial in load("digits").trials] == [0, 1, 2]
+
+
+def test_trials_are_a_target_and_the_test_result_stays(cli: Cli) -> None:
+    cli(*DIGITS, "--trials", "2")
+    assert "opened once, so its result stays" not in cli("status")[1]
+    first = load("digits").user_attrs["olw:final"]
+    assert cli(*DIGITS, "--trials", "2")[0] == 0
+    assert len(load("digits").trials) == 2
+    code, out, _ = cli("resume", "--study", "digits", "--trials", "3")
+    assert code == 0
+    assert "opened once, so its result stays" in out
+    assert len(load("digits").trials) == 3
+    assert load("digits").user_attrs["olw:final"] == first
+
+
+def test_status_and_compare_show_the_studies(cli: Cli) -> None:
+    cli(*DIGITS, "--trials", "2", "--study", "a")
+    cli(*DIGITS, "--trials", "2", "--study", "b", "--sampler", "tpe")
+    _, out, _ = cli("status")
+    assert "2 of 2" in out
+    assert "finalized" in out
+    code, out, _ = cli("compare", "a", "b")
+    assert code == 0
+    for expected in ("biotune", "tpe", "full fine-tuning (test)", "images seen", "trained share"):
+        assert expected in out
+
+
+def test_pause_stops_before_the_next_trial_and_resume_goes_on(cli: Cli) -> None:
+    cli(*DIGITS, "--trials", "1")
+    assert cli("pause", "--study", "digits")[0] == 0
+    assert "paused" in cli("status")[1]
+    code, out, _ = cli(*DIGITS, "--trials", "3")
+    assert code == 130
+    assert "paused after 1 finished trials" in out
+    assert cli("resume", "--study", "digits", "--trials", "3")[0] == 0
+    assert len(load("digits").trials) == 3
+
+
+def test_export_writes_a_policy_and_weights_that_load(cli: Cli, tmp_path: Path) -> None:
+    cli(*DIGITS, "--trials", "2")
+    assert cli("export", "--study", "digits", "--to", "out")[0] == 0
+    content = json.loads((tmp_path / "out/policy.json").read_text())
+    assert list(content["policy"]) == ["stem", "stage1", "stage2", "stage3", "head"]
+    model = ModelSpec(name="digits_cnn", image_size=8).build(num_classes=5)
+    model.load_state_dict(load_file(tmp_path / "out/weights.safetensors"))
+
+
+def test_the_paper_preset_takes_the_papers_choices(cli: Cli) -> None:
+    assert cli(*DIGITS, "--preset", "paper", "--trials", "1")[0] == 0
+    settings = Settings.from_study(load("digits"))
+    assert (settings.seeds, settings.n_folds, settings.head) == ((684, 559, 629), 2, "search")
+    assert settings.recipe.bn == "train"
+    assert settings.recipe.metric == "balanced_accuracy"
+    assert not settings.tie_break
+
+
+def test_real_images_and_real_weights(cli: Cli, shared_data: Path) -> None:
+    code, out, err = cli(
+        "tune",
+        *("--data", str(shared_data / "busi"), "--model", "mobilenet_v2"),
+        *("--model-arg", "width_mult=0.35", "--mean", "0.5", "--std", "0.5"),
+        *("--weights", str(shared_data / "weights/mobilenet_v2_w035_imagenet_notop.pth")),
+        *("--image-size", "48", "--encoding", "biotune", "--sampler", "biotune"),
+        *("--trials", "2", "--epochs", "1", "--seeds-per-trial", "1", "--seed", "0"),
+        *("--finalists", "1", "--final-seeds", "1", "--threads", "1"),
+        *("--storage", "sqlite:///tune.db", "--study", "busi"),
+    )
+    assert (code, err) == (0, "")
+    assert "468 training, 156 validation and 156 test images of 3 classes" in out
+    assert load("busi", "sqlite:///tune.db").best_value > 0.2
+
+
+# --- resuming ------------------------------------------------------------------------------------
+
+
+def test_another_configuration_is_refused_and_nothing_changes(cli: Cli) -> None:
+    cli(*DIGITS, "--trials", "1")
+    before = load("digits").user_attrs
+    code, _, err = cli(*DIGITS, "--trials", "2", "--lr", "0.5")
+    assert code == 2
+    assert "exists with another configuration: recipe.lr is 0.003 there and 0.5 here" in err
+    assert load("digits").user_attrs == before
+
+
+def images(folder: Path, *, seed: int = 0, n: int = 10) -> Path:
+    """Class folders of noise around a colour each."""
+    rng = np.random.default_rng(seed)
+    for label, colour in (("red", (200, 40, 40)), ("blue", (40, 40, 200))):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for i in range(n):
+            pixels = np.clip(rng.normal(colour, 30, (8, 8, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{i}.png")
+    return folder
+
+
+FOLDER = ("--data", "pictures", "--model", "digits_cnn")
+
+
+def test_changed_data_are_refused_on_resume_and_moved_ones_are_not(
+    cli: Cli, tmp_path: Path
+) -> None:
+    images(tmp_path / "pictures")
+    assert cli(*DIGITS, *FOLDER, "--trials", "1")[0] == 0
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    assert cli("resume", "--study", "pictures")[0] == 2
+    assert cli("resume", "--study", "pictures", "--data", "moved")[0] == 0
+    Image.new("RGB", (8, 8)).save(tmp_path / "moved/red/3.png")
+    code, _, err = cli("resume", "--study", "pictures", "--data", "moved", "--trials", "2")
+    assert code == 2
+    assert "data_fingerprint" in err
+    assert len(load("pictures").trials) == 1
+
+
+def test_changed_weights_are_refused_on_resume(cli: Cli, tmp_path: Path) -> None:
+    model = ModelSpec(name="digits_cnn", image_size=8).build(num_classes=5)
+    torch.save(model.state_dict(), "weights.pth")
+    assert cli(*DIGITS, "--weights", "weights.pth", "--trials", "1")[0] == 0
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    torch.save(model.state_dict(), "weights.pth")
+    code, _, err = cli("resume", "--study", "digits", "--trials", "2")
+    assert code == 2
+    assert "model_digest" in err
+
+
+@pytest.mark.slow
+def test_a_search_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
+    cli: Cli, tmp_path: Path
+) -> None:
+    arguments = ("--trials", "12", "--epochs", "6", "--threads", "1", "--finalists", "1")
+    assert cli("tune", *arguments, "--storage", "sqlite:///whole.db")[0] == 0
+    command = [sys.executable, "-c", "from optuna_layerwise.cli import main; main()"]
+    process = subprocess.Popen(
+        [*command, "tune", *arguments], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    assert process.stdout is not None
+    while "trial 3:" not in process.stdout.readline():
+        assert process.poll() is None
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "nothing is lost" in rest
+    stopped = load("digits")
+    assert 4 <= len(stopped.trials) < 12
+    assert all(t.state.is_finished() or t.state.name == "WAITING" for t in stopped.trials)
+    assert cli("resume", "--study", "digits")[0] == 0
+    resumed, whole = load("digits").trials, load("digits", "sqlite:///whole.db").trials
+    assert [(t.number, t.params, t.value) for t in resumed] == [
+        (t.number, t.params, t.value) for t in whole
+    ]
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--encoding", "biotun"), "did you mean 'biotune'"),
+        (("--sampler", "biotime"), "did you mean 'biotune'"),
+        (("--data", "pictures"), "--model is missing"),
+        (("--data", "nowhere", "--model", "resnet18"), "no such folder"),
+        (("--data", "digits", "--model", "resnet81"), "did you mean"),
+        (("--storage", "postgresql://u:secret@127.0.0.1:1/x"), "cannot open the storage"),
+        (("--storage", "nonsense"), "cannot open the storage"),
+        (("--weights", "nowhere.pth"), "nowhere.pth"),
+        (("--trials", "0"), "trials must be at least 1, got 0"),
+        (("--folds", "60"), "n_folds"),
+        (("--mean", "a"), "--mean must be one number or three"),
+        (("--model-arg", "width"), "--model-arg must be name=value"),
+        (("--lr", "0"), "lr must be"),
+        (("--metric", "acuracy"), "metric must be one of"),
+        (("--preset", "papers"), "--preset must be one of"),
+        (("--device", "cuda:7"), "device"),
+        (("--model", "alexnet", "--image-size", "16"), "cannot take images of 16 x 16"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_no_study(
+    cli: Cli, tmp_path: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    code, _, err = cli(*DIGITS, *arguments)
+    assert code == 2
+    assert expected in err
+    assert err.startswith("error: ")
+    assert len(err.strip().splitlines()) == 1
+    assert "secret" not in err
+    if (tmp_path / "optuna-layerwise.db").exists():
+        assert not optuna.get_all_study_names(open_storage("sqlite:///optuna-layerwise.db"))
+
+
+def test_a_study_that_does_not_exist_is_refused_with_those_that_do(cli: Cli) -> None:
+    cli(*DIGITS, "--trials", "1")
+    for command in ("resume", "pause", "export"):
+        code, _, err = cli(command, "--study", "digit")
+        assert code == 2
+        assert "there are ['digits']" in err
+
+
+def test_a_plain_optuna_study_of_the_same_name_is_left_alone(cli: Cli) -> None:
+    optuna.create_study(study_name="digits", storage="sqlite:///optuna-layerwise.db")
+    code, _, err = cli(*DIGITS)
+    assert code == 2
+    assert "was not created by `optuna-layerwise tune`" in err
+
+
+def test_an_empty_image_is_named_and_skipped_only_on_request(cli: Cli, tmp_path: Path) -> None:
+    images(tmp_path / "pictures")
+    (tmp_path / "pictures/red/4.png").write_bytes(b"")
+    code, _, err = cli(*DIGITS, *FOLDER, "--trials", "1")
+    assert code == 2
+    assert "4.png" in err
+    with pytest.warns(UserWarning, match=r"4\.png"):
+        assert cli(*DIGITS, *FOLDER, "--trials", "1", "--skip-bad-images")[0] == 0
+
+
+def test_a_diverged_trial_is_recorded_and_the_search_goes_on(cli: Cli) -> None:
+    code, _, err = cli(*DIGITS, "--trials", "3", "--weight-decay", "1e30", "--optimizer", "sgd")
+    outcomes = {t.user_attrs["olw:run"]["outcome"] for t in load("digits").trials}
+    assert code == 2  # every trial diverged: there is nothing to finalize
+    assert "no complete trial" in err
+    assert outcomes == {"diverged"}
+
+
+# --- dashboard -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_dashboard_serves_the_studies_on_loopback(cli: Cli, tmp_path: Path) -> None:
+    cli(*DIGITS, "--trials", "2")
+    command = [sys.executable, "-c", "from optuna_layerwise.cli import main; main()"]
+    process = subprocess.Popen(
+        [*command, "dashboard", "--port", "18231"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen("http://127.0.0.1:18231/api/studies") as answer:
+                    studies = json.load(answer)["study_summaries"]
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.3)
+        assert [study["study_name"] for study in studies] == ["digits"]
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
