@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from safetensors.torch import save_model
 from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.runs import RUN_KEY, finite_or_none
+from optuna_layerwise.storage import TIE_KEY
 from optuna_layerwise.training import evaluate, higher_is_better
 
 if TYPE_CHECKING:
@@ -117,10 +119,15 @@ def finalize(
             validation, as safetensors.
 
     Raises:
-        ValueError: if no trial is complete.
+        ValueError: if no trial is complete, or nothing is to be trained.
     """
     if (stored := stored_final(study)) is not None:
         return stored
+    if top < 1 or not seeds:
+        raise ValueError(f"top and seeds must give at least one training, got {top} and {seeds}")
+    best = _best(study, top)
+    if weights is not None:
+        Path(weights).parent.mkdir(parents=True, exist_ok=True)
     metric = objective.recipe.metric
     models: dict[str, list[torch.nn.Module]] = {}
 
@@ -142,7 +149,7 @@ def finalize(
             seconds=sum(f.seconds for f in fits),
         )
 
-    finalists = [retrain(f"trial {trial.number}", policy) for trial, policy in _best(study, top)]
+    finalists = [retrain(f"trial {trial.number}", policy) for trial, policy in best]
     sign = -1 if higher_is_better(metric) else 1
     finalists.sort(
         key=lambda c: (
@@ -150,8 +157,13 @@ def finalize(
             c.mean("loss", split="val"),
         )
     )
+    winner = finalists[0]
     for loser in finalists[1:]:
         del models[loser.name]
+    if weights is not None:
+        scores = [_worst_if_nan(sign * _number(seed[metric])) for seed in winner.val]
+        model = models[winner.name][scores.index(min(scores))]
+        save_model(model, os.fspath(weights), metadata={"policy": json.dumps(winner.policy)})
     baselines = [
         retrain(b.title, b.policy(list(objective.blocks)), pretrained=b.pretrained)
         for b in BASELINES.values()
@@ -173,25 +185,23 @@ def finalize(
         ]
         return dataclasses.replace(candidate, test=results)
 
-    chosen = judge(finalists[0])
-    if weights is not None:
-        scores = [_worst_if_nan(sign * (_number(v[metric]))) for v in chosen.val]
-        best = models[chosen.name][scores.index(min(scores))]
-        save_model(best, os.fspath(weights), metadata={"policy": json.dumps(chosen.policy)})
+    chosen = judge(winner)
     final = Final(metric, chosen, [chosen, *finalists[1:]], [judge(b) for b in baselines])
     study.set_user_attr(FINAL_KEY, dataclasses.asdict(final))
     return final
 
 
 def _best(study: optuna.Study, top: int) -> list[tuple[FrozenTrial, Policy]]:
-    """The best complete trials with different policies."""
+    """The best complete trials with different policies; ties as in the search."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     sign = -1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1
-    complete.sort(key=lambda t: (sign * (t.value or 0.0), t.number))
+    complete.sort(
+        key=lambda t: (sign * (t.value or 0.0), t.user_attrs.get(TIE_KEY, math.inf), t.number)
+    )
     best: dict[Policy, FrozenTrial] = {}
     for trial in complete:
-        policy = Policy(trial.user_attrs[RUN_KEY]["policy"])
-        if policy.trained:
+        run = trial.user_attrs.get(RUN_KEY)  # a trial of another objective has none
+        if run is not None and (policy := Policy(run["policy"])).trained:
             best.setdefault(policy, trial)
     if not best:
         raise ValueError(

@@ -1,0 +1,269 @@
+"""Finalists: retrained on everything, chosen by validation, tested once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.samplers import RandomSampler
+from optuna.trial import TrialState
+from safetensors import safe_open
+
+from optuna_layerwise import Final, FinetuneObjective, ModelSpec, open_study
+from optuna_layerwise.baselines import BASELINES
+from optuna_layerwise.data import Images, SealedImages, Splits, load_data
+from optuna_layerwise.encodings import Encoding
+from optuna_layerwise.finalists import Candidate, stored_final
+from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.storage import TIE_KEY
+from optuna_layerwise.training import evaluate
+
+BLOCKS = ("stem", "stage1", "stage2", "stage3", "head")
+RECIPE = Recipe(lr=3e-3, epochs=2, patience=None, batch_size=25)
+SEEDS = (0, 1)
+GOOD = {f"imp/{block}": 0.75 for block in BLOCKS} | {"imp/__threshold__": 0.1}
+HEAD_ONLY = GOOD | {f"imp/{block}": 0.05 for block in BLOCKS} | {"imp/head": 0.3}
+NOTHING = GOOD | {"imp/__threshold__": 1.0}
+
+
+class Counted(SealedImages):
+    """A test split that counts how often it is opened."""
+
+    def __init__(self, images: Images) -> None:
+        super().__init__(images)
+        self.opened = 0
+
+    def open(self) -> Images:
+        self.opened += 1
+        return super().open()
+
+
+@dataclasses.dataclass
+class Case:
+    objective: FinetuneObjective
+    study: optuna.Study
+    test: Counted
+
+
+@pytest.fixture(scope="module")
+def spec(digits_weights: Path) -> ModelSpec:
+    return ModelSpec(name="digits_cnn", weights=digits_weights, image_size=8)
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return load_data("digits", image_size=8)
+
+
+def searched(
+    spec: ModelSpec, splits: Splits, first: list[dict[str, float]], n_trials: int, **options: Any
+) -> Case:
+    test = Counted(splits.test.open())
+    objective = FinetuneObjective(
+        model=spec,
+        data=dataclasses.replace(splits, test=test),
+        encoding=Encoding.preset("biotune", BLOCKS, head="search"),
+        device="cpu",
+        **{"recipe": RECIPE, **options},
+    )
+    study = optuna.create_study(
+        direction=objective.direction.name.lower(), sampler=RandomSampler(seed=0)
+    )
+    for params in first:
+        study.enqueue_trial(params)
+    study.optimize(objective, n_trials=n_trials)
+    return Case(objective, study, test)
+
+
+@pytest.fixture(scope="module")
+def case(spec: ModelSpec, splits: Splits) -> Case:
+    """A search on folds in which the best policy comes twice, and one trains nothing."""
+    return searched(spec, splits, [NOTHING, GOOD, GOOD, HEAD_ONLY], 10, n_folds=2)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("output") / "new folder" / "best.safetensors"
+
+
+@pytest.fixture(scope="module")
+def final(case: Case, weights: Path) -> Final:
+    return case.objective.finalize(case.study, top=3, seeds=SEEDS, weights=weights)
+
+
+def accuracies(candidate: Candidate) -> list[float]:
+    return [seed["accuracy"] or 0.0 for seed in candidate.val]
+
+
+def test_the_finalists_are_the_best_policies_that_differ(case: Case, final: Final) -> None:
+    order = sorted(
+        case.study.get_trials(states=(TrialState.COMPLETE,)),
+        key=lambda t: (-(t.value or 0.0), t.user_attrs.get(TIE_KEY, math.inf), t.number),
+    )
+    policies = [Policy(t.user_attrs[RUN_KEY]["policy"]) for t in order]
+    best = list(dict.fromkeys(policies))[:3]
+    assert len(policies) > len(set(policies))
+    assert {Policy(candidate.policy) for candidate in final.finalists} == set(best)
+    for candidate in final.finalists:
+        trial = case.study.trials[int(candidate.name.removeprefix("trial "))]
+        assert candidate.policy == trial.user_attrs[RUN_KEY]["policy"]
+
+
+def test_each_finalist_is_retrained_without_folds_once_per_seed(case: Case, final: Final) -> None:
+    objective, data = case.objective, case.objective.data
+    for candidate in final.finalists:
+        policy = Policy(candidate.policy)
+        fits = [objective.train(policy, data.train, data.val, seed) for seed in SEEDS]
+        assert candidate.val == [fit.metrics for fit in fits]
+        assert candidate.images_seen == len(SEEDS) * RECIPE.epochs * len(data.train)
+        assert candidate.seconds > 0
+        assert candidate.trained_share == fits[0].trained_share
+
+
+def test_the_best_mean_validation_metric_is_chosen_and_alone_is_tested(final: Final) -> None:
+    means = [np.mean(accuracies(candidate)) for candidate in final.finalists]
+    assert means == sorted(means, reverse=True)
+    assert final.chosen == final.finalists[0]
+    assert [len(candidate.test) for candidate in final.finalists] == [2, 0, 0]
+    assert final.metric == "accuracy"
+    assert final.chosen.mean("accuracy", split="val") == pytest.approx(means[0])
+
+
+def test_every_baseline_is_there_with_the_same_seeds_and_recipe(case: Case, final: Final) -> None:
+    assert [b.name for b in final.baselines] == [b.title for b in BASELINES.values()]
+    full, probe, scratch = final.baselines
+    assert full.policy == dict.fromkeys(BLOCKS, 1.0)
+    assert probe.policy == dict.fromkeys(BLOCKS[:-1], 0.0) | {"head": 1.0}
+    assert scratch.policy == full.policy
+    assert scratch.val != full.val
+    for baseline in final.baselines:
+        assert len(baseline.val) == len(baseline.test) == len(SEEDS)
+        assert baseline.images_seen == len(SEEDS) * RECIPE.epochs * len(case.objective.data.train)
+    data = case.objective.data
+    fits = [case.objective.train(Policy(full.policy), data.train, data.val, s) for s in SEEDS]
+    assert full.val == [fit.metrics for fit in fits]
+
+
+class NeverTrains(FinetuneObjective):
+    def train(self, *arguments: Any, **options: Any) -> Any:
+        raise AssertionError("trained again")
+
+
+def test_a_second_call_returns_what_is_stored_and_neither_trains_nor_tests(
+    case: Case, final: Final, spec: ModelSpec
+) -> None:
+    assert case.test.opened == 1
+    again = NeverTrains(model=spec, data=case.objective.data, recipe=RECIPE, device="cpu")
+    assert again.finalize(case.study, top=1, seeds=(7,)) == final
+    assert case.test.opened == 1
+
+
+def test_the_result_survives_the_database(final: Final, tmp_path: Path) -> None:
+    assert Final.from_json(json.loads(json.dumps(dataclasses.asdict(final)))) == final
+    url = f"sqlite:///{tmp_path}/study.db"
+    study = open_study(url, study_name="s")
+    assert stored_final(study) is None
+    study.set_user_attr("olw:final", dataclasses.asdict(final))
+    assert stored_final(open_study(url, study_name="s")) == final
+
+
+def test_the_saved_weights_are_those_of_the_best_seed_by_validation(
+    case: Case, final: Final, spec: ModelSpec, weights: Path
+) -> None:
+    best = int(np.argmax(accuracies(final.chosen)))
+    model = dataclasses.replace(spec, weights=weights).build(len(case.objective.data.classes))
+    data = case.objective.data
+    test = SealedImages.open(data.test)  # not counted
+    assert evaluate(model, data.val, mean=spec.mean, std=spec.std) == final.chosen.val[best]
+    assert evaluate(model, test, mean=spec.mean, std=spec.std) == final.chosen.test[best]
+    with safe_open(weights, "pt") as file:
+        assert json.loads(file.metadata()["policy"]) == final.chosen.policy
+
+
+def test_validation_chooses_even_where_the_test_split_says_otherwise(
+    spec: ModelSpec, splits: Splits
+) -> None:
+    """Every test label is wrong: the better a policy is, the worse it looks there."""
+    images = splits.test.open()
+    wrong = dataclasses.replace(images, labels=(images.labels + 1) % len(images.classes))
+    case = searched(
+        spec, dataclasses.replace(splits, test=SealedImages(wrong)), [GOOD, HEAD_ONLY], 2
+    )
+    final = case.objective.finalize(case.study, top=2, seeds=(0,))
+    assert final.chosen.name == "trial 0"
+    model = case.objective.model()
+    policy = Policy(final.finalists[1].policy)
+    case.objective.train(policy, splits.train, splits.val, seed=0, model=model)
+    other = evaluate(model, wrong, mean=spec.mean, std=spec.std)
+    assert other["accuracy"] > final.chosen.mean("accuracy", split="test")
+
+
+def test_a_loss_is_chosen_by_its_minimum(spec: ModelSpec, splits: Splits, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, metric="loss")
+    case = searched(spec, splits, [GOOD, HEAD_ONLY], 2, recipe=recipe)
+    final = case.objective.finalize(
+        case.study, top=2, seeds=SEEDS, weights=tmp_path / "w.safetensors"
+    )
+    good, bad = final.finalists
+    assert good.mean("loss", split="val") < bad.mean("loss", split="val")
+    best = min(seed["loss"] or 0.0 for seed in good.val)
+    model = dataclasses.replace(spec, weights=tmp_path / "w.safetensors").build(5)
+    assert evaluate(model, splits.val, mean=spec.mean, std=spec.std)["loss"] == best
+
+
+def test_equal_values_are_ordered_by_the_stored_validation_loss(
+    spec: ModelSpec, splits: Splits
+) -> None:
+    case = searched(spec, splits, [], 0)
+    for number, tie in enumerate((0.3, 0.2)):
+        case.study.add_trial(
+            optuna.trial.create_trial(
+                value=0.9,
+                user_attrs={
+                    RUN_KEY: {"policy": {**dict.fromkeys(BLOCKS, 0.0), "head": 1.0 + number}},
+                    TIE_KEY: tie,
+                },
+            )
+        )
+    final = case.objective.finalize(case.study, top=1, seeds=(0,))
+    assert final.chosen.name == "trial 1"
+
+
+@pytest.mark.parametrize("first", [[], [NOTHING]])
+def test_a_study_that_trained_nothing_is_refused_and_nothing_is_opened(
+    spec: ModelSpec, splits: Splits, first: list[dict[str, float]]
+) -> None:
+    case = searched(spec, splits, first, len(first))
+    case.study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
+    case.study.add_trial(optuna.trial.create_trial(value=0.9))  # of some other objective
+    with pytest.raises(ValueError, match="has no complete trial that trained something"):
+        case.objective.finalize(case.study)
+    assert case.test.opened == 0
+    assert stored_final(case.study) is None
+
+
+@pytest.mark.parametrize(("top", "seeds"), [(0, (0,)), (1, ())])
+def test_nothing_to_train_is_refused(case: Case, top: int, seeds: tuple[int, ...]) -> None:
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(case.study.trials)
+    with pytest.raises(ValueError, match="top and seeds must give at least one training"):
+        case.objective.finalize(study, top=top, seeds=seeds)
+
+
+def test_a_diverged_seed_makes_mean_and_spread_nan() -> None:
+    candidate = Candidate("trial 0", {"head": 1.0}, 1.0, [], [], 0, 0.0)
+    assert math.isnan(candidate.mean("accuracy", split="test"))
+    one: list[dict[str, float | None]] = [{"accuracy": 0.5}]
+    assert math.isnan(dataclasses.replace(candidate, test=one).spread("accuracy"))
+    two = dataclasses.replace(candidate, test=[{"accuracy": 0.5}, {"accuracy": 0.7}])
+    assert two.mean("accuracy", split="test") == pytest.approx(0.6)
+    assert two.spread("accuracy") == pytest.approx(0.2 / math.sqrt(2))
+    diverged = dataclasses.replace(candidate, val=[{"accuracy": 0.5}, {"accuracy": None}])
+    assert math.isnan(diverged.mean("accuracy", split="val"))
