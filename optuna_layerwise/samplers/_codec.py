@@ -34,7 +34,7 @@ def to_gene(value: Any, distribution: BaseDistribution) -> float:
     if distribution.log and value <= 0:
         return math.nan
     low, high = _bounds(distribution)
-    gene = ((math.log(value) if distribution.log else value) - low) / (high - low)
+    gene = ((math.log(value) if distribution.log else value) - low) / ((high - low) or 1)
     return min(max(gene, 0.0), 1.0)
 
 

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial
 
 from optuna_layerwise.samplers._algorithm import Algorithm, Draw, Encoding, uniform_gene
 from optuna_layerwise.samplers._codec import from_gene
-from optuna_layerwise.samplers._replay import Replay
+from optuna_layerwise.samplers._replay import Replay, Snapshot
 from optuna_layerwise.samplers._rng import TrialRng
 from optuna_layerwise.storage import (
     Owner,
@@ -90,8 +90,8 @@ class CohortSampler(BaseSampler):
     ) -> dict[str, BaseDistribution]:
         """The fixed search space, or all parameters of the cohorts the trial is drawn from."""
         with self._lock:
-            base = self._record(study, trial)["base"]
-            return dict(self._replay_of(study).at(base).search_space)
+            record = self._record(study, trial)
+            return dict(self._snapshot(self._replay_of(study), record).search_space)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -116,7 +116,7 @@ class CohortSampler(BaseSampler):
     ) -> dict[str, Any]:
         record = self._record(study, trial)
         replay = self._replay_of(study)
-        known = replay.at(record["base"]).search_space
+        known = self._snapshot(replay, record).search_space
         drawn = dict(zip(known, self._draw(replay, trial.number, record).genes, strict=True))
         rng = self._rng(replay, trial.number, record)
         return {
@@ -138,20 +138,26 @@ class CohortSampler(BaseSampler):
         record = trial_record(trial)
         if record.get("algorithm") != self._algorithm.name:
             cohort, _ = replay.locate(trial.number)
+            snapshot = replay.before(trial.number)
             record = {
                 "algorithm": self._algorithm.name,
                 "seed": self._seed_of(all_trials(study)),
-                "base": min(replay.newest, cohort),
                 "generation": self._algorithm.generation(cohort),
+                "base": snapshot.base,
+                "end": snapshot.end,
+                "missing": sorted(snapshot.missing),
             }
             record["facts"] = self._draw(replay, trial.number, record).facts
         write_trial_record(study, trial, record)
         return record
 
     def _draw(self, replay: Replay, number: int, record: Mapping[str, Any]) -> Draw:
-        snapshot = replay.at(record["base"])
         rng = self._rng(replay, number, record)
-        return self._algorithm.ask(snapshot.state, rng.cohort, rng.index, rng)
+        state = self._snapshot(replay, record).state
+        return self._algorithm.ask(state, rng.cohort, rng.index, rng)
+
+    def _snapshot(self, replay: Replay, record: Mapping[str, Any]) -> Snapshot:
+        return replay.at(record["base"], record["missing"])
 
     def _rng(self, replay: Replay, number: int, record: Mapping[str, Any]) -> TrialRng:
         return TrialRng(record["seed"], *replay.locate(number))
@@ -199,4 +205,5 @@ class CohortSampler(BaseSampler):
             self._replay = Replay(
                 self._algorithm, study.direction, self._encoding, self._search_space
             )
+            self._replay.update(all_trials(study))
         return self._replay

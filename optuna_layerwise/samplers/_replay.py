@@ -2,8 +2,10 @@
 
 Cohort ``k`` is a fixed range of trial numbers, and cohorts commit in order: one commits when all
 its trials have finished, or when as many later trials as the population holds have finished; the
-members unfinished at that moment, by the stored completion times, count as missing. So every
-process rebuilds the same states from the same trials, whatever the timing was.
+members unfinished at that moment count as missing. Each trial stores what it was drawn from: a
+number of cohorts and who was missing from them. Of the trials drawn after a cohort, the one with
+the lowest number decides who was missing from it, so that every process rebuilds the same states
+whatever the timing was, without comparing the clocks of two machines.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,9 +31,20 @@ _KEPT_STATES = 32
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """The state before cohort ``base``, and the search space that it is about."""
+    """The state before cohort ``base``, and the search space that it is about.
+
+    Args:
+        base: Number of cohorts told.
+        end: Number of trials in them.
+        missing: The trials in them that counted as missing.
+        search_space: Name to distribution, without those of a single value.
+        space: The same as the algorithm sees it.
+        state: The algorithm's.
+    """
 
     base: int
+    end: int
+    missing: frozenset[int]
     search_space: SearchSpace
     space: Space
     state: Any
@@ -60,11 +73,9 @@ class Replay:
         self._fixed = search_space is not None
         self._starts = [0]
         self._trials: list[FrozenTrial] = []
-        self._times = np.full(64, np.inf)
         self._unfinished: set[int] = set()
-        self._committed: list[tuple[int, float]] = []  # (end, deadline) per cohort
-        self._first = self._start(dict(search_space or {}))
-        self._snapshots = [self._first]
+        self._rulings: dict[int, tuple[int, frozenset[int]]] = {}  # cohort: (trial, missing)
+        self._snapshots = [self._start(dict(search_space or {}))]  # the first, and the newest
 
     def locate(self, number: int) -> tuple[int, int]:
         """Cohort of a trial number, and its index there."""
@@ -74,11 +85,6 @@ class Replay:
         cohort = bisect_right(self._starts, number) - 1
         return cohort, number - self._starts[cohort]
 
-    @property
-    def newest(self) -> int:
-        """Number of cohorts committed."""
-        return len(self._committed)
-
     def running(self, *, besides: int) -> list[FrozenTrial]:
         """The running trials but one, as last read."""
         return [
@@ -87,68 +93,88 @@ class Replay:
             if (trial := self._trials[number]).state == TrialState.RUNNING
         ]
 
-    def at(self, base: int) -> Snapshot:
+    def before(self, number: int) -> Snapshot:
+        """The newest snapshot, but none after the trial's own cohort has begun."""
+        newest, (cohort, index) = self._snapshots[-1], self.locate(number)
+        if newest.base <= cohort:
+            return newest
+        return self.at(cohort, (n for n in newest.missing if n < number - index))
+
+    def at(self, base: int, missing: Iterable[int]) -> Snapshot:
         """The state before cohort ``base``; rebuilt from the start if it is long gone."""
+        wanted = frozenset(missing)
         for snapshot in reversed(self._snapshots):
-            if snapshot.base == base:
+            if snapshot.base == base and snapshot.missing == wanted:
                 return snapshot
-        snapshot = self._first
-        for cohort in range(min(base, len(self._committed))):
-            snapshot = self._next(snapshot, cohort)
+        snapshot = self._snapshots[0]
+        while snapshot.base < base and self._end(snapshot) <= len(self._trials):
+            snapshot = self._next(snapshot, wanted)
         return snapshot
 
     def update(self, trials: Sequence[FrozenTrial]) -> None:
         """Take in the study's trials, by number, and commit the cohorts that are complete."""
-        fresh = range(len(self._trials), len(trials))
+        self._unfinished.update(range(len(self._trials), len(trials)))
         self._trials = list(trials)
-        self._unfinished.update(fresh)
-        while len(self._times) < len(trials):
-            self._times = np.concatenate([self._times, np.full(len(self._times), np.inf)])
         for number in sorted(self._unfinished):
+            self._heed(trials[number])
             if trials[number].state.is_finished():
-                completed = trials[number].datetime_complete
-                self._times[number] = completed.timestamp() if completed else 0.0
                 self._unfinished.discard(number)
         while self._commit():
             pass
 
+    def _heed(self, trial: FrozenTrial) -> None:
+        """Let a trial rule who was missing from the cohorts that it was drawn after."""
+        record = self._record(trial)
+        told, _ = self.locate(min(record.get("end", 0), trial.number))
+        missing = record.get("missing", ())
+        for cohort in reversed(range(told)):
+            if cohort in self._rulings and self._rulings[cohort][0] <= trial.number:
+                break  # and so have all cohorts before
+            start, end = self._starts[cohort : cohort + 2]
+            ruled = frozenset(n for n in missing if start <= n < end)
+            self._rulings[cohort] = (trial.number, ruled)
+            if ruled != {n for n in self._snapshots[-1].missing if start <= n < end}:
+                first, *newest = self._snapshots
+                self._snapshots = [first, *(s for s in newest if s.base <= cohort)]
+
     def _commit(self) -> bool:
-        cohort = len(self._committed)
-        start = self._committed[-1][0] if cohort else 0
-        end = start + self._algorithm.cohort_size(cohort)
+        snapshot = self._snapshots[-1]
+        end = self._end(snapshot)
         if end > len(self._trials):
             return False
-        later = self._times[end : len(self._trials)]
-        patience = self._algorithm.population
-        deadline = float("inf")
-        if len(later) >= patience:
-            deadline = float(np.partition(later, patience - 1)[patience - 1])
-        if math.isinf(deadline) and np.isinf(self._times[start:end]).any():
-            return False
-        self._committed.append((end, deadline))
-        self._snapshots = [
-            *self._snapshots[-_KEPT_STATES:],
-            self._next(self._snapshots[-1], cohort),
-        ]
+        missing = frozenset(n for n in self._unfinished if snapshot.end <= n < end)
+        if snapshot.base in self._rulings:
+            ruled = self._rulings[snapshot.base][1]
+            if missing - ruled:
+                return False  # these have finished, but were read before that
+            missing = ruled
+        elif missing:
+            unfinished = sum(n >= end for n in self._unfinished)
+            if len(self._trials) - end - unfinished < self._algorithm.population:
+                return False
+        first, *newest = [*self._snapshots, self._next(snapshot, snapshot.missing | missing)]
+        self._snapshots = [first, *newest[-_KEPT_STATES:]]
         return True
 
-    def _next(self, snapshot: Snapshot, cohort: int) -> Snapshot:
+    def _end(self, snapshot: Snapshot) -> int:
+        return snapshot.end + self._algorithm.cohort_size(snapshot.base)
+
+    def _next(self, snapshot: Snapshot, missing: frozenset[int]) -> Snapshot:
         """The snapshot after one more cohort; all over again if that changed the space."""
-        start = self._committed[cohort - 1][0] if cohort else 0
         search_space = dict(snapshot.search_space)
         if not self._fixed:
-            for trial in self._trials[start : self._committed[cohort][0]]:
-                if self._times[trial.number] <= self._committed[cohort][1]:
+            for trial in self._trials[snapshot.end : self._end(snapshot)]:
+                if trial.number not in missing:
                     search_space |= {
                         name: distribution
                         for name, distribution in trial.distributions.items()
                         if not distribution.single()
                     }
         if search_space == snapshot.search_space:
-            return self._tell(snapshot, cohort)
-        snapshot = self._start(search_space)
-        for earlier in range(cohort + 1):
-            snapshot = self._tell(snapshot, earlier)
+            return self._tell(snapshot, missing)
+        base, snapshot = snapshot.base, self._start(search_space)
+        while snapshot.base <= base:
+            snapshot = self._tell(snapshot, missing)
         return snapshot
 
     def _start(self, search_space: SearchSpace) -> Snapshot:
@@ -158,36 +184,40 @@ class Replay:
             if not distribution.single()
         }
         space = make_space(searched, self._encoding)
-        return Snapshot(0, searched, space, self._algorithm.start(space))
+        return Snapshot(0, 0, frozenset(), searched, space, self._algorithm.start(space))
 
-    def _tell(self, snapshot: Snapshot, cohort: int) -> Snapshot:
-        start = self._committed[cohort - 1][0] if cohort else 0
-        end, deadline = self._committed[cohort]
+    def _tell(self, snapshot: Snapshot, missing: frozenset[int]) -> Snapshot:
+        end = self._end(snapshot)
         members = [
-            self._member(number, snapshot.search_space, on_time=self._times[number] <= deadline)
-            for number in range(start, end)
+            self._member(trial, snapshot.search_space, missing=trial.number in missing)
+            for trial in self._trials[snapshot.end : end]
         ]
-        state = self._algorithm.tell(snapshot.state, cohort, members)
-        return dataclasses.replace(snapshot, base=cohort + 1, state=state)
+        return dataclasses.replace(
+            snapshot,
+            base=snapshot.base + 1,
+            end=end,
+            missing=frozenset(n for n in missing if n < end),
+            state=self._algorithm.tell(snapshot.state, snapshot.base, members),
+        )
 
-    def _member(self, number: int, search_space: SearchSpace, *, on_time: bool) -> Member:
-        trial = self._trials[number]
-        if not on_time or math.isinf(self._times[number]):
-            missing = np.full(len(search_space), np.nan)
-            return Member(number, missing, None, (2, 0.0, 0.0, number))
+    def _member(self, trial: FrozenTrial, search_space: SearchSpace, *, missing: bool) -> Member:
+        if missing or not trial.state.is_finished():
+            nothing = np.full(len(search_space), np.nan)
+            return Member(trial.number, nothing, None, (2, 0.0, 0.0, trial.number))
         genes = [
             to_gene(trial.params[name], distribution) if name in trial.params else math.nan
             for name, distribution in search_space.items()
         ]
-        return Member(number, np.array(genes), self._facts(trial), self._order(trial))
+        return Member(trial.number, np.array(genes), self._facts(trial), self._order(trial))
+
+    def _record(self, trial: FrozenTrial) -> dict[str, Any]:
+        record = trial_record(trial)
+        return record if record.get("algorithm") == self._algorithm.name else {}
 
     def _facts(self, trial: FrozenTrial) -> dict[str, Any] | None:
-        record = trial_record(trial)
-        ours = record.get("algorithm") == self._algorithm.name
-        if not ours or trial.system_attrs.get("fixed_params"):
-            return None
-        facts = record.get("facts")
-        return facts if isinstance(facts, dict) else None
+        facts = self._record(trial).get("facts")
+        executed_otherwise = trial.system_attrs.get("fixed_params")
+        return facts if isinstance(facts, dict) and not executed_otherwise else None
 
     def _order(self, trial: FrozenTrial) -> tuple[int, float, float, int]:
         value = trial.values[0] if trial.values else math.nan

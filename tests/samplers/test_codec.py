@@ -18,12 +18,12 @@ from optuna_layerwise.samplers._codec import from_gene, n_choices, to_gene
 
 GENES = st.floats(0, 1)
 FINITE = st.floats(-1e100, 1e100)
-WHOLE = st.integers(-(10**18), 10**18)
+WHOLE = st.integers(-(2**51), 2**51)
 
 
 @st.composite
 def ints(draw: st.DrawFn) -> tuple[IntDistribution, int]:
-    low, levels, step = draw(WHOLE), draw(st.integers(1, 2**45)), draw(st.integers(1, 1000))
+    low, levels, step = draw(WHOLE), draw(st.integers(1, 2**40)), draw(st.integers(1, 1000))
     distribution = IntDistribution(low, low + (levels - 1) * step, step=step)
     return distribution, low + draw(st.integers(0, levels - 1)) * step
 
