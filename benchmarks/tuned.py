@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_layerwise import FinetuneObjective, Policy, Recipe
 from optuna_layerwise.finalists import Candidate
 from optuna_layerwise.runs import RUN_KEY, finite_or_none
+from optuna_layerwise.storage import TIE_KEY
 from optuna_layerwise.training import evaluate, higher_is_better
 
 LR = (1e-5, 1e-1)
@@ -41,7 +42,10 @@ class Tuning:
         o = self.objective
         fit = o.train(self.policy, o.data.train, o.data.val, o.seeds[0], recipe=self.recipe(trial))
         trial.set_user_attr(RUN_KEY, {"images_seen": fit.images_seen})
-        return o.worst if fit.diverged else fit.metrics[o.recipe.metric]
+        if fit.diverged:
+            return o.worst
+        trial.set_user_attr(TIE_KEY, fit.metrics["loss"])
+        return fit.metrics[o.recipe.metric]
 
 
 def images_seen(study: optuna.Study) -> int:
@@ -97,13 +101,16 @@ def finalize(
         )
         return candidate, recipe
 
-    def order(finalist: tuple[Candidate, Recipe]) -> tuple[float, float]:
+    def order(trial: FrozenTrial) -> tuple[float, float]:
+        return sign * (trial.value or 0.0), trial.user_attrs.get(TIE_KEY, math.inf)
+
+    def final_order(finalist: tuple[Candidate, Recipe]) -> tuple[float, float]:
         value = sign * finalist[0].mean(o.recipe.metric, split="val")
         return math.inf if math.isnan(value) else value, finalist[0].mean("loss", split="val")
 
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    best = sorted(trials, key=lambda t: (sign * (t.value or 0.0), t.number))[:top]
-    (chosen, recipe), *others = sorted(map(retrain, best), key=order)
+    best = sorted(trials, key=order)[:top]
+    (chosen, recipe), *others = sorted(map(retrain, best), key=final_order)
     test = o.data.test.open()
     results = [
         finite_or_none(evaluate(model, test, mean=o.spec.mean, std=o.spec.std, device=o.device))
