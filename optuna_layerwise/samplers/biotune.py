@@ -139,15 +139,21 @@ class BioTune:
         return self._child(state.space, parents, rng)
 
     def _probe(self, space: Space, elite: Individual, place: int, sign: int, rng: Rng) -> Draw:
-        generator = rng("probe", place)  # both signs share the gene and the step
-        gene = int(generator.choice(np.flatnonzero(probeable(space, elite.genes))))
+        """One gene, moved by the same step both ways, or to two other categories.
+
+        Of two categories there is only one other: the second probe then moves another gene.
+        """
+        generator = rng("probe", place)  # both signs share the genes' order and the step
+        order = generator.permutation(np.flatnonzero(probeable(space, elite.genes)))
+        gene = int(order[-1] if sign < 0 and space.choices[order[0]] == 2 else order[0])
+        step = self.perturbation * generator.uniform(-1, 1)
         genes = elite.genes.copy()
         if n := space.choices[gene]:
-            category = int(genes[gene] * n) + sign * int(generator.integers(1, n))
+            others = 1 + generator.permutation(n - 1)
+            category = int(genes[gene] * n) + int(others[0 if sign > 0 else -1])
             genes[gene] = (category % n + 0.5) / n
         else:
-            step = sign * self.perturbation * generator.uniform(-1, 1)
-            genes[gene] = np.clip(genes[gene] + step, 0, 1)
+            genes[gene] = np.clip(genes[gene] + sign * step, 0, 1)
         facts: Facts = {"kind": "probe", "of": elite.number, "gene": space.names[gene]}
         if self.momentum:
             kept = generator.random(len(genes)) * elite.momentum

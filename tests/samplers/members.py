@@ -67,8 +67,14 @@ class Serial:
 
     def tell(self, draws: Sequence[Draw], costs: Sequence[float | None]) -> None:
         """Their outcomes, in order."""
+        n = np.array(self.space.choices)
         members = [
-            member(len(self.draws) + i, draw.genes, cost, facts=draw.facts)
+            member(
+                len(self.draws) + i,
+                np.where(n, (np.floor(draw.genes * n) + 0.5) / np.maximum(n, 1), draw.genes),
+                cost,
+                facts=draw.facts,
+            )
             for i, (draw, cost) in enumerate(zip(draws, costs, strict=True))
         ]
         self.states.append(self.algorithm.tell(self.state, len(self.cohorts), members))

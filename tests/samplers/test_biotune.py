@@ -102,13 +102,24 @@ def test_probe_stays_in_the_cube() -> None:
     assert genes.min() == 0 and genes.max() == 1, "some were clipped"
 
 
-def test_probes_of_a_category_take_other_categories() -> None:
-    search = Serial(DEFAULT, cube(2, choices=[4, 3]))
-    search.run(lambda genes: float(genes.sum()), generations=4)
-    probes = [draw for draw in search.draws if draw.facts["kind"] == "probe"]
+@pytest.mark.parametrize("choices", [[4, 3], [2, 2], [2, 0], [2, 5]])
+def test_probes_of_categories_are_two_points_one_gene_from_their_elite(choices: list[int]) -> None:
+    search = Serial(DEFAULT, cube(2, choices=choices))
+    search.run(lambda genes: abs(float(genes.sum()) - 0.9), generations=4)
     by_number = {m.number: m.genes for cohort in search.cohorts for m in cohort}
-    for draw in probes:
-        assert (draw.genes != by_number[draw.facts["of"]]).sum() == 1
+    probes = [draw for draw in search.draws if draw.facts["kind"] == "probe"]
+    for up, down in zip(probes[::2], probes[1::2], strict=True):
+        assert (up.genes != down.genes).any()
+        for draw in (up, down):
+            assert (draw.genes != by_number[draw.facts["of"]]).sum() == 1
+
+
+def test_probes_of_the_only_gene_with_two_categories_are_the_other_category() -> None:
+    search = Serial(DEFAULT, cube(1, choices=[2]))
+    search.run(lambda genes: float(genes.sum()), generations=2)
+    by_number = {m.number: m.genes for cohort in search.cohorts for m in cohort}
+    probes = [draw for draw in search.draws if draw.facts["kind"] == "probe"]
+    assert all(draw.genes == 1 - by_number[draw.facts["of"]] for draw in probes)
 
 
 def after_start(algorithm: BioTune, n: int = 3) -> Serial:

@@ -1,0 +1,86 @@
+"""What the child processes of these tests run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optuna
+
+from optuna_layerwise.samplers import BioTuneSampler
+from optuna_layerwise.storage import open_storage
+from optuna_layerwise.studies import open_study, opening
+
+NAMES = ("x", "y", "z")
+
+
+def sampler() -> BioTuneSampler:
+    return BioTuneSampler(seed=0, population=6, elites=2)
+
+
+def value(trial: optuna.Trial) -> float:
+    return sum((trial.suggest_float(name, 0, 1) - 0.3) ** 2 for name in NAMES)
+
+
+def start(target: Callable[..., None], *args: Any) -> multiprocessing.process.BaseProcess:
+    """Start a process from a server that has imported everything, but opened nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["optuna_layerwise.samplers", "optuna_layerwise.studies"])
+    process = context.Process(target=target, args=args, daemon=True)
+    process.start()
+    return process
+
+
+def share(url: str, worker: int, n_trials: int, ready: Any, executed: Any) -> None:
+    """One of several workers; puts the numbers that it executed, or what went wrong."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("error")
+    numbers: list[int] = []
+    pause = np.random.default_rng(worker)
+
+    def objective(trial: optuna.Trial) -> float:
+        numbers.append(trial.number)
+        outcome = value(trial)
+        time.sleep(pause.exponential(0.02))
+        return outcome
+
+    try:
+        study = optuna.load_study(
+            study_name="shared", storage=open_storage(url), sampler=sampler()
+        )
+        ready.wait(60)
+        study.optimize(
+            objective, callbacks=[optuna.study.MaxTrialsCallback(n_trials, states=None)]
+        )
+        executed.put(numbers)
+    except Exception as error:
+        executed.put(repr(error))
+
+
+def search_on(url: str, n_trials: int, opened: Any) -> None:
+    """Open a study, or continue it, and bring it to ``n_trials`` finished ones."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    opening.NEWBORN_SECONDS = 0.3
+    opened.set()
+    study = open_study(url, study_name="serial", sampler=sampler(), direction="minimize")
+
+    def objective(trial: optuna.Trial) -> float:
+        outcome = value(trial)
+        time.sleep(0.005)
+        return outcome
+
+    while sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)) < n_trials:
+        study.optimize(objective, n_trials=1)
+
+
+def ask_and_wait(url: str, asked: Any) -> None:
+    """A worker on Optuna's own storage that is stuck in its first trial."""
+    study = optuna.load_study(study_name="shared", storage=url, sampler=sampler())
+    trial = study.ask()
+    value(trial)
+    asked.put(trial.number)
+    time.sleep(60)
