@@ -170,13 +170,13 @@ class FinetuneObjective:
             run.outcome = "empty"
             return self._finish(trial, run, self.worst)
         train, val = self._folds[run.fold]
-        reported = set(frozen.intermediate_values)
+        reported = max(frozen.intermediate_values, default=-1)  # before it was given back
         started = time.perf_counter()
 
         def report(epoch: EpochResult) -> None:
-            if epoch.epoch not in reported:
+            if epoch.epoch > reported:
                 trial.report(epoch.metrics[self.recipe.metric], epoch.epoch)
-            if trial.should_prune():
+            if epoch.epoch >= reported and trial.should_prune():
                 run.outcome = "pruned"
                 run.spend((epoch.epoch + 1) * len(train), time.perf_counter() - started, None)
                 self._finish(trial, run, math.nan)
