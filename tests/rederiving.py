@@ -29,5 +29,7 @@ def assert_rederives(study: optuna.Study, sampler: CohortSampler) -> int:
             assert value == trial.params[name], where
             compared += 1
         replay = sampler._up_to_date(study)
-        assert sampler._draw(replay, trial.number, record).facts == record["facts"]
+        draw = sampler._draw(replay, trial.number, record)
+        assert draw.facts == record["facts"]
+        assert draw.genes.tolist() == list(record["genes"].values())
     return compared

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from optuna import Study
@@ -41,7 +41,7 @@ class CohortSampler(BaseSampler):
         seed: Of the study; that of its first trial wins, also over ``None``.
         encoding: Where the genes come from, if they are layer genes: gives the search space
             and tells which genes matter.
-        search_space: Parameter name to distribution; default the encoding's, or all
+        search_space: Parameter name to distribution; default the encoding's and all other
             parameters seen in earlier trials.
     """
 
@@ -58,8 +58,6 @@ class CohortSampler(BaseSampler):
         self._algorithm = algorithm
         self._seed = seed
         self._encoding = encoding
-        if search_space is None and encoding is not None:
-            search_space = encoding.search_space
         self._search_space = search_space
         self._lock = threading.RLock()
         self._replay: Replay | None = None
@@ -80,6 +78,10 @@ class CohortSampler(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Requeue the trials of dead processes, and record what this one is drawn from."""
         with self._lock:
+            if self._replayed != (study._storage, study._study_id):
+                # The first replay of a long study takes its time: nobody must take the trial
+                # for abandoned meanwhile.
+                write_trial_record(study, trial, trial_record(trial))
             replay = self._up_to_date(study)
             for running in replay.running(besides=trial.number):
                 self._look_after(study, running)
@@ -116,12 +118,11 @@ class CohortSampler(BaseSampler):
     ) -> dict[str, Any]:
         record = self._record(study, trial)
         replay = self._replay_of(study)
-        known = self._snapshot(replay, record).search_space
-        drawn = dict(zip(known, self._draw(replay, trial.number, record).genes, strict=True))
+        known, genes = self._snapshot(replay, record).search_space, record["genes"]
         rng = self._rng(replay, trial.number, record)
         return {
             name: from_gene(
-                drawn[name] if known.get(name) == distribution else uniform_gene(rng, name),
+                genes[name] if known.get(name) == distribution else uniform_gene(rng, name),
                 distribution,
             )
             for name, distribution in asked.items()
@@ -130,26 +131,31 @@ class CohortSampler(BaseSampler):
     def _record(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
         """What the trial is drawn from: as stored, or decided (and stored) now."""
         record = trial_record(trial)
-        if record.get("algorithm") == self._algorithm.name:
+        if self._is_ours(record):
             return record
         return self._claim(study, trial, self._up_to_date(study))
 
     def _claim(self, study: Study, trial: FrozenTrial, replay: Replay) -> dict[str, Any]:
         record = trial_record(trial)
-        if record.get("algorithm") != self._algorithm.name:
+        if not self._is_ours(record):
             cohort, _ = replay.locate(trial.number)
             snapshot = replay.before(trial.number)
             record = {
                 "algorithm": self._algorithm.name,
-                "seed": self._seed_of(all_trials(study)),
+                "seed": self._seed_of(study),
                 "generation": self._algorithm.generation(cohort),
                 "base": snapshot.base,
                 "end": snapshot.end,
                 "missing": sorted(snapshot.missing),
             }
-            record["facts"] = self._draw(replay, trial.number, record).facts
+            draw = self._draw(replay, trial.number, record)
+            record["genes"] = dict(zip(snapshot.search_space, draw.genes.tolist(), strict=True))
+            record["facts"] = draw.facts
         write_trial_record(study, trial, record)
         return record
+
+    def _is_ours(self, record: Mapping[str, Any]) -> bool:
+        return record.get("algorithm") == self._algorithm.name and "facts" in record
 
     def _draw(self, replay: Replay, number: int, record: Mapping[str, Any]) -> Draw:
         rng = self._rng(replay, number, record)
@@ -162,13 +168,21 @@ class CohortSampler(BaseSampler):
     def _rng(self, replay: Replay, number: int, record: Mapping[str, Any]) -> TrialRng:
         return TrialRng(record["seed"], *replay.locate(number))
 
-    def _seed_of(self, trials: Iterable[FrozenTrial]) -> int:
-        stored = next((r["seed"] for t in trials if "seed" in (r := trial_record(t))), None)
-        if stored is None:
+    def _seed_of(self, study: Study) -> int:
+        """The seed of the study's first trial; warns if that was drawn in another way."""
+        records = (trial_record(trial) for trial in all_trials(study))
+        first = next((record for record in records if "seed" in record), None)
+        if first is None:
             return secrets.randbits(32) if self._seed is None else self._seed
-        if self._seed not in (None, stored):
-            self._warn(f"the study was started with seed {stored}; seed {self._seed} is ignored")
-        return int(stored)
+        seed = int(first["seed"])
+        if self._seed not in (None, seed):
+            self._warn(f"the study was started with seed {seed}; seed {self._seed} is ignored")
+        if first.get("algorithm") != self._algorithm.name:
+            self._warn(
+                "the study was started by another sampler, or with other options: its trials "
+                "count as points that somebody else proposed"
+            )
+        return seed
 
     def _look_after(self, study: Study, running: FrozenTrial) -> None:
         """Requeue a trial whose process is dead; warn where two live ones could collide."""

@@ -57,7 +57,8 @@ class Replay:
         algorithm: What turns a state and a cohort into the next state.
         direction: Of the study; costs are negated values where it maximises.
         encoding: What is known about the genes, if anything.
-        search_space: Fixed, or ``None``: all parameters seen in the committed cohorts.
+        search_space: Fixed, or ``None``: the encoding's, and all parameters seen in the
+            committed cohorts.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class Replay:
         self._trials: list[FrozenTrial] = []
         self._unfinished: set[int] = set()
         self._rulings: dict[int, tuple[int, frozenset[int]]] = {}  # cohort: (trial, missing)
-        self._snapshots = [self._start(dict(search_space or {}))]  # the first, and the newest
+        if search_space is None:
+            search_space = encoding.search_space if encoding else {}
+        self._snapshots = [self._start(dict(search_space))]  # the first, and the newest
 
     def locate(self, number: int) -> tuple[int, int]:
         """Cohort of a trial number, and its index there."""
@@ -225,9 +228,10 @@ class Replay:
             return (1, self._sign * value if math.isfinite(value) else math.inf, 0.0, trial.number)
         if trial.state == TrialState.FAIL or not math.isfinite(value):
             return (2, 0.0, 0.0, trial.number)
-        tie = trial.user_attrs.get(TIE_KEY, 0.0)
-        known = isinstance(tie, int | float) and math.isfinite(tie)
-        return (0, self._sign * value, float(tie) if known else math.inf, trial.number)
+        tie = trial.user_attrs.get(TIE_KEY)
+        if not isinstance(tie, int | float) or not math.isfinite(tie):
+            tie = math.inf
+        return (0, self._sign * value, float(tie), trial.number)
 
 
 def make_space(search_space: SearchSpace, encoding: Encoding | None) -> Space:

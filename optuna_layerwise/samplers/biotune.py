@@ -9,6 +9,7 @@ generations evaluates 10 + 13 G configurations.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -70,8 +71,6 @@ class BioTune:
     compat_ranks: bool = False
     compat_ties: bool = False
 
-    name = "biotune/1"
-
     def __post_init__(self) -> None:
         if self.population < 4:
             raise ValueError(f"population must be at least 4, got {self.population}")
@@ -88,6 +87,12 @@ class BioTune:
         ):
             if (value := getattr(self, field)) not in choices:
                 raise ValueError(f"{field} must be one of {choices}, got {value!r}")
+
+    @property
+    def name(self) -> str:
+        """With the options: trials drawn under others are of cohorts that lie elsewhere."""
+        options = repr(dataclasses.astuple(self)).encode()
+        return f"biotune/1/{hashlib.blake2b(options, digest_size=4).hexdigest()}"
 
     def start(self, space: Space) -> State:
         """No population yet."""
@@ -205,8 +210,8 @@ class BioTune:
     def _look_again(
         self, population: tuple[Individual, ...], members: list[Member]
     ) -> tuple[tuple[Individual, ...], list[Member]]:
-        """Give elites the value of their new evaluation, and sort."""
-        again = {of(m, "elite"): m for m in members if m.finished and of(m, "elite") is not None}
+        """Give elites the outcome of their new evaluation, good or bad, and sort."""
+        again = {of(m, "elite"): m for m in members if of(m, "elite") is not None}
         looked_at = [
             dataclasses.replace(i, member=again.pop(i.number, i.member)) for i in population
         ]
@@ -263,8 +268,8 @@ class BioTuneSampler(CohortSampler):
     Args:
         seed: Of the study; the seed of its first trial wins.
         encoding: What the parameters mean, such as `optuna_layerwise.encodings.BioTune`.
-        search_space: Parameter name to distribution; default the encoding's, or all parameters
-            seen in earlier trials.
+        search_space: Parameter name to distribution; default the encoding's, and all other
+            parameters seen in earlier trials.
         preset: ``paper`` takes every literal choice of BioTune: the extinction formula (for
             an objective in [0, 1]), the rank weights of its code, and no move where both
             probes of an elite tie.

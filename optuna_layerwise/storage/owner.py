@@ -50,6 +50,10 @@ def _process_start(pid: int) -> str:
         fields = stat.rpartition(")")[2].split()  # proc(5): field 3, the state, comes first
         return "" if fields[0] in "ZX" else f"{_boot_id()}:{fields[19]}"
     listing = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+        ["ps", "-o", "lstart=", "-p", str(pid)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LC_ALL": "C"},
     )
     return listing.stdout.strip()

@@ -101,8 +101,23 @@ def _requeue_in_one_transaction(backend: RDBStorage, trial: FrozenTrial) -> bool
     return True
 
 
+_TYPES = {
+    "algorithm": str,
+    "seed": int,
+    "base": int,
+    "end": int,
+    "generation": int,
+    "missing": list,
+    "genes": dict,
+    "facts": dict,
+}
+
+
 def _checked(record: Any) -> dict[str, Any]:
-    return record if isinstance(record, dict) and record.get("v") == SCHEMA else {}
+    if not isinstance(record, dict) or record.get("v") != SCHEMA:
+        return {}
+    sound = all(isinstance(record[key], kind) for key, kind in _TYPES.items() if key in record)
+    return record if sound else {}
 
 
 def _owner_in(record: Mapping[str, Any]) -> Owner | None:

@@ -261,8 +261,9 @@ def test_reevaluated_elites_are_asked_as_they_are_and_sorted_by_their_new_values
     first = len(search.draws)
     search.tell(draws, [before[3].member.cost + 1e-9, 9.0, None])
     after = search.state.population
-    assert [i.number for i in after[:3]] == [before[2].number, before[3].number, first]
-    assert after[-1].number == first + 1, "the elite whose new value is the worst"
+    assert [i.number for i in after[:3]] == [before[3].number, first, before[4].number]
+    assert after[-2].number == first + 1, "the elite whose new value is the worst"
+    assert after[-1].number == first + 2, "the elite whose new evaluation failed"
     assert [d.facts["of"] for d in search.ask()[::2]] == [i.number for i in after[:3]]
 
 
