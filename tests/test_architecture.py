@@ -132,7 +132,7 @@ def test_the_search_side_imports_no_torch() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_only_storage_touches_what_is_private_to_optuna(path: Path) -> None:
-    """Elsewhere, a module that imports optuna uses no private attribute of anyone's but its own."""
+    """Elsewhere, a module that imports optuna uses no private attribute but its own."""
     of_optuna = [name for name in imports(path) if name.split(".")[0] == "optuna"]
     if room_of(path) == "storage" or not of_optuna:
         return

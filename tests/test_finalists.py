@@ -73,9 +73,7 @@ def searched(
         device="cpu",
         **{"recipe": RECIPE, **options},
     )
-    study = optuna.create_study(
-        direction=objective.direction.name.lower(), sampler=RandomSampler(seed=0)
-    )
+    study = optuna.create_study(direction=objective.direction, sampler=RandomSampler(seed=0))
     for params in first:
         study.enqueue_trial(params)
     study.optimize(objective, n_trials=n_trials)

@@ -59,7 +59,7 @@ def search(
     sampler: BaseSampler | None = None,
     pruner: BasePruner | None = None,
     first: dict[str, float] | None = None,
-    direction: str = "maximize",
+    direction: Any = "maximize",
 ) -> optuna.Study:
     study = optuna.create_study(
         direction=direction,
@@ -182,7 +182,7 @@ def test_no_tie_is_stored_when_it_is_not_wanted(make: Any) -> None:
     ("metric", "direction"), [("accuracy", "minimize"), ("loss", "maximize"), ("auc", "minimize")]
 )
 def test_a_study_of_the_wrong_direction_is_refused_before_anything_is_asked(
-    make: Any, metric: Any, direction: str
+    make: Any, metric: Any, direction: Any
 ) -> None:
     objective = make(dataclasses.replace(QUICK, metric=metric))
     study = optuna.create_study(direction=direction)
@@ -209,8 +209,8 @@ def test_an_empty_policy_trains_nothing_and_is_worth_the_worst(
 ) -> None:
     encoding = Encoding.preset("biotune", BLOCKS, head="search")
     objective = make(dataclasses.replace(QUICK, metric=metric), encoding=encoding)
-    direction = objective.direction.name.lower()
-    [trial] = search(objective, n_trials=1, first=NOTHING, direction=direction).trials
+    study = search(objective, n_trials=1, first=NOTHING, direction=objective.direction)
+    [trial] = study.trials
     run = run_of(trial)
     assert (trial.state, trial.value, run["outcome"]) == (TrialState.COMPLETE, worst, "empty")
     assert (run["images_seen"], run["seconds"], run["trained_share"]) == (0, 0.0, 0.0)
@@ -243,6 +243,20 @@ def test_a_pruned_trial_stores_its_outcome_and_what_it_cost(make: Any, splits: S
     assert run["images_seen"] == 2 * len(splits.train)
     assert run["seconds"] > 0
     assert run["peak_memory_bytes"] > 2**20
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="memory runs out on CUDA only")
+def test_out_of_memory_is_an_outcome_and_the_study_goes_on(make: Any) -> None:
+    objective = make(device="cuda")
+    study = optuna.create_study(direction="maximize", sampler=RandomSampler(seed=0))
+    torch.cuda.set_per_process_memory_fraction(1e-6)
+    try:
+        study.optimize(objective, n_trials=1)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    study.optimize(objective, n_trials=1)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert [run_of(trial)["outcome"] for trial in study.trials] == ["out of memory", "complete"]
 
 
 @pytest.mark.parametrize("sampler", [TPESampler, RandomSampler, BioTuneSampler])
@@ -310,7 +324,7 @@ def test_ones_own_objective_has_other_parameters_beside_the_layer_genes(
                 model.train()
                 loss = cross_entropy(model(pixels), labels)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
         trial.set_user_attr("policy", dict(policy))
         return loss.item()

@@ -145,7 +145,8 @@ def test_a_multiplier_that_is_no_finite_number_from_0_names_its_block(value: Any
 
 
 def test_multipliers_of_numpy_become_plain_floats() -> None:
-    policy = Policy({"stem": np.float32(0.5), "head": np.int64(1)})
+    numbers: Any = {"stem": np.float32(0.5), "head": np.int64(1)}
+    policy = Policy(numbers)
     assert policy.to_json() == '{"stem": 0.5, "head": 1.0}'
 
 

@@ -58,7 +58,7 @@ def train(url: str, weights: Path, how: str, n_finished: int, epochs: int) -> No
     """A BioTune search on the digits, opened or continued."""
     import torch
 
-    from optuna_layerwise.objective import FinetuneObjective, ModelSpec
+    from optuna_layerwise import FinetuneObjective, ModelSpec
 
     torch.set_num_threads(1)
     objective = FinetuneObjective(

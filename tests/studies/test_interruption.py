@@ -20,7 +20,7 @@ from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import all_trials, owner_of, requeue
 from optuna_layerwise.studies import finished, open_study
 
-TRIALS, EPOCHS = 3, 25
+TRIALS, EPOCHS = 3, 16
 
 
 @pytest.fixture(scope="module")
