@@ -31,7 +31,7 @@ def start(target: Callable[..., object], *arguments: object) -> BaseProcess:
     return process
 
 
-def until(condition: Callable[[], Any], *, seconds: float = 60.0) -> Any:
+def until(condition: Callable[[], Any], *, seconds: float = 120.0) -> Any:
     """Wait until the condition is true, and return what it gave."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):

@@ -49,7 +49,7 @@ def test_a_signal_gives_the_trial_back_and_the_study_ends_as_if_nothing_had_been
     running = lives.until(second_trial)
     assert life.pid is not None
     os.kill(life.pid, number)
-    life.join(30)
+    life.join(120)
     assert life.exitcode == (lives.STOPPED if how == "work" else 1)
     [first, paused] = study.trials
     assert first.state == TrialState.COMPLETE
@@ -60,7 +60,7 @@ def test_a_signal_gives_the_trial_back_and_the_study_ends_as_if_nothing_had_been
     assert RUN_KEY not in paused.user_attrs
 
     again = start(lives.train, url, digits_weights, how, TRIALS, EPOCHS)
-    again.join(60)
+    again.join(120)
     assert again.exitcode == 0
     assert lives.outcome(study) == lives.outcome(uninterrupted)
 

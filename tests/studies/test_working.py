@@ -109,7 +109,7 @@ def test_a_pause_from_outside_stops_a_worker_after_its_trial(
     life = start(lives.labour, url, lives.quick, 100_000)
     lives.until(lambda: finished(study) >= 3)
     pause(study)
-    life.join(30)
+    life.join(120)
     assert life.exitcode == lives.STOPPED
     assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
 
@@ -120,7 +120,7 @@ def test_several_processes_together_run_no_trial_too_many(url: str, start: lives
     for target in (6, 12):
         workers = [start(lives.labour, url, lives.quick, target) for _ in range(4)]
         for worker in workers:
-            worker.join(60)
+            worker.join(120)
         assert [worker.exitcode for worker in workers] == [0] * 4
         ended = [trial.number for trial in study.trials if trial.state.is_finished()]
         assert ended == list(range(target))
@@ -148,7 +148,7 @@ def test_the_last_trial_of_a_process_that_is_killed_is_taken_over(
     waiting.join(1.0)
     assert waiting.is_alive()
     life.kill()
-    waiting.join(30)
+    waiting.join(120)
     assert waiting.exitcode == 0
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
 
