@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import optuna
@@ -19,14 +21,14 @@ from safetensors.torch import save_model
 from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.runs import RUN_KEY, finite_or_none
-from optuna_layerwise.storage import TIE_KEY
-from optuna_layerwise.training import evaluate, higher_is_better
-
-if TYPE_CHECKING:
-    from optuna_layerwise.objective import FinetuneObjective
+from optuna_layerwise.storage import TIE_KEY, Owner
+from optuna_layerwise.training import Trainer, higher_is_better
 
 FINAL_KEY = "olw:final"
 """Study user attribute: a `Final` as JSON; it is written once."""
+CLAIM_KEY = "olw:finalizing"
+"""Study user attribute: the process that finalizes."""
+_CLAIM_SECONDS = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,12 +73,14 @@ class Final:
         chosen: The finalist with the best mean validation metric, with its test metrics.
         finalists: All that were retrained, the chosen one included, best validation first.
         baselines: With the same recipe and seeds, with test metrics.
+        weights: Where the chosen policy's weights were saved (``path``), and their ``sha256``.
     """
 
     metric: str
     chosen: Candidate
     finalists: list[Candidate]
     baselines: list[Candidate]
+    weights: dict[str, str] | None = None
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Final:
@@ -86,6 +90,7 @@ class Final:
             Candidate(**content["chosen"]),
             [Candidate(**c) for c in content["finalists"]],
             [Candidate(**c) for c in content["baselines"]],
+            content["weights"],
         )
 
 
@@ -96,7 +101,7 @@ def stored_final(study: optuna.Study) -> Final | None:
 
 
 def finalize(
-    objective: FinetuneObjective,
+    trainer: Trainer,
     study: optuna.Study,
     *,
     top: int,
@@ -111,7 +116,7 @@ def finalize(
     test results, as BioTune's paper does, would overstate it.
 
     Args:
-        objective: What the study was run with.
+        trainer: What the study was run with.
         study: The study.
         top: Number of finalists, policies that differ.
         seeds: Of their trainings.
@@ -120,25 +125,28 @@ def finalize(
 
     Raises:
         ValueError: if no trial is complete, or nothing is to be trained.
+        RuntimeError: if another process finalizes the study.
     """
     if (stored := stored_final(study)) is not None:
         return stored
     if top < 1 or not seeds:
         raise ValueError(f"top and seeds must give at least one training, got {top} and {seeds}")
     best = _best(study, top)
-    if weights is not None:
-        Path(weights).parent.mkdir(parents=True, exist_ok=True)
-    metric = objective.recipe.metric
+    _claim(study)
+    metric, data = trainer.recipe.metric, trainer.data
+    sign = -1 if higher_is_better(metric) else 1
     models: dict[str, list[torch.nn.Module]] = {}
 
     def retrain(name: str, policy: Policy, *, pretrained: bool = True) -> Candidate:
-        fits = []
-        models[name] = []
-        for seed in seeds:
-            model = objective.model() if pretrained else objective.untrained_model(seed)
-            data = objective.data
-            fits.append(objective.train(policy, data.train, data.val, seed, model=model))
-            models[name].append(model.cpu())
+        models[name] = [
+            trainer.model() if pretrained else trainer.untrained_model(seed) for seed in seeds
+        ]
+        fits = [
+            trainer.train(policy, data.train, data.val, seed, model=model)
+            for seed, model in zip(seeds, models[name], strict=True)
+        ]
+        for model in models[name]:
+            model.cpu()
         return Candidate(
             name=name,
             policy=dict(policy),
@@ -149,46 +157,59 @@ def finalize(
             seconds=sum(f.seconds for f in fits),
         )
 
+    def by_validation(candidate: Candidate) -> tuple[float, float]:
+        value, loss = (candidate.mean(m, split="val") for m in (metric, "loss"))
+        return _worst_if_nan(sign * value), _worst_if_nan(loss)
+
     finalists = [retrain(f"trial {trial.number}", policy) for trial, policy in best]
-    sign = -1 if higher_is_better(metric) else 1
-    finalists.sort(
-        key=lambda c: (
-            _worst_if_nan(sign * c.mean(metric, split="val")),
-            c.mean("loss", split="val"),
-        )
-    )
+    finalists.sort(key=by_validation)
     winner = finalists[0]
     for loser in finalists[1:]:
         del models[loser.name]
+    saved = None
     if weights is not None:
         scores = [_worst_if_nan(sign * _number(seed[metric])) for seed in winner.val]
-        model = models[winner.name][scores.index(min(scores))]
-        save_model(model, os.fspath(weights), metadata={"policy": json.dumps(winner.policy)})
+        saved = _save(models[winner.name][scores.index(min(scores))], winner.policy, Path(weights))
     baselines = [
-        retrain(b.title, b.policy(list(objective.blocks)), pretrained=b.pretrained)
+        retrain(b.title, b.policy(list(trainer.blocks)), pretrained=b.pretrained)
         for b in BASELINES.values()
     ]
-    test = objective.data.test.open()
+    test = data.test.open()
 
     def judge(candidate: Candidate) -> Candidate:
-        results = [
-            finite_or_none(
-                evaluate(
-                    model,
-                    test,
-                    mean=objective.spec.mean,
-                    std=objective.spec.std,
-                    device=objective.device,
-                )
-            )
-            for model in models[candidate.name]
-        ]
-        return dataclasses.replace(candidate, test=results)
+        results = [trainer.evaluate(model, test) for model in models[candidate.name]]
+        return dataclasses.replace(candidate, test=[finite_or_none(r) for r in results])
 
     chosen = judge(winner)
-    final = Final(metric, chosen, [chosen, *finalists[1:]], [judge(b) for b in baselines])
+    judged = [judge(baseline) for baseline in baselines]
+    final = Final(metric, chosen, [chosen, *finalists[1:]], judged, saved)
     study.set_user_attr(FINAL_KEY, dataclasses.asdict(final))
     return final
+
+
+def _claim(study: optuna.Study) -> None:
+    """Let one process finalize; that of a dead one is taken over."""
+    me = dataclasses.asdict(Owner.of_this_process())
+    other = study.user_attrs.get(CLAIM_KEY)
+    if other is None or other == me or Owner(**other).is_dead:
+        study.set_user_attr(CLAIM_KEY, me)
+        time.sleep(_CLAIM_SECONDS)  # of two that claim at once, the later stands
+        other = study.user_attrs.get(CLAIM_KEY)
+    if other is not None and other != me:
+        raise RuntimeError(
+            f"study {study.study_name!r} is being finalized by process {other['pid']} on "
+            f"{other['host']}; if that is gone, unset the study's attribute {CLAIM_KEY!r}"
+        )
+
+
+def _save(model: torch.nn.Module, policy: dict[str, float], path: Path) -> dict[str, str]:
+    """Write the weights, whole or not at all; returns where they are and their SHA-256."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"unfinished-{os.getpid()}-{path.name}")
+    save_model(model, str(unfinished), metadata={"policy": json.dumps(policy)})
+    digest = hashlib.sha256(unfinished.read_bytes()).hexdigest()
+    os.replace(unfinished, path)
+    return {"path": str(path.absolute()), "sha256": digest}
 
 
 def _best(study: optuna.Study, top: int) -> list[tuple[FrozenTrial, Policy]]:

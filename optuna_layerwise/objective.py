@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -17,11 +17,11 @@ from optuna.trial import FrozenTrial
 
 from optuna_layerwise import digits
 from optuna_layerwise.data import Images, Splits, load_data, stratified_folds
-from optuna_layerwise.encodings import Encoding
+from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.finalists import Final, finalize
-from optuna_layerwise.models import ModelSpec, check_input, trained_share
+from optuna_layerwise.models import ModelSpec, trained_share
 from optuna_layerwise.pausing import StopSignals, TrialPaused
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Recipe
 from optuna_layerwise.runs import RUN_KEY, Run
 from optuna_layerwise.storage import (
     TIE_KEY,
@@ -33,14 +33,13 @@ from optuna_layerwise.storage import (
     trial_record,
     write_trial_record,
 )
-from optuna_layerwise.training import EpochResult, Fit, fit, higher_is_better, resolve_device
-from optuna_layerwise.training.devices import seeded
+from optuna_layerwise.training import EpochResult, Trainer, higher_is_better
 
 PAPER_SEEDS = (684, 559, 629)
 """The seeds of BioTune's code."""
 
 
-class FinetuneObjective:
+class FinetuneObjective(Trainer):
     """Fine-tunes the policy that a trial's parameters mean, and returns its validation metric.
 
     Each trial keeps, in the user attribute ``olw:run``, its policy, fold, generation, outcome,
@@ -53,6 +52,7 @@ class FinetuneObjective:
         model: The network, or its name; see `ModelSpec`.
         data: Splits, or what `load_data` takes.
         encoding: A name of `ENCODINGS`, or an encoding for the model's own blocks.
+        head: Of an encoding that is given by name: ``always`` trained, or ``search``.
         recipe: How policies are trained.
         seeds: One training per seed; the value is their mean. One is usually best: spend the
             budget on more policies and repeat the finalists.
@@ -80,42 +80,29 @@ class FinetuneObjective:
         model: ModelSpec | str,
         data: Splits | str | os.PathLike[str],
         encoding: Encoding | str = "biotune",
+        head: Head = "always",
         recipe: Recipe | None = None,
         seeds: Sequence[int] = (0,),
         n_folds: int = 1,
         tie_break: bool = True,
         device: str = "auto",
     ) -> None:
-        self.spec = named_model(model) if isinstance(model, str) else model
-        self.data = (
-            data if isinstance(data, Splits) else load_data(data, image_size=self.spec.image_size)
-        )
-        self.recipe = Recipe() if recipe is None else recipe
+        spec = named_model(model) if isinstance(model, str) else model
+        if not isinstance(data, Splits):
+            data = load_data(data, image_size=spec.image_size)
+        super().__init__(spec, data, Recipe() if recipe is None else recipe, device=device)
         self.seeds = tuple(seeds)
         if not self.seeds:
             raise ValueError("seeds must have at least one seed, got none")
-        self.device = resolve_device(device)
-        self._template = self.spec.build(len(self.data.classes))
-        check_input(self._template, self.spec.image_size)
-        self.blocks = self.spec.partition(self._template)
         if isinstance(encoding, str):
-            encoding = Encoding.preset(encoding, self.blocks)
+            encoding = Encoding.preset(encoding, self.blocks, head=head)
         if encoding.blocks != tuple(self.blocks):
             raise ValueError(
                 f"the encoding is for the blocks {list(encoding.blocks)}, "
                 f"but {self.spec.name} has {list(self.blocks)}"
             )
         self.encoding = encoding
-        self._folds = [
-            (self.data.train.subset(train), self.data.val.subset(val))
-            for train, val in zip(
-                *(
-                    stratified_folds(part.labels, n_folds, seed=0, classes=part.classes)
-                    for part in (self.data.train, self.data.val)
-                ),
-                strict=True,
-            )
-        ]
+        self._folds = make_folds(data, n_folds)
         self._tie_break = tie_break
 
     @property
@@ -184,7 +171,8 @@ class FinetuneObjective:
 
         try:
             for index, seed in enumerate(self.seeds):
-                result = self.train(policy, train, val, seed, None if index else report, check)
+                on_epoch = report if index == 0 else None
+                result = self.train(policy, train, val, seed, on_epoch=on_epoch, on_step=check)
                 run.add(result)
                 if result.diverged:
                     run.outcome = "diverged"
@@ -196,55 +184,21 @@ class FinetuneObjective:
             return self._finish(trial, run, math.nan)
         return self._finish(trial, run, run.mean(self.recipe.metric))
 
-    def train(
-        self,
-        policy: Policy,
-        train: Images,
-        val: Images,
-        seed: int,
-        on_epoch: Callable[[EpochResult], object] | None = None,
-        on_step: Callable[[], object] | None = None,
-        model: torch.nn.Module | None = None,
-        *,
-        recipe: Recipe | None = None,
-    ) -> Fit:
-        """Fine-tune a policy once; ``model`` (default a pretrained copy) has the weights then.
-
-        ``recipe`` takes the place of the objective's own, for what is tuned in other ways.
-        """
-        return fit(
-            self.model() if model is None else model,
-            self.blocks,
-            policy,
-            self.recipe if recipe is None else recipe,
-            train,
-            val,
-            mean=self.spec.mean,
-            std=self.spec.std,
-            seed=seed,
-            device=self.device,
-            on_epoch=on_epoch,
-            on_step=on_step,
-        )
-
-    def model(self) -> torch.nn.Module:
-        """A new copy of the pretrained network, with an untrained head."""
-        return copy.deepcopy(self._template)
-
-    def untrained_model(self, seed: int) -> torch.nn.Module:
-        """The same network with random weights."""
-        with seeded(seed, torch.device("cpu")):
-            return dataclasses.replace(self.spec, weights=None).build(len(self.data.classes))
-
     def finalize(
         self,
         study: optuna.Study,
         *,
         top: int = 5,
-        seeds: Sequence[int] = (0, 1, 2),
+        seeds: Sequence[int] | None = None,
         weights: str | os.PathLike[str] | None = None,
     ) -> Final:
-        """Retrain the best policies on all training data, then test one; see `finalize`."""
+        """Retrain the best policies on all training data, then test one; see `finalize`.
+
+        ``seeds`` are three by default, which the search has not used: a search's own training
+        would be repeated with the luck that it was chosen for.
+        """
+        if seeds is None:
+            seeds = range(max(self.seeds) + 1, max(self.seeds) + 4)
         return finalize(self, study, top=top, seeds=seeds, weights=weights)
 
     def _check_direction(self, study: optuna.Study) -> None:
@@ -279,3 +233,16 @@ def named_model(name: str) -> ModelSpec:
     if name == digits.SPEC.name:
         return dataclasses.replace(digits.SPEC, weights=digits.pretrained_digits())
     return ModelSpec(name=name, weights="DEFAULT")
+
+
+def make_folds(data: Splits, n_folds: int) -> list[tuple[Images, Images]]:
+    """Folds of the training and validation splits, in step; one warning for both."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train, val = (
+            stratified_folds(part.labels, n_folds, seed=0, classes=part.classes)
+            for part in (data.train, data.val)
+        )
+    if messages := dict.fromkeys(str(warning.message) for warning in caught):
+        warnings.warn("; ".join(messages), stacklevel=3)
+    return [(data.train.subset(t), data.val.subset(v)) for t, v in zip(train, val, strict=True)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
-import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -17,15 +17,15 @@ from rich.console import Console
 
 from optuna_layerwise import digits
 from optuna_layerwise.cli import show
-from optuna_layerwise.cli.parsing import channels, one_of, parse_model_arg
-from optuna_layerwise.cli.running import run, weights_of
-from optuna_layerwise.cli.settings import SAMPLER_NAMES, Settings
+from optuna_layerwise.cli.parsing import channels, one_of, parse_assignment
+from optuna_layerwise.cli.running import run
+from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings
 from optuna_layerwise.encodings import ENCODINGS
 from optuna_layerwise.finalists import stored_final
 from optuna_layerwise.objective import PAPER_SEEDS
 from optuna_layerwise.policy import BIOTUNE_RECIPE, Recipe
-from optuna_layerwise.storage import open_storage
-from optuna_layerwise.studies import pause, resume
+from optuna_layerwise.storage import open_storage, without_secrets
+from optuna_layerwise.studies import pause
 
 app = typer.Typer(
     help="Which layers of a pretrained network to fine-tune, and how fast.",
@@ -65,6 +65,10 @@ def tune_command(
         str | None, typer.Option(help="always (trained) or search (may be frozen).")
     ] = None,
     sampler: Annotated[str, typer.Option(help=f"One of {', '.join(SAMPLER_NAMES)}.")] = "biotune",
+    sampler_option: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the sampler, such as reproduction=batched; repeatable."),
+    ] = None,
     preset: Annotated[
         str, typer.Option(help="default, or paper: BioTune as published.")
     ] = "default",
@@ -133,14 +137,14 @@ def tune_command(
     name = study or Path(data).stem or "study"
     default_size = digits.SPEC.image_size if on_digits else 224
     settings = Settings(
-        data=data if data == "digits" else os.path.abspath(data),
+        data=_absolute(data) or data,
         val=val,
         test=test,
         split_seed=split_seed,
         skip_bad_images=skip_bad_images,
         model=model or digits.SPEC.name,
-        model_args=dict(map(parse_model_arg, model_arg or ())),
-        weights=os.path.abspath(weights) if weights and Path(weights).suffix else weights,
+        model_args=dict(map(parse_assignment, model_arg or ())),
+        weights=_absolute(weights),
         mean=channels("mean", mean, (0.485, 0.456, 0.406)),
         std=channels("std", std, (0.229, 0.224, 0.225)),
         image_size=default_size if image_size is None else image_size,
@@ -148,7 +152,8 @@ def tune_command(
         encoding=encoding,
         head=head or ("search" if paper else "always"),
         sampler=sampler,
-        sampler_preset=preset if sampler == "biotune" else "default",
+        sampler_options=({"preset": "paper"} if paper and sampler == "biotune" else {})
+        | dict(map(parse_assignment, sampler_option or ())),
         seed=seed,
         recipe=dataclasses.replace(recipe, **changes),
         seeds=PAPER_SEEDS[:n_seeds] if paper else tuple(range(n_seeds)),
@@ -162,8 +167,11 @@ def tune_command(
         device=device,
         threads=threads,
     )
-    known = name in optuna.get_all_study_names(open_storage(storage))
-    stored = Settings.from_study(_load(storage, name)) if known else None
+    stored = None
+    if name in optuna.get_all_study_names(open_storage(storage)):
+        existing = _load(storage, name)
+        if SETTINGS_KEY in existing.user_attrs or existing.get_trials(deepcopy=False):
+            stored = Settings.from_study(existing)
     run(console, settings, stored, storage, name)
 
 
@@ -178,18 +186,16 @@ def resume_command(
     threads: Annotated[int | None, typer.Option(help="Default as before.")] = None,
 ) -> None:
     """Continue a study with its stored settings; the data and weights must be the same."""
-    opened = _load(storage, study)
-    resume(opened)
-    stored = Settings.from_study(opened)
+    stored = Settings.from_study(_load(storage, study))
     changed: dict[str, Any] = {
         "device": device,
         "threads": threads,
         "trials": trials,
-        "data": data and os.path.abspath(data),
-        "weights": weights and os.path.abspath(weights),
+        "data": _absolute(data),
+        "weights": _absolute(weights),
     }
     given = {field: value for field, value in changed.items() if value is not None}
-    run(console, dataclasses.replace(stored, **given), stored, storage, study)
+    run(console, dataclasses.replace(stored, **given), stored, storage, study, unpause=True)
 
 
 @app.command("status")
@@ -198,7 +204,7 @@ def status_command(
     study: Annotated[str | None, typer.Option(help="One study; default all.")] = None,
 ) -> None:
     """How far the studies of a database are."""
-    opened = open_storage(storage)
+    opened = open_storage(storage, create=False)
     names = [study] if study else optuna.get_all_study_names(opened)
     console.print(show.status([_load(storage, name) for name in names]))
 
@@ -232,19 +238,21 @@ def export_command(
             f"study {study!r} has no result yet; finish it with `optuna-layerwise resume`"
         )
     to.mkdir(parents=True, exist_ok=True)
-    content = {
+    policy = {
         "policy": final.chosen.policy,
         "chosen": dataclasses.asdict(final.chosen),
         "settings": json.loads(settings.to_json()),
     }
-    (to / "policy.json").write_text(json.dumps(content, indent=2) + "\n")
+    (to / "policy.json").write_text(json.dumps(policy, indent=2) + "\n")
     console.print(f"wrote {to / 'policy.json'}")
-    weights = weights_of(settings)
-    if not weights.is_file():
+    saved = final.weights or {"path": "", "sha256": ""}
+    weights = Path(saved["path"])
+    content = weights.read_bytes() if weights.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != saved["sha256"]:
         raise FileNotFoundError(
-            f"the weights of study {study!r} are no longer at {weights}; policy.json is written"
+            f"the weights of study {study!r} are no longer in {weights}; policy.json is written"
         )
-    shutil.copyfile(weights, to / "weights.safetensors")
+    (to / "weights.safetensors").write_bytes(content)
     console.print(f"wrote {to / 'weights.safetensors'}")
 
 
@@ -262,26 +270,38 @@ def dashboard_command(
             f"[bold red]warning:[/bold red] optuna-dashboard has no passwords: whoever reaches "
             f"{host}:{port} can change and delete studies"
         )
-    opened = open_storage(storage)
+    opened = open_storage(storage, create=False)
     console.print(f"http://{host}:{port}/ (Ctrl-C ends it)")
     run_server(opened, host=host, port=port)
 
 
 def _load(storage: str, name: str) -> optuna.Study:
-    opened = open_storage(storage)
+    opened = open_storage(storage, create=False)
     names = optuna.get_all_study_names(opened)
     if name not in names:
-        raise ValueError(f"no study {name!r} in {storage}; there are {names or 'none'}")
+        shown = without_secrets(storage)
+        raise ValueError(f"no study {name!r} in {shown}; there are {names or 'none'}")
     return optuna.load_study(study_name=name, storage=opened)
 
 
+def _absolute(place: str | None) -> str | None:
+    """An absolute path, if it is one that exists or looks like one; names stay."""
+    if place is None or place == "digits":
+        return place
+    path = Path(place)
+    return str(path.absolute()) if path.exists() or path.suffix or os.sep in place else place
+
+
 def main() -> None:
-    """Run a command; a mistake of the user's is one line."""
+    """Run a command; a mistake of the user's is one line.
+
+    The environment variable ``OPTUNA_LAYERWISE_TRACEBACK`` shows where it was noticed.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     try:
         app()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         if os.environ.get("OPTUNA_LAYERWISE_TRACEBACK"):
             raise
         print(f"error: {error}", file=sys.stderr)

@@ -28,11 +28,11 @@ def channels(
     return values * 3 if len(values) == 1 else values
 
 
-def parse_model_arg(text: str) -> tuple[str, Any]:
+def parse_assignment(text: str) -> tuple[str, Any]:
     """A pair ``name=value``; the value is JSON where it can be, else text."""
     name, separator, value = text.partition("=")
     if not separator or not name:
-        raise ValueError(f"--model-arg must be name=value, such as width_mult=0.35; got {text!r}")
+        raise ValueError(f"expected name=value, such as width_mult=0.35, got {text!r}")
     try:
         return name, json.loads(value)
     except ValueError:

@@ -16,11 +16,17 @@ from optuna_layerwise.cli import show
 from optuna_layerwise.cli.progress import search_progress
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.finalists import stored_final
-from optuna_layerwise.studies import finished, is_paused, open_study, work
+from optuna_layerwise.studies import finished, is_paused, open_study, resume, work
 
 
 def run(
-    console: Console, settings: Settings, stored: Settings | None, storage: str, name: str
+    console: Console,
+    settings: Settings,
+    stored: Settings | None,
+    storage: str,
+    name: str,
+    *,
+    unpause: bool = False,
 ) -> None:
     """Search a study to its target, retrain and test its finalists, and print what came out.
 
@@ -30,6 +36,7 @@ def run(
         stored: What the study was created with, if it exists.
         storage: URL.
         name: Of the study.
+        unpause: Take a pause back.
 
     Raises:
         ValueError: if the study, its data or its weights are not what they were.
@@ -41,7 +48,7 @@ def run(
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     with console.status("loading data and model"):
-        data, spec = settings.load(), settings.spec()
+        spec, data = settings.spec(), settings.load()
         objective = settings.objective(spec, data)
         settings = dataclasses.replace(
             settings, data_fingerprint=data.fingerprint, model_digest=spec.digest
@@ -53,11 +60,13 @@ def run(
         study_name=name,
         direction="maximize" if objective.direction.name == "MAXIMIZE" else "minimize",
         pruner=settings.make_pruner(),
+        sampler=settings.make_sampler(objective.encoding, joins=stored is not None),
     )
-    n_trials = len(study.get_trials(deepcopy=False))
-    study.sampler = settings.make_sampler(objective.encoding, n_trials)
-    if study.user_attrs.get(SETTINGS_KEY) != settings.to_json():
-        study.set_user_attr(SETTINGS_KEY, settings.to_json())
+    if SETTINGS_KEY in study.user_attrs:  # another process may have been quicker
+        refuse_differences(name, settings, Settings.from_study(study))
+    study.set_user_attr(SETTINGS_KEY, settings.to_json())
+    if unpause:
+        resume(study)
     console.print(
         f"study [bold]{name}[/bold]: {len(data.train)} training, {len(data.val)} validation and "
         f"{len(data.test)} test images of {len(data.classes)} classes; {settings.model} in "
@@ -77,22 +86,16 @@ def run(
         raise typer.Exit(130)
     if stored_final(study) is not None:
         console.print("finalized before: the test split is opened once, so its result stays")
-    weights_of(settings).parent.mkdir(parents=True, exist_ok=True)
     with console.status(f"retraining {settings.finalists} finalists and the baselines"):
         final = objective.finalize(
             study,
             top=settings.finalists,
-            seeds=range(settings.final_seeds),
-            weights=weights_of(settings),
+            seeds=range(max(settings.seeds) + 1, max(settings.seeds) + 1 + settings.final_seeds),
+            weights=Path(settings.output) / "best.safetensors",
         )
     show.show(console, *show.result(final, settings))
     console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
     console.print(show.commands(where, shlex.quote(storage)), highlight=False, soft_wrap=True)
-
-
-def weights_of(settings: Settings) -> Path:
-    """Where the chosen policy's weights are kept."""
-    return Path(settings.output) / "best.safetensors"
 
 
 def refuse_differences(name: str, settings: Settings, stored: Settings) -> None:

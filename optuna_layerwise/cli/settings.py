@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,9 +23,9 @@ from optuna_layerwise.samplers import SAMPLERS
 SETTINGS_KEY = "olw:settings"
 """Study user attribute: the settings as JSON."""
 VERSION = 1
-_OPTUNA_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "random": lambda seed: RandomSampler(seed=seed),
-    "tpe": lambda seed: TPESampler(seed=seed),
+_OPTUNA_SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
+    "random": RandomSampler,
+    "tpe": TPESampler,
 }
 SAMPLER_NAMES = sorted([*SAMPLERS, *_OPTUNA_SAMPLERS])
 _MAY_CHANGE = {"trials", "data", "weights", "output", "device", "threads"}
@@ -53,7 +54,7 @@ class Settings:
     encoding: str = "biotune"
     head: str = "always"
     sampler: str = "biotune"
-    sampler_preset: str = "default"
+    sampler_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     seeds: tuple[int, ...] = (0,)
@@ -72,16 +73,22 @@ class Settings:
     def __post_init__(self) -> None:
         _known("encoding", self.encoding, ENCODINGS)
         _known("sampler", self.sampler, SAMPLER_NAMES)
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
         for field in ("trials", "finalists", "final_seeds", "n_folds"):
             if (value := getattr(self, field)) < 1:
                 raise ValueError(f"{field.replace('_', '-')} must be at least 1, got {value}")
 
     def spec(self) -> ModelSpec:
-        """The network."""
-        weights = self.weights
-        if weights is None and self.model == digits.SPEC.name:
+        """The network.
+
+        Raises:
+            ValueError: if it is unknown, or nothing is said of its weights.
+        """
+        weights = None if self.weights == "none" else self.weights
+        if self.weights is None and self.model == digits.SPEC.name:
             weights = str(digits.pretrained_digits())
-        return ModelSpec(
+        spec = ModelSpec(
             name=self.model,
             args=self.model_args,
             weights=weights,
@@ -90,6 +97,12 @@ class Settings:
             image_size=self.image_size,
             granularity=self.granularity,  # type: ignore[arg-type]
         )
+        if self.weights is None and weights is None:
+            raise ValueError(
+                "--weights is missing: a file of pretrained weights, DEFAULT to download "
+                "torchvision's, or `none` for random ones"
+            )
+        return spec
 
     def load(self) -> Splits:
         """The data."""
@@ -104,11 +117,11 @@ class Settings:
 
     def objective(self, spec: ModelSpec, data: Splits) -> FinetuneObjective:
         """What a trial does."""
-        blocks = spec.partition(spec.build(len(data.classes)))
         return FinetuneObjective(
             model=spec,
             data=data,
-            encoding=Encoding.preset(self.encoding, blocks, head=self.head),  # type: ignore[arg-type]
+            encoding=self.encoding,
+            head=self.head,  # type: ignore[arg-type]
             recipe=self.recipe,
             seeds=self.seeds,
             n_folds=self.n_folds,
@@ -116,12 +129,23 @@ class Settings:
             device=self.device,
         )
 
-    def make_sampler(self, encoding: Encoding, n_trials: int) -> BaseSampler:
-        """The sampler; Optuna's own, which repeat themselves after a restart, get a new seed."""
-        if self.sampler in _OPTUNA_SAMPLERS:
-            return _OPTUNA_SAMPLERS[self.sampler](self.seed + n_trials)
-        options = {"preset": self.sampler_preset} if self.sampler_preset != "default" else {}
-        return SAMPLERS[self.sampler](seed=self.seed, encoding=encoding, **options)
+    def make_sampler(self, encoding: Encoding, *, joins: bool) -> BaseSampler:
+        """The sampler; one of Optuna's would repeat itself in a process that ``joins`` a study.
+
+        Raises:
+            ValueError: for an option that the sampler does not have, or a value out of range.
+        """
+        try:
+            if self.sampler in _OPTUNA_SAMPLERS:
+                seed = secrets.randbits(32) if joins else self.seed
+                return _OPTUNA_SAMPLERS[self.sampler](seed=seed, **self.sampler_options)
+            return SAMPLERS[self.sampler](
+                seed=self.seed, encoding=encoding, **self.sampler_options
+            )
+        except TypeError as error:
+            raise ValueError(
+                f"sampler {self.sampler} does not take {dict(self.sampler_options)}: {error}"
+            ) from error
 
     def make_pruner(self) -> optuna.pruners.BasePruner:
         """The pruner."""

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.finalists import Candidate, Final, stored_final
+from optuna_layerwise.policy import Recipe
 from optuna_layerwise.runs import RUN_KEY
 from optuna_layerwise.studies import count, is_paused
 
@@ -19,7 +20,7 @@ _SNOWFLAKE = "❄"
 _WIDTH = 24
 
 
-def plan(policy: Mapping[str, float], lr: float) -> Table:
+def plan(policy: Mapping[str, float], recipe: Recipe) -> Table:
     """A policy block by block: a snowflake for frozen, a bar on a log scale for the rate."""
     table = Table("block", "learning rate", "", box=None, pad_edge=False)
     for block, multiplier in policy.items():
@@ -27,7 +28,8 @@ def plan(policy: Mapping[str, float], lr: float) -> Table:
             table.add_row(block, _SNOWFLAKE, "frozen", style="cyan")
             continue
         share = min(max((math.log10(multiplier) + 2) / 4, 0.05), 1.0)  # 0.01 to 100
-        table.add_row(block, f"{multiplier * lr:.2e}", "█" * round(share * _WIDTH))
+        rate = min(multiplier * recipe.lr, recipe.max_lr)
+        table.add_row(block, f"{rate:.2e}", "█" * round(share * _WIDTH))
     return table
 
 
@@ -50,7 +52,7 @@ def result(final: Final, settings: Settings) -> list[Table | str]:
     return [
         f"\n[bold]The best policy[/bold] by validation (finalists: {len(final.finalists)}, "
         f"trainings of each: {seeds})",
-        plan(chosen.policy, settings.recipe.lr),
+        plan(chosen.policy, settings.recipe),
         "\n[bold]On the test split[/bold], opened once: mean ± standard deviation over the "
         "trainings; the baselines have the same recipe, not tuned",
         table,
@@ -64,7 +66,7 @@ def commands(where: str, storage: str) -> str:
             "\n[bold]Next[/bold]",
             f"  optuna-layerwise export {where} --to exported    # policy and weights",
             f"  optuna-layerwise dashboard --storage {storage}",
-            f"  optuna-layerwise resume {where} --trials N    # search on, to N trials",
+            f"  optuna-layerwise resume {where} --trials N    # search on; this test result stays",
         ]
     )
 
@@ -73,7 +75,7 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
     """The best complete trial."""
     try:
         return study.best_trial
-    except ValueError:
+    except (ValueError, RuntimeError):  # no trial is complete, or there are several objectives
         return None
 
 
@@ -83,7 +85,7 @@ def status(studies: Sequence[optuna.Study]) -> Table:
     for study in studies:
         counts, best = count(study), best_trial(study)
         done = sum(n for state, n in counts.items() if state.is_finished())
-        target = Settings.from_study(study).trials if SETTINGS_KEY in study.user_attrs else None
+        target = _target(study)
         state = "finalized" if stored_final(study) else "running"
         if state == "running" and not counts[TrialState.RUNNING]:
             state = "stopped"
@@ -98,6 +100,14 @@ def status(studies: Sequence[optuna.Study]) -> Table:
             "paused" if is_paused(study) else state,
         )
     return table
+
+
+def _target(study: optuna.Study) -> int | None:
+    """Trials asked for; of a study that is not ours, or not of this version, nothing is known."""
+    try:
+        return Settings.from_study(study).trials
+    except ValueError:
+        return None
 
 
 def comparison(studies: Sequence[optuna.Study]) -> Table:
@@ -122,8 +132,8 @@ def _facts(study: optuna.Study) -> dict[str, str]:
         }
     facts |= {
         "finished trials": str(sum(trial.state.is_finished() for trial in trials)),
-        "images seen": f"{sum(run['images_seen'] for run in runs):,}",
-        "seconds": f"{sum(run['seconds'] for run in runs):.0f}",
+        "images seen": f"{sum(run.get('images_seen', 0) for run in runs):,}",
+        "seconds": f"{sum(run.get('seconds', 0) for run in runs):.0f}",
     }
     if best := best_trial(study):
         facts["best value (validation)"] = f"{best.value:.4f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import hashlib
@@ -83,18 +84,18 @@ class ModelSpec:
         Raises:
             ConnectionError: if torchvision's weights cannot be downloaded.
             FileNotFoundError: if the weights are a file that does not exist.
-            ValueError: if the weights do not fit, or torchvision has none of that name.
+            ValueError: if the weights do not fit, or torchvision has none of that name, or the
+                network does not take the arguments.
         """
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-        builder = _builder(self.name)
         if self.weights is None or self._is_file:
-            model = builder(num_classes=num_classes, **self.args)
+            model = self._call(num_classes=num_classes)
             if self.weights is not None:
                 load_weights(model, self.weights)
             return model
         try:
-            model = builder(weights=self._published, **self.args)
+            model = self._call(weights=self._published)
         except (OSError, http.client.HTTPException) as error:
             raise ConnectionError(
                 f"cannot download {self.weights!r} of {self.name} ({error}); "
@@ -102,6 +103,12 @@ class ModelSpec:
             ) from error
         replace_head(model, num_classes)
         return model
+
+    def _call(self, **ours: Any) -> nn.Module:
+        try:
+            return _builder(self.name)(**ours, **self.args)
+        except TypeError as error:
+            raise ValueError(f"{self.name} does not take {dict(self.args)}: {error}") from error
 
     def partition(self, model: nn.Module) -> Blocks:
         """The blocks of a model that `build` made."""
@@ -146,28 +153,32 @@ class ModelSpec:
 
 
 def check_input(model: nn.Module, image_size: int) -> None:
-    """Verify that the model takes images of this size, by one forward pass of zeros.
+    """Verify that a copy of the model takes images of this size, in eval and in train mode.
 
     Raises:
-        ValueError: with the model's own message, if it does not.
+        ValueError: with the model's own message if it does not, or if it does not return one
+            row of outputs per image.
     """
-    reference = next(model.parameters())
-    images = torch.zeros(1, 3, image_size, image_size).to(reference)
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        with torch.no_grad():
-            model(images)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"{type(model).__name__} cannot take images of {image_size} x {image_size} pixels: "
-            f"{error}; choose another image_size"
-        ) from error
-    finally:
-        for module, training in modes:
-            module.training = training
+    probe = copy.deepcopy(model)
+    size = f"{image_size} x {image_size} pixels"
+    for mode, n in (("eval", 1), ("train", 2)):
+        images = torch.zeros(n, 3, image_size, image_size).to(next(probe.parameters()))
+        try:
+            with torch.no_grad():
+                outputs = probe.train(mode == "train")(images)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"{type(model).__name__} cannot take images of {size} in {mode} mode: {error}; "
+                "choose another image_size"
+            ) from error
+        if not isinstance(outputs, torch.Tensor) or outputs.shape[:-1] != (n,):
+            got = list(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs)
+            raise ValueError(
+                f"{type(model).__name__} must return one row of outputs per image; for {n} images "
+                f"of {size} in {mode} mode it gave {got}"
+            )
 
 
 def _builder(name: str) -> Callable[..., nn.Module]:

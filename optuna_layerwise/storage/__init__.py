@@ -1,6 +1,11 @@
 """The one adapter that touches Optuna's private storage calls, and the keys that we store."""
 
-from optuna_layerwise.storage.databases import SqliteStorage, claims_are_atomic, open_storage
+from optuna_layerwise.storage.databases import (
+    SqliteStorage,
+    claims_are_atomic,
+    open_storage,
+    without_secrets,
+)
 from optuna_layerwise.storage.owner import Owner
 from optuna_layerwise.storage.trials import (
     TIE_KEY,
@@ -27,5 +32,6 @@ __all__ = [
     "requeue",
     "stored_trial",
     "trial_record",
+    "without_secrets",
     "write_trial_record",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
@@ -35,19 +36,28 @@ class SqliteStorage(RDBStorage):
         return super().set_trial_state_values(trial_id, state, values)
 
 
-def open_storage(url: str) -> BaseStorage:
+def open_storage(url: str, *, create: bool = True) -> BaseStorage:
     """The storage behind a SQLAlchemy URL, for any number of worker processes.
 
     ``sqlite:///file.db``, ``postgresql://...`` (driver psycopg) and ``mysql://...`` (driver
     pymysql); a URL that names its own driver is taken as it is.
 
+    Args:
+        url: As above.
+        create: Make a SQLite file that does not exist.
+
     Raises:
         ConnectionError: if the storage cannot be reached, is not a URL, or its driver is absent.
+        FileNotFoundError: if a SQLite file does not exist and is not to be made.
     """
     for prefix, driver in _DRIVERS.items():
         if url.startswith(prefix):
             url = driver + url[len(prefix) :]
-    shown = _without_secrets(url)
+    shown = without_secrets(url)
+    if not create and url.startswith("sqlite:///"):
+        path = url.removeprefix("sqlite:///").partition("?")[0]
+        if path not in ("", ":memory:") and not Path(path).is_file():
+            raise FileNotFoundError(f"there is no database {shown}; `tune` makes one")
     try:
         if url.startswith("sqlite"):
             connect = {"timeout": _SQLITE_TIMEOUT}
@@ -74,7 +84,7 @@ def claims_are_atomic(storage: BaseStorage) -> bool:
     return isinstance(backend, SqliteStorage)
 
 
-def _without_secrets(url: str) -> str:
+def without_secrets(url: str) -> str:
     """The URL without its password and options, or what follows the user in what is none."""
     try:
         return sqlalchemy.make_url(url).set(query={}).render_as_string(hide_password=True)

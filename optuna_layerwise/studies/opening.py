@@ -31,17 +31,30 @@ def open_study(
     whose process was killed continues as itself: same number, same parameters. A trial that has
     no parameters, attributes or owner for 5 seconds counts as left behind, too.
 
+    Args:
+        storage: A SQLAlchemy URL, see `open_storage`, or a storage.
+        study_name: Name.
+        sampler: Default Optuna's own.
+        pruner: Default none: ranks within a generation need trials that were trained alike.
+        direction: Must be that of a study that exists.
+
     Raises:
         ConnectionError: if the storage cannot be reached.
+        ValueError: if the study exists with another direction.
     """
     study = optuna.create_study(
         storage=open_storage(storage) if isinstance(storage, str) else storage,
         study_name=study_name,
         sampler=sampler,
-        pruner=pruner,
+        pruner=optuna.pruners.NopPruner() if pruner is None else pruner,
         direction=direction,
         load_if_exists=True,
     )
+    if (got := [d.name.lower() for d in study.directions]) != [direction]:
+        raise ValueError(
+            f"study {study_name!r} exists with direction {got}, not {direction!r}; choose another "
+            "study_name or that direction"
+        )
     requeue_abandoned(study)
     return study
 

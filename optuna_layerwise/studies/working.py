@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
+from collections import Counter
 from collections.abc import Callable
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.pausing import StopSignals, TrialPaused
-from optuna_layerwise.storage import all_trials, requeue, stored_trial
+from optuna_layerwise.storage import all_trials, owner_of, requeue, stored_trial
 from optuna_layerwise.studies.opening import requeue_abandoned
 
 CONTROL_KEY = "olw:control"
 """Study user attribute: ``pause`` asks every worker to stop after its running trial."""
+MAX_RETRIES = 2
+"""Times that a trial is given back after a transient error."""
 _POLL_SECONDS = 0.2
+_PATIENCE_SECONDS = 60.0
 
 
 def pause(study: optuna.Study) -> None:
@@ -60,16 +66,28 @@ def work(
     run the last trials, waits for them. Any number of processes together run no trial too many:
     one whose number is ``n_finished`` or above is left waiting.
 
+    An `OSError` (a file or a connection that is gone for a moment) gives the trial back at most
+    twice, before it counts.
+
     Raises:
         Exception: what the objective raised, after its trial was recorded as failed.
     """
     callbacks = [on_trial] if on_trial else None
+    retries: Counter[int] = Counter()
+    waiting_since = None
 
     def within_target(trial: optuna.Trial) -> float:
         if trial.number >= n_finished:
             requeue(study, stored_trial(trial))
-            raise _Surplus
-        return objective(trial)
+            raise _GivenBack
+        try:
+            return objective(trial)
+        except OSError as error:
+            retries[trial.number] += 1
+            if retries[trial.number] > MAX_RETRIES or not requeue(study, stored_trial(trial)):
+                raise
+            warnings.warn(f"trial {trial.number} is tried again after {error!r}", stacklevel=2)
+            raise _GivenBack from error
 
     with StopSignals() as stop:
         while not (stop.received or is_paused(study)):
@@ -79,16 +97,32 @@ def work(
             waiting = any(t.state == TrialState.WAITING for t in trials[:n_finished])
             if len(trials) >= n_finished and not waiting:
                 requeue_abandoned(study)  # another process runs the last trials
+                waiting_since = waiting_since or time.monotonic()
+                if time.monotonic() - waiting_since > _PATIENCE_SECONDS:
+                    waiting_since = math.inf
+                    _tell_who_is_waited_for(study)
                 time.sleep(_POLL_SECONDS)
                 continue
             try:
                 study.optimize(within_target, n_trials=1, callbacks=callbacks)
-            except _Surplus:
+            except _GivenBack:
                 pass
             except TrialPaused:
                 return False
     return False
 
 
-class _Surplus(TrialPaused):
-    """Another process was quicker to take the last number."""
+class _GivenBack(TrialPaused):
+    """Not for this process to run, or not now; the study goes on."""
+
+
+def _tell_who_is_waited_for(study: optuna.Study) -> None:
+    running = [trial for trial in all_trials(study) if trial.state == TrialState.RUNNING]
+    for trial in running:
+        owner = owner_of(trial)
+        by = f"process {owner.pid} on {owner.host}" if owner else "an unknown process"
+        warnings.warn(
+            f"waiting for trial {trial.number}, run by {by}; if that is gone, fail the trial "
+            "with study.tell or in the dashboard",
+            stacklevel=3,
+        )

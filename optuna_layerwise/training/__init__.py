@@ -8,11 +8,13 @@ from optuna_layerwise.training.metrics import (
     classification_metrics,
     higher_is_better,
 )
+from optuna_layerwise.training.trainer import Trainer
 
 __all__ = [
     "METRICS",
     "EpochResult",
     "Fit",
+    "Trainer",
     "classification_metrics",
     "evaluate",
     "fit",

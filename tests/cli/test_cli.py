@@ -114,6 +114,26 @@ def test_export_writes_a_policy_and_weights_that_load(cli: Cli, tmp_path: Path) 
     model.load_state_dict(load_file(tmp_path / "out/weights.safetensors"))
 
 
+def test_export_refuses_weights_of_another_study(cli: Cli, tmp_path: Path) -> None:
+    cli(*DIGITS, "--trials", "1", "--storage", "sqlite:///a.db")
+    cli(*DIGITS, "--trials", "1", "--storage", "sqlite:///b.db", "--seed", "1")
+    code, _, err = cli("export", "--storage", "sqlite:///a.db", "--study", "digits")
+    assert code == 2
+    assert "no longer in" in err
+    assert (tmp_path / "exported/policy.json").exists()
+    assert not (tmp_path / "exported/weights.safetensors").exists()
+
+
+def test_sampler_options_are_part_of_the_study(cli: Cli) -> None:
+    options = ("--sampler-option", "reproduction=batched", "--sampler-option", "population=8")
+    assert cli(*DIGITS, *options, "--trials", "1")[0] == 0
+    assert Settings.from_study(load("digits")).sampler_options == {
+        "reproduction": "batched",
+        "population": 8,
+    }
+    assert cli(*DIGITS, "--trials", "1")[0] == 2
+
+
 def test_the_paper_preset_takes_the_papers_choices(cli: Cli) -> None:
     assert cli(*DIGITS, "--preset", "paper", "--trials", "1")[0] == 0
     settings = Settings.from_study(load("digits"))
@@ -229,7 +249,7 @@ def test_a_search_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
         (("--encoding", "biotun"), "did you mean 'biotune'"),
         (("--sampler", "biotime"), "did you mean 'biotune'"),
         (("--data", "pictures"), "--model is missing"),
-        (("--data", "nowhere", "--model", "resnet18"), "no such folder"),
+        (("--data", "nowhere", "--model", "digits_cnn"), "no such folder"),
         (("--data", "digits", "--model", "resnet81"), "did you mean"),
         (("--storage", "postgresql://u:secret@127.0.0.1:1/x"), "cannot open the storage"),
         (("--storage", "nonsense"), "cannot open the storage"),
@@ -237,12 +257,21 @@ def test_a_search_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
         (("--trials", "0"), "trials must be at least 1, got 0"),
         (("--folds", "60"), "n_folds"),
         (("--mean", "a"), "--mean must be one number or three"),
-        (("--model-arg", "width"), "--model-arg must be name=value"),
+        (("--model-arg", "width"), "expected name=value"),
         (("--lr", "0"), "lr must be"),
         (("--metric", "acuracy"), "metric must be one of"),
         (("--preset", "papers"), "--preset must be one of"),
         (("--device", "cuda:7"), "device"),
-        (("--model", "alexnet", "--image-size", "16"), "cannot take images of 16 x 16"),
+        (
+            ("--model", "alexnet", "--weights", "none", "--image-size", "16"),
+            "cannot take images of 16 x 16",
+        ),
+        (("--model", "resnet18", "--weights", "none", "--model-arg", "with=1"), "does not take"),
+        (("--model", "resnet18"), "--weights is missing"),
+        (("--sampler-option", "populations=8"), "does not take"),
+        (("--sampler-option", "population=3"), "population must be at least 4"),
+        (("--seed", "-1"), "seed must be at least 0"),
+        (("--threads", "0"), "threads must be at least 1"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_study(
@@ -260,14 +289,37 @@ def test_a_mistake_is_one_line_and_leaves_no_study(
 
 def test_a_study_that_does_not_exist_is_refused_with_those_that_do(cli: Cli) -> None:
     cli(*DIGITS, "--trials", "1")
+    assert cli("status", "--storage", "sqlite:///typo.db")[0] == 2
+    assert not Path("typo.db").exists()
     for command in ("resume", "pause", "export"):
         code, _, err = cli(command, "--study", "digit")
         assert code == 2
         assert "there are ['digits']" in err
 
 
+def test_a_study_left_without_settings_by_a_crash_can_be_used(cli: Cli) -> None:
+    optuna.create_study(
+        study_name="digits", storage="sqlite:///optuna-layerwise.db", direction="maximize"
+    )
+    assert cli(*DIGITS, "--trials", "1")[0] == 0
+
+
+def test_a_study_of_several_objectives_does_not_hide_the_others(cli: Cli) -> None:
+    cli(*DIGITS, "--trials", "1")
+    optuna.create_study(
+        study_name="two",
+        storage="sqlite:///optuna-layerwise.db",
+        directions=["maximize", "minimize"],
+    )
+    code, out, _ = cli("status")
+    assert code == 0
+    assert "1 of 1" in out
+    assert "two" in out
+
+
 def test_a_plain_optuna_study_of_the_same_name_is_left_alone(cli: Cli) -> None:
-    optuna.create_study(study_name="digits", storage="sqlite:///optuna-layerwise.db")
+    study = optuna.create_study(study_name="digits", storage="sqlite:///optuna-layerwise.db")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
     code, _, err = cli(*DIGITS)
     assert code == 2
     assert "was not created by `optuna-layerwise tune`" in err
