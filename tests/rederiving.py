@@ -13,7 +13,7 @@ def assert_rederives(study: optuna.Study, sampler: CohortSampler) -> int:
     compared = 0
     for trial in study.get_trials():
         record = trial_record(trial)
-        if "base" not in record:
+        if not sampler._is_ours(record):
             continue  # added, or another sampler's
         space = sampler.infer_relative_search_space(study, trial)
         relative = sampler.sample_relative(study, trial, space)

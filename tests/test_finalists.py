@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -22,7 +23,7 @@ from optuna_layerwise.encodings import Encoding
 from optuna_layerwise.finalists import Candidate, stored_final
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.runs import RUN_KEY
-from optuna_layerwise.storage import TIE_KEY
+from optuna_layerwise.storage import TIE_KEY, Owner
 from optuna_layerwise.training import evaluate
 
 BLOCKS = ("stem", "stage1", "stage2", "stage3", "head")
@@ -265,3 +266,23 @@ def test_a_diverged_seed_makes_mean_and_spread_nan() -> None:
     assert two.spread("accuracy") == pytest.approx(0.2 / math.sqrt(2))
     diverged = dataclasses.replace(candidate, val=[{"accuracy": 0.5}, {"accuracy": None}])
     assert math.isnan(diverged.mean("accuracy", split="val"))
+
+
+def test_one_process_finalizes_a_study_and_a_dead_ones_claim_is_taken_over(
+    spec: ModelSpec, splits: Splits, tmp_path: Path
+) -> None:
+    case = searched(spec, splits, [GOOD], 1)
+    me = Owner.of_this_process()
+    elsewhere = dataclasses.replace(me, host="another-machine")
+    case.study.set_user_attr("olw:finalizing", dataclasses.asdict(elsewhere))
+    with pytest.raises(RuntimeError, match="is being finalized by process .* on another-machine"):
+        case.objective.finalize(case.study, top=1, seeds=(0,))
+    assert case.test.opened == 0
+    dead = dataclasses.replace(me, started="long ago")
+    case.study.set_user_attr("olw:finalizing", dataclasses.asdict(dead))
+    final = case.objective.finalize(case.study, top=1, weights=tmp_path / "w.safetensors")
+    assert case.test.opened == 1
+    assert len(final.chosen.val) == 3, "three seeds that the search has not used"
+    saved = final.weights
+    assert saved is not None
+    assert hashlib.sha256(Path(saved["path"]).read_bytes()).hexdigest() == saved["sha256"]

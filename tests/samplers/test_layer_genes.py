@@ -148,3 +148,19 @@ def test_conditional_parameters_that_a_trial_did_not_suggest_keep_the_model() ->
     study.optimize(objective, n_trials=60)
     assert assert_rederives(study, BioTuneSampler(seed=2, population=5, elites=2)) > 200
     assert all(np.isfinite(list(trial.params.values())).all() for trial in study.trials)
+
+
+def test_parameters_beside_the_encodings_are_learned_as_well() -> None:
+    study = optuna.create_study(sampler=BioTuneSampler(seed=1, encoding=ENCODING))
+
+    def objective(trial: optuna.Trial) -> float:
+        for name in ENCODING.search_space:
+            trial.suggest_float(name, 0, 1)
+        return (trial.suggest_float("momentum", 0, 1) - 0.9) ** 2
+
+    study.optimize(objective, n_trials=60)
+    assert "momentum" not in trial_record(study.trials[9])["genes"]
+    assert all("momentum" in trial_record(trial)["genes"] for trial in study.trials[10:])
+    late = [trial.params["momentum"] for trial in study.trials[-20:]]
+    assert abs(np.mean(late) - 0.9) < 0.1
+    assert_rederives(study, BioTuneSampler(encoding=ENCODING))

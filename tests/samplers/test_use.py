@@ -14,7 +14,13 @@ from rederiving import assert_rederives
 from searching import SPACE, mixed, run, small, value
 
 from optuna_layerwise.samplers import BioTuneSampler
-from optuna_layerwise.storage import all_trials, generation_of, owner_of, trial_record
+from optuna_layerwise.storage import (
+    TRIAL_KEY,
+    all_trials,
+    generation_of,
+    owner_of,
+    trial_record,
+)
 
 
 def params(study: optuna.Study) -> list[dict[str, Any]]:
@@ -175,3 +181,24 @@ def test_mixed_study_raises_no_warning_with_an_unrelated_pruner() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         mixed(small())
+
+
+def test_other_options_are_told_and_take_what_was_found_as_points_of_somebody_else() -> None:
+    study = optuna.create_study(sampler=small())
+    study.optimize(value, n_trials=12)
+    study.sampler = BioTuneSampler(population=6, elites=1)
+    with pytest.warns(UserWarning, match="with other options"):
+        study.optimize(value, n_trials=12)
+    assert all(trial.state.name == "COMPLETE" for trial in study.trials)
+    assert_rederives(study, BioTuneSampler(population=6, elites=1))
+
+
+def test_a_corrupt_record_counts_as_none() -> None:
+    study = optuna.create_study(sampler=small())
+    study.optimize(value, n_trials=6)
+    trial = study.ask()
+    broken = {"v": 1, "algorithm": 3, "base": "x", "missing": None, "owner": [], "facts": 1}
+    study._storage.set_trial_system_attr(trial._trial_id, TRIAL_KEY, broken)
+    study.tell(trial, value(trial))
+    study.optimize(value, n_trials=6)
+    assert len(study.trials) == 13

@@ -157,3 +157,13 @@ def test_three_processes_that_open_at_once_requeue_a_trial_once(
     assert [other.exitcode for other in others] == [0, 0, 0]
     finished = [trial.number for trial in study.trials if trial.state == TrialState.COMPLETE]
     assert finished == [0]
+
+
+def test_a_study_of_the_other_direction_is_refused(url: str) -> None:
+    open_study(url, study_name="s", direction="maximize")
+    with pytest.raises(ValueError, match=r"exists with direction \['maximize'\]"):
+        open_study(url, study_name="s", direction="minimize")
+
+
+def test_no_pruner_is_the_default(url: str) -> None:
+    assert isinstance(open_study(url, study_name="s").pruner, optuna.pruners.NopPruner)

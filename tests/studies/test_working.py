@@ -181,3 +181,21 @@ def test_a_trial_given_back_is_continued_before_a_new_one(
     assert work(study, lives.quick, n_finished=1)  # notices the dead process by itself
     assert time.monotonic() - before < 5
     assert [trial.number for trial in study.trials] == [0]
+
+
+def test_a_transient_error_gives_the_trial_back_at_most_twice(study: optuna.Study) -> None:
+    tries: list[int] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        tries.append(trial.number)
+        trial.suggest_float("x", 0, 1)
+        if trial.number == 1 and tries.count(1) <= 2:
+            raise ConnectionResetError("gone for a moment")
+        if trial.number == 2:
+            raise TimeoutError("gone for good")
+        return 0.0
+
+    with pytest.warns(UserWarning, match="is tried again"), pytest.raises(TimeoutError):
+        work(study, objective, n_finished=4)
+    assert tries == [0, 1, 1, 1, 2, 2, 2]
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 2 + [TrialState.FAIL]
