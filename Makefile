@@ -9,7 +9,7 @@ demo: .venv/demo
 	$(BIN)/optuna-layerwise tune --data digits --threads 1 --storage sqlite:///demo.db
 
 test: .venv/test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 lint: .venv/test
 	$(BIN)/ruff check .
