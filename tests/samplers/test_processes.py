@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from rederiving import assert_rederives
 
 from optuna_layerwise.storage import all_trials, open_storage, trial_record
-from optuna_layerwise.studies import open_study
+from optuna_layerwise.studies import open_study, opening
 
 FORKSERVER = multiprocessing.get_context("forkserver")
 
@@ -56,7 +56,9 @@ def test_eight_processes_share_a_study_without_losing_or_repeating_a_trial(url: 
 
 
 @pytest.mark.slow
-def test_study_killed_at_random_moments_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+def test_study_killed_at_random_moments_equals_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url, n_trials = f"sqlite:///{tmp_path}/killed.db", 80
     delays = random.Random(0)
     kills = 0
@@ -74,6 +76,7 @@ def test_study_killed_at_random_moments_equals_an_uninterrupted_one(tmp_path: Pa
     assert kills >= 15
 
     whole = f"sqlite:///{tmp_path}/whole.db"
+    monkeypatch.setattr(opening, "NEWBORN_SECONDS", opening.NEWBORN_SECONDS)  # it lowers it
     processes.search_on(whole, n_trials, FORKSERVER.Event())
     killed, uninterrupted = (
         open_study(address, study_name="serial", direction="minimize") for address in (url, whole)

@@ -92,8 +92,9 @@ def test_a_trial_without_an_owner_is_requeued_after_a_while_and_not_before(
 
 
 def test_a_newborn_trial_is_waited_for_no_longer_than_it_needs(
-    url: str, start: lives.Start
+    url: str, start: lives.Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(opening, "NEWBORN_SECONDS", 60)
     study = open_study(url, study_name="s")
     start(lives.ask_and_wait, url, 1.0, "suggest")
     lives.until(lambda: states(study))
