@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -16,9 +17,11 @@ import optuna
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import load_file
 
 from optuna_layerwise.cli import main
+from optuna_layerwise.cli.running import run
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.models import ModelSpec
 from optuna_layerwise.storage import open_storage
@@ -169,6 +172,17 @@ def test_another_configuration_is_refused_and_nothing_changes(cli: Cli) -> None:
     assert code == 2
     assert "exists with another configuration: recipe.lr is 0.003 there and 0.5 here" in err
     assert load("digits").user_attrs == before
+
+
+def test_of_two_that_start_a_study_at_once_the_later_must_agree(cli: Cli) -> None:
+    cli(*DIGITS, "--trials", "1")
+    theirs = Settings.from_study(load("digits"))
+    recipe = dataclasses.replace(theirs.recipe, lr=0.5)
+    ours = dataclasses.replace(theirs, recipe=recipe, trials=2)
+    with pytest.raises(ValueError, match="another configuration"):
+        run(Console(), ours, None, "sqlite:///optuna-layerwise.db", "digits")
+    assert Settings.from_study(load("digits")) == theirs
+    assert len(load("digits").trials) == 1
 
 
 def images(folder: Path, *, seed: int = 0, n: int = 10) -> Path:
