@@ -31,6 +31,10 @@ CLAIM_KEY = "olw:finalizing"
 _CLAIM_SECONDS = 0.2
 
 
+class FinalizedElsewhere(RuntimeError):
+    """Another process finalizes the study at this moment."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Candidate:
     """A policy retrained on all training data, once per seed.
@@ -125,7 +129,7 @@ def finalize(
 
     Raises:
         ValueError: if no trial is complete, or nothing is to be trained.
-        RuntimeError: if another process finalizes the study.
+        FinalizedElsewhere: if another process finalizes the study.
     """
     if (stored := stored_final(study)) is not None:
         return stored
@@ -196,7 +200,7 @@ def _claim(study: optuna.Study) -> None:
         time.sleep(_CLAIM_SECONDS)  # of two that claim at once, the later stands
         other = study.user_attrs.get(CLAIM_KEY)
     if other is not None and other != me:
-        raise RuntimeError(
+        raise FinalizedElsewhere(
             f"study {study.study_name!r} is being finalized by process {other['pid']} on "
             f"{other['host']}; if that is gone, unset the study's attribute {CLAIM_KEY!r}"
         )

@@ -178,7 +178,7 @@ class FinetuneObjective(Trainer):
                     run.outcome = "diverged"
                     return self._finish(trial, run, math.nan)
         except torch.OutOfMemoryError:
-            run.outcome = "out of memory"
+            run.outcome = "out of memory"  # the error holds the tensors until here
         if run.outcome == "out of memory":
             torch.cuda.empty_cache()
             return self._finish(trial, run, math.nan)
@@ -197,9 +197,12 @@ class FinetuneObjective(Trainer):
         ``seeds`` are three by default, which the search has not used: a search's own training
         would be repeated with the luck that it was chosen for.
         """
-        if seeds is None:
-            seeds = range(max(self.seeds) + 1, max(self.seeds) + 4)
+        seeds = self.unused_seeds(3) if seeds is None else seeds
         return finalize(self, study, top=top, seeds=seeds, weights=weights)
+
+    def unused_seeds(self, n: int) -> Sequence[int]:
+        """Seeds that no trial trains with."""
+        return range(max(self.seeds) + 1, max(self.seeds) + 1 + n)
 
     def _check_direction(self, study: optuna.Study) -> None:
         if study.directions != [self.direction]:

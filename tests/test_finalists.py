@@ -20,7 +20,7 @@ from optuna_layerwise import Final, FinetuneObjective, ModelSpec, open_study
 from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.data import Images, SealedImages, Splits, load_data
 from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.finalists import Candidate, stored_final
+from optuna_layerwise.finalists import Candidate, FinalizedElsewhere, stored_final
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.runs import RUN_KEY
 from optuna_layerwise.storage import TIE_KEY, Owner
@@ -275,7 +275,7 @@ def test_one_process_finalizes_a_study_and_a_dead_ones_claim_is_taken_over(
     me = Owner.of_this_process()
     elsewhere = dataclasses.replace(me, host="another-machine")
     case.study.set_user_attr("olw:finalizing", dataclasses.asdict(elsewhere))
-    with pytest.raises(RuntimeError, match="is being finalized by process .* on another-machine"):
+    with pytest.raises(FinalizedElsewhere, match="by process .* on another-machine"):
         case.objective.finalize(case.study, top=1, seeds=(0,))
     assert case.test.opened == 0
     dead = dataclasses.replace(me, started="long ago")

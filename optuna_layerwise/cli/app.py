@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import optuna
 import typer
@@ -20,8 +20,9 @@ from optuna_layerwise.cli import show
 from optuna_layerwise.cli.parsing import channels, one_of, parse_assignment
 from optuna_layerwise.cli.running import run
 from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings
-from optuna_layerwise.encodings import ENCODINGS
-from optuna_layerwise.finalists import stored_final
+from optuna_layerwise.encodings import ENCODINGS, Head
+from optuna_layerwise.finalists import FinalizedElsewhere, stored_final
+from optuna_layerwise.models import Granularity
 from optuna_layerwise.objective import PAPER_SEEDS
 from optuna_layerwise.policy import BIOTUNE_RECIPE, Recipe
 from optuna_layerwise.storage import open_storage, without_secrets
@@ -148,9 +149,9 @@ def tune_command(
         mean=channels("mean", mean, (0.485, 0.456, 0.406)),
         std=channels("std", std, (0.229, 0.224, 0.225)),
         image_size=default_size if image_size is None else image_size,
-        granularity=granularity,
+        granularity=one_of("granularity", granularity, get_args(Granularity)),
         encoding=encoding,
-        head=head or ("search" if paper else "always"),
+        head=one_of("head", head or ("search" if paper else "always"), get_args(Head)),
         sampler=sampler,
         sampler_options=({"preset": "paper"} if paper and sampler == "biotune" else {})
         | dict(map(parse_assignment, sampler_option or ())),
@@ -301,7 +302,7 @@ def main() -> None:
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     try:
         app()
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, FinalizedElsewhere) as error:
         if os.environ.get("OPTUNA_LAYERWISE_TRACEBACK"):
             raise
         print(f"error: {error}", file=sys.stderr)

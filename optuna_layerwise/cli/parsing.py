@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound=str)
 
 
-def one_of(option: str, value: str, choices: tuple[str, ...]) -> str:
-    """A value that must be one of a few."""
-    if value not in choices:
-        raise ValueError(f"--{option} must be one of {', '.join(choices)}, got {value!r}")
-    return value
+def one_of(option: str, value: str, choices: Sequence[T]) -> T:
+    """The one of a few choices that a value names."""
+    for choice in choices:
+        if choice == value:
+            return choice
+    raise ValueError(f"--{option} must be one of {', '.join(choices)}, got {value!r}")
 
 
 def channels(
     option: str, text: str | None, default: tuple[float, float, float]
-) -> tuple[float, ...]:
+) -> tuple[float, float, float]:
     """One number for all channels, or three with commas."""
     if text is None:
         return default
     try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if len(values) not in (1, 3):
-        raise ValueError(f"--{option} must be one number or three with commas, got {text!r}")
-    return values * 3 if len(values) == 1 else values
+        values = [float(part) for part in text.split(",")]
+        red, green, blue = values * 3 if len(values) == 1 else values
+    except ValueError as error:
+        raise ValueError(
+            f"--{option} must be one number or three with commas, got {text!r}"
+        ) from error
+    return red, green, blue
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

@@ -90,7 +90,7 @@ def run(
         final = objective.finalize(
             study,
             top=settings.finalists,
-            seeds=range(max(settings.seeds) + 1, max(settings.seeds) + 1 + settings.final_seeds),
+            seeds=objective.unused_seeds(settings.final_seeds),
             weights=Path(settings.output) / "best.safetensors",
         )
     show.show(console, *show.result(final, settings))

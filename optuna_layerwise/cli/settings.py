@@ -14,8 +14,8 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from optuna_layerwise import digits
 from optuna_layerwise.data import Splits, load_data
-from optuna_layerwise.encodings import ENCODINGS, Encoding
-from optuna_layerwise.models import ModelSpec
+from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
+from optuna_layerwise.models import Granularity, ModelSpec
 from optuna_layerwise.objective import FinetuneObjective
 from optuna_layerwise.policy import Recipe
 from optuna_layerwise.samplers import SAMPLERS
@@ -47,12 +47,12 @@ class Settings:
     model: str = "digits_cnn"
     model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     weights: str | None = None
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     image_size: int = 224
-    granularity: str = "stage"
+    granularity: Granularity = "stage"
     encoding: str = "biotune"
-    head: str = "always"
+    head: Head = "always"
     sampler: str = "biotune"
     sampler_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
@@ -92,10 +92,10 @@ class Settings:
             name=self.model,
             args=self.model_args,
             weights=weights,
-            mean=self.mean,  # type: ignore[arg-type]
-            std=self.std,  # type: ignore[arg-type]
+            mean=self.mean,
+            std=self.std,
             image_size=self.image_size,
-            granularity=self.granularity,  # type: ignore[arg-type]
+            granularity=self.granularity,
         )
         if self.weights is None and weights is None:
             raise ValueError(
@@ -121,7 +121,7 @@ class Settings:
             model=spec,
             data=data,
             encoding=self.encoding,
-            head=self.head,  # type: ignore[arg-type]
+            head=self.head,
             recipe=self.recipe,
             seeds=self.seeds,
             n_folds=self.n_folds,

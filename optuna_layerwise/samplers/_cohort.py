@@ -32,6 +32,9 @@ from optuna_layerwise.storage import (
     write_trial_record,
 )
 
+_DRAWN = {"seed", "base", "end", "missing", "genes", "facts"}
+"""What a record holds once its trial was drawn; before that, an owner alone."""
+
 
 class CohortSampler(BaseSampler):
     """An Optuna sampler around a pure algorithm; see `Algorithm` for the contract.
@@ -120,13 +123,13 @@ class CohortSampler(BaseSampler):
         replay = self._replay_of(study)
         known, genes = self._snapshot(replay, record).search_space, record["genes"]
         rng = self._rng(replay, trial.number, record)
-        return {
-            name: from_gene(
-                genes[name] if known.get(name) == distribution else uniform_gene(rng, name),
-                distribution,
-            )
-            for name, distribution in asked.items()
-        }
+
+        def gene(name: str) -> float:
+            if name in genes and known.get(name) == asked[name]:
+                return float(genes[name])
+            return uniform_gene(rng, name)
+
+        return {name: from_gene(gene(name), distribution) for name, distribution in asked.items()}
 
     def _record(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
         """What the trial is drawn from: as stored, or decided (and stored) now."""
@@ -155,7 +158,7 @@ class CohortSampler(BaseSampler):
         return record
 
     def _is_ours(self, record: Mapping[str, Any]) -> bool:
-        return record.get("algorithm") == self._algorithm.name and "facts" in record
+        return record.get("algorithm") == self._algorithm.name and record.keys() >= _DRAWN
 
     def _draw(self, replay: Replay, number: int, record: Mapping[str, Any]) -> Draw:
         rng = self._rng(replay, number, record)

@@ -275,6 +275,8 @@ def test_a_search_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
         (("--lr", "0"), "lr must be"),
         (("--metric", "acuracy"), "metric must be one of"),
         (("--preset", "papers"), "--preset must be one of"),
+        (("--granularity", "layers"), "--granularity must be one of stage, block, layer"),
+        (("--head", "never"), "--head must be one of always, search"),
         (("--device", "cuda:7"), "device"),
         (
             ("--model", "alexnet", "--weights", "none", "--image-size", "16"),

@@ -19,6 +19,7 @@ from optuna_layerwise.storage import (
     all_trials,
     generation_of,
     owner_of,
+    requeue,
     trial_record,
 )
 
@@ -202,3 +203,27 @@ def test_a_corrupt_record_counts_as_none() -> None:
     study.tell(trial, value(trial))
     study.optimize(value, n_trials=6)
     assert len(study.trials) == 13
+
+
+def test_a_trial_goes_on_after_the_space_was_widened() -> None:
+    study = optuna.create_study(sampler=small(space={"x": SPACE["x"]}))
+    study.ask()
+    requeue(study, all_trials(study)[0])
+    study.sampler = small(space=SPACE)
+    trial = study.ask()
+    assert trial.number == 0
+    study.tell(trial, value(trial))
+    assert set(study.trials[0].params) == set(SPACE)
+
+
+def test_a_record_that_lacks_a_part_is_drawn_anew() -> None:
+    study = optuna.create_study(sampler=small())
+    study.ask()
+    trial = all_trials(study)[0]
+    record = {k: v for k, v in trial_record(trial).items() if k != "genes"}
+    study._storage.set_trial_system_attr(trial._trial_id, TRIAL_KEY, record)
+    requeue(study, all_trials(study)[0])
+    again = study.ask()
+    assert again.number == 0
+    study.tell(again, value(again))
+    assert "genes" in trial_record(study.trials[0])
