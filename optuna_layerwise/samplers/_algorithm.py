@@ -27,6 +27,9 @@ class Space:
         names: The genes, in a fixed order.
         choices: For each gene the number of unordered categories, 0 for an ordered gene. The
             value of category ``c`` of ``n`` is ``(c + 0.5) / n``.
+        levels: For each gene the number of equally wide levels, those of a category included,
+            0 on a continuous or logarithmic scale; level ``k`` of ``n`` is ``(k + 0.5) / n``.
+        executed: Genes [n] to those of the values that a trial would get: levels at their centre.
         active: Genes [n] to a mask [n] of those whose value has an effect.
         valid: Genes [n] to whether the point is worth an evaluation.
         gates: Mask [n] of the genes that only decide which others are active.
@@ -34,6 +37,8 @@ class Space:
 
     names: tuple[str, ...]
     choices: tuple[int, ...]
+    levels: tuple[int, ...]
+    executed: Callable[[Genes], Genes]
     active: Callable[[Genes], Mask]
     valid: Callable[[Genes], bool]
     gates: Mask
@@ -87,9 +92,9 @@ class Rng(Protocol):
         ...
 
 
-def uniform_gene(rng: Rng, name: str) -> float:
+def uniform_gene(rng: Rng, name: str, index: int | None = None) -> float:
     """The gene of a first trial, uniform in [0, 1): the same whether or not others are known."""
-    return float(rng(f"gene/{name}").random())
+    return float(rng(f"gene/{name}", index).random())
 
 
 class Algorithm(Protocol):

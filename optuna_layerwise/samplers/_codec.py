@@ -18,6 +18,16 @@ def n_choices(distribution: BaseDistribution) -> int:
     return len(distribution.choices) if isinstance(distribution, CategoricalDistribution) else 0
 
 
+def n_levels(distribution: BaseDistribution) -> int:
+    """Number of equally wide levels or categories, 0 on a continuous or logarithmic scale."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if distribution.log or distribution.step is None:
+        return 0
+    return round((distribution.high - distribution.low) / distribution.step) + 1
+
+
 def to_gene(value: Any, distribution: BaseDistribution) -> float:
     """The gene of a value; levels sit at the centre of their cell, NaN if it has none."""
     if isinstance(distribution, CategoricalDistribution):
@@ -28,7 +38,7 @@ def to_gene(value: Any, distribution: BaseDistribution) -> float:
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     if not isinstance(value, int | float) or math.isnan(value):
         return math.nan
-    if levels := _n_levels(distribution):
+    if levels := n_levels(distribution):
         level = round((value - distribution.low) / (distribution.step or 1))
         return (min(max(level, 0), levels - 1) + 0.5) / levels
     if distribution.log and value <= 0:
@@ -44,7 +54,7 @@ def from_gene(gene: float, distribution: BaseDistribution) -> Any:
         n = len(distribution.choices)
         return distribution.choices[min(int(gene * n), n - 1)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    if levels := _n_levels(distribution):
+    if levels := n_levels(distribution):
         level = min(int(gene * levels), levels - 1)
         value = distribution.low + level * (distribution.step or 1)
     else:
@@ -55,13 +65,6 @@ def from_gene(gene: float, distribution: BaseDistribution) -> Any:
     if isinstance(distribution, IntDistribution):
         return min(max(round(value), distribution.low), distribution.high)
     return float(min(max(value, distribution.low), distribution.high))
-
-
-def _n_levels(distribution: FloatDistribution | IntDistribution) -> int:
-    """Number of equally wide levels, 0 on a continuous or logarithmic scale."""
-    if distribution.log or distribution.step is None:
-        return 0
-    return round((distribution.high - distribution.low) / distribution.step) + 1
 
 
 def _bounds(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:

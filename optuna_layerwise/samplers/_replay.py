@@ -22,7 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.samplers._algorithm import Algorithm, Encoding, Genes, Mask, Member, Space
-from optuna_layerwise.samplers._codec import from_gene, n_choices, to_gene
+from optuna_layerwise.samplers._codec import from_gene, n_choices, n_levels, to_gene
 from optuna_layerwise.storage import TIE_KEY, trial_record
 
 SearchSpace = dict[str, BaseDistribution]
@@ -244,6 +244,10 @@ def make_space(search_space: SearchSpace, encoding: Encoding | None) -> Space:
             for name, gene in zip(names, genes.tolist(), strict=True)
         }
 
+    def executed(genes: Genes) -> Genes:
+        values = params(genes).items()
+        return np.array([to_gene(value, search_space[name]) for name, value in values])
+
     def active(genes: Genes) -> Mask:
         if encoding is None:
             return np.ones(len(names), dtype=bool)
@@ -258,6 +262,8 @@ def make_space(search_space: SearchSpace, encoding: Encoding | None) -> Space:
     return Space(
         names=names,
         choices=tuple(n_choices(distribution) for distribution in search_space.values()),
+        levels=tuple(n_levels(distribution) for distribution in search_space.values()),
+        executed=executed,
         active=active,
         valid=valid,
         gates=np.array([name in gates for name in names], dtype=bool),

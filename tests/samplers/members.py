@@ -16,14 +16,23 @@ def cube(
     n: int,
     *,
     choices: Sequence[int] | None = None,
+    levels: Sequence[int] | None = None,
     gates: Sequence[int] = (),
     active: Callable[[Genes], Any] | None = None,
     valid: Callable[[Genes], bool] = lambda genes: True,
 ) -> Space:
-    """A space of n genes; all are active unless said otherwise."""
+    """A space of n genes; all are active unless said otherwise; levels are the choices."""
+    steps = np.array(levels or choices or [0] * n)
+
+    def executed(genes: Genes) -> Genes:
+        centre = (np.minimum(np.floor(genes * steps), steps - 1) + 0.5) / np.maximum(steps, 1)
+        return np.where(steps > 0, centre, genes)
+
     return Space(
         names=tuple(f"g{k}" for k in range(n)),
         choices=tuple(choices or [0] * n),
+        levels=tuple(steps.tolist()),
+        executed=executed,
         active=active or (lambda genes: np.ones(n, dtype=bool)),
         valid=valid,
         gates=np.isin(np.arange(n), gates),
@@ -67,11 +76,10 @@ class Serial:
 
     def tell(self, draws: Sequence[Draw], costs: Sequence[float | None]) -> None:
         """Their outcomes, in order."""
-        n = np.array(self.space.choices)
         members = [
             member(
                 len(self.draws) + i,
-                np.where(n, (np.floor(draw.genes * n) + 0.5) / np.maximum(n, 1), draw.genes),
+                self.space.executed(draw.genes),
                 cost,
                 facts=draw.facts,
             )
