@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from optuna_layerwise.objective import FinetuneObjective
     from optuna_layerwise.pausing import TrialPaused
     from optuna_layerwise.policy import Policy, Recipe
-    from optuna_layerwise.samplers import BioTuneSampler
+    from optuna_layerwise.samplers import BioTuneSampler, SetGASampler
     from optuna_layerwise.studies import open_study
 
 _HOMES = {
@@ -27,6 +27,7 @@ _HOMES = {
     "ModelSpec": "models",
     "Policy": "policy",
     "Recipe": "policy",
+    "SetGASampler": "samplers",
     "TrialPaused": "pausing",
     "frozen": "models",
     "load_data": "data",
@@ -44,6 +45,7 @@ __all__ = [
     "ModelSpec",
     "Policy",
     "Recipe",
+    "SetGASampler",
     "TrialPaused",
     "frozen",
     "load_data",

@@ -6,10 +6,12 @@ from optuna.samplers import BaseSampler
 
 from optuna_layerwise.samplers._algorithm import Encoding
 from optuna_layerwise.samplers.biotune import BioTuneSampler
+from optuna_layerwise.samplers.set_ga import SetGASampler
 
 SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
     "biotune": BioTuneSampler,
+    "set-ga": SetGASampler,
 }
 """Name to sampler; each takes ``seed=`` and ``encoding=``."""
 
-__all__ = ["SAMPLERS", "BioTuneSampler", "Encoding"]
+__all__ = ["SAMPLERS", "BioTuneSampler", "Encoding", "SetGASampler"]
