@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from optuna_layerwise.samplers._algorithm import Draw, Genes, Member, Space
+from optuna_layerwise.samplers._algorithm import Algorithm, Draw, Genes, Member, Space
 from optuna_layerwise.samplers._rng import TrialRng
-from optuna_layerwise.samplers.biotune import BioTune, State
 
 
 def cube(
@@ -56,14 +55,14 @@ def member(
 class Serial:
     """A search whose trials are told before the next one is asked."""
 
-    def __init__(self, algorithm: BioTune, space: Space, *, seed: int = 0) -> None:
+    def __init__(self, algorithm: Algorithm, space: Space, *, seed: int = 0) -> None:
         self.algorithm, self.space, self.seed = algorithm, space, seed
-        self.states: list[State] = [algorithm.start(space)]
+        self.states: list[Any] = [algorithm.start(space)]
         self.draws: list[Draw] = []
         self.cohorts: list[list[Member]] = []
 
     @property
-    def state(self) -> State:
+    def state(self) -> Any:
         return self.states[-1]
 
     def ask(self) -> list[Draw]:

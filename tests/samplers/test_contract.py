@@ -1,4 +1,4 @@
-"""Optuna's own test cases, for every sampler and every way to run BioTune."""
+"""Optuna's own test cases, for every sampler and every way to run it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.samplers import BaseSampler
 
-from optuna_layerwise.samplers import SAMPLERS, BioTuneSampler
+from optuna_layerwise.samplers import SAMPLERS, BioTuneSampler, SetGASampler
 
 cases = pytest.importorskip("optuna.testing.pytest_samplers", reason="new in Optuna 5")
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -22,6 +22,7 @@ VARIANTS: dict[str, Callable[..., BaseSampler]] = {
     "biotune momentum": functools.partial(SMALL, momentum=True),
     "biotune paper": functools.partial(SMALL, preset="paper"),
     "biotune reevaluating": functools.partial(SMALL, reevaluate_elites=True),
+    "set-ga small": functools.partial(SetGASampler, population=4, mutants=2, crossovers=2),
 }
 
 

@@ -14,7 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 from rederiving import assert_rederives
 from searching import SPACE, Broken, mixed, run, small, value
 
-from optuna_layerwise.samplers import BioTuneSampler
+from optuna_layerwise.samplers import BioTuneSampler, SetGASampler
+from optuna_layerwise.samplers._cohort import CohortSampler
 from optuna_layerwise.storage import TIE_KEY, all_trials, trial_record
 
 
@@ -37,7 +38,7 @@ def mentioned(trials: Sequence[FrozenTrial]) -> set[int]:
     }
 
 
-MAKE: dict[str, Callable[[], BioTuneSampler]] = {
+MAKE: dict[str, Callable[[], CohortSampler]] = {
     "explicit space": lambda: small(space=SPACE),
     "inferred space": small,
     "batched": lambda: BioTuneSampler(seed=3, population=6, elites=2, reproduction="batched"),
@@ -45,6 +46,7 @@ MAKE: dict[str, Callable[[], BioTuneSampler]] = {
     "paper": lambda: BioTuneSampler(seed=5, preset="paper"),
     "reevaluating": lambda: BioTuneSampler(seed=6, population=5, reevaluate_elites=True),
     "no elites": lambda: BioTuneSampler(seed=7, population=5, elites=0),
+    "set-ga": lambda: SetGASampler(seed=8, population=5, mutants=2, crossovers=2),
 }
 
 
@@ -56,7 +58,7 @@ def test_every_draw_of_a_study_is_drawn_again_from_its_records(name: str, sign: 
     assert states[TrialState.FAIL] > 5 and states[TrialState.PRUNED] > 5
     assert states[TrialState.COMPLETE] > 20
     assert assert_rederives(study, MAKE[name]()) > 120
-    assert "child" in {fact.get("kind") for _, _, fact in drawn(study)}
+    assert {"child", "mutant"} & {fact.get("kind") for _, _, fact in drawn(study)}
 
 
 @pytest.mark.parametrize("name", MAKE)
