@@ -95,11 +95,16 @@ class FinetuneObjective(Trainer):
         if not self.seeds:
             raise ValueError("seeds must have at least one seed, got none")
         if isinstance(encoding, str):
-            encoding = Encoding.preset(encoding, self.blocks, head=head)
+            encoding = Encoding.preset(encoding, self.blocks, head=head, lr=self.recipe.lr)
         if encoding.blocks != tuple(self.blocks):
             raise ValueError(
                 f"the encoding is for the blocks {list(encoding.blocks)}, "
                 f"but {self.spec.name} has {list(self.blocks)}"
+            )
+        if encoding.rate.absolute and encoding.lr != self.recipe.lr:
+            raise ValueError(
+                f"the encoding divides learning rates by lr={encoding.lr}, but the recipe has "
+                f"lr={self.recipe.lr}; make the encoding with the recipe's"
             )
         self.encoding = encoding
         self._folds = make_folds(data, n_folds)

@@ -1,5 +1,34 @@
 """Trial parameters to policies and back."""
 
 from optuna_layerwise.encodings.encoding import ENCODINGS, Encoding, Head
+from optuna_layerwise.encodings.masks import All, Bits, Threshold
+from optuna_layerwise.encodings.parts import Gene, Layout, Mask, Rate
+from optuna_layerwise.encodings.profile import Profile
+from optuna_layerwise.encodings.rates import (
+    Fixed,
+    FromSet,
+    Global,
+    Importance,
+    Linear,
+    PerBlock,
+)
 
-__all__ = ["ENCODINGS", "Encoding", "Head"]
+__all__ = [
+    "ENCODINGS",
+    "All",
+    "Bits",
+    "Encoding",
+    "Fixed",
+    "FromSet",
+    "Gene",
+    "Global",
+    "Head",
+    "Importance",
+    "Layout",
+    "Linear",
+    "Mask",
+    "PerBlock",
+    "Profile",
+    "Rate",
+    "Threshold",
+]

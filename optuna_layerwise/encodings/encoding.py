@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from optuna import Trial
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from optuna_layerwise.encodings.parts import Importance, Mask, Rate, SearchSpace, Threshold
+from optuna_layerwise.encodings.known import known_policies
+from optuna_layerwise.encodings.masks import All, Bits, Threshold
+from optuna_layerwise.encodings.parts import Gene, Layout, Mask, Rate, SearchSpace
+from optuna_layerwise.encodings.profile import Profile
+from optuna_layerwise.encodings.rates import (
+    Fixed,
+    FromSet,
+    Global,
+    Importance,
+    Linear,
+    PerBlock,
+)
 from optuna_layerwise.policy import Policy
 
 Head = Literal["always", "search"]
 
 ENCODINGS: dict[str, tuple[Mask, Rate]] = {
     "biotune": (Threshold(), Importance()),
+    "binary": (Bits(), Global()),
+    "binary-fixed": (Bits(), Fixed()),
+    "continuous": (All(), PerBlock()),
+    "continuous-multiplier": (All(), Linear()),
+    "continuous-linear": (All(), Linear(absolute=True)),
+    "set": (All(), FromSet()),
+    "hybrid": (Bits(), PerBlock()),
+    "profile": (Bits(), Profile()),
 }
 """Names of pairs of a mask and a rate."""
 
@@ -31,6 +51,8 @@ class Encoding:
         rate: How fast.
         head: ``always`` trains the head whatever the mask says; ``search`` leaves it to the
             mask (the papers), which can freeze a freshly initialised head.
+        lr: The recipe's learning rate: policies hold multipliers of it, so a rate that searches
+            learning rates divides by it.
 
     Example:
         >>> encoding = Encoding.preset("biotune", ["stem", "layer1", "head"])
@@ -47,15 +69,20 @@ class Encoding:
     mask: Mask
     rate: Rate
     head: Head = "always"
+    lr: float = 1e-3
 
     def __post_init__(self) -> None:
         if len(self.blocks) < 2 or len(set(self.blocks)) < len(self.blocks):
             raise ValueError(f"blocks must be at least two different names, got {self.blocks}")
         if self.head not in ("always", "search"):
             raise ValueError(f"head must be 'always' or 'search', got {self.head!r}")
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ValueError(f"lr must be finite and above 0, got {self.lr!r}")
 
     @classmethod
-    def preset(cls, name: str, blocks: Iterable[str], *, head: Head = "always") -> Encoding:
+    def preset(
+        cls, name: str, blocks: Iterable[str], *, head: Head = "always", lr: float = 1e-3
+    ) -> Encoding:
         """An encoding of `ENCODINGS` for these blocks.
 
         Raises:
@@ -67,26 +94,59 @@ class Encoding:
                 f"unknown encoding {name!r}; did you mean {near[0]!r}? "
                 f"The encodings are {sorted(ENCODINGS)}"
             )
-        return cls(tuple(blocks), *ENCODINGS[name], head=head)
+        return cls(tuple(blocks), *ENCODINGS[name], head=head, lr=lr)
+
+    @property
+    def layout(self) -> Layout:
+        """What the mask and the rate are told."""
+        always = frozenset(self.blocks[-1:] if self.head == "always" else ())
+        return Layout(self.blocks, always, self.lr)
+
+    @property
+    def genes(self) -> dict[str, Gene]:
+        """Parameter name to distribution and start."""
+        return {**self.rate.genes(self.layout), **self.mask.genes(self.layout)}
 
     @property
     def search_space(self) -> SearchSpace:
         """Parameter name to Optuna distribution."""
-        return {**self.rate.search_space(self.blocks), **self.mask.search_space(self.blocks)}
+        return {name: gene.distribution for name, gene in self.genes.items()}
+
+    @property
+    def initial_means(self) -> dict[str, tuple[float, float]]:
+        """Of numbers: where a search begins, and with which standard deviation.
+
+        The latter is a share of the parameter's range, on its own scale (log where it is log).
+        """
+        return {
+            name: (gene.start[0], gene.start[1])
+            for name, gene in self.genes.items()
+            if not isinstance(gene.distribution, CategoricalDistribution)
+        }
+
+    @property
+    def initial_probabilities(self) -> dict[str, tuple[float, ...]]:
+        """Of categories: the probability of each choice where a search begins."""
+        return {
+            name: gene.start
+            for name, gene in self.genes.items()
+            if isinstance(gene.distribution, CategoricalDistribution)
+        }
 
     @property
     def gates(self) -> frozenset[str]:
         """Parameters that only decide which others are active."""
-        return self.mask.gates(self.blocks)
+        return frozenset(self.mask.genes(self.layout)) - frozenset(self.rate.genes(self.layout))
 
     def active(self, params: Mapping[str, Any]) -> set[str]:
-        """The parameters with an effect: gates, and the rates of trained blocks."""
-        rates = (self.rate.genes(block) for block in self.decode(params).trained)
+        """The parameters with an effect: gates, and those of the rates of trained blocks."""
+        layout = self.layout
+        rates = (self.rate.names(b) for b in layout.blocks if self._chosen(params, b, layout))
         return set(self.gates).union(*rates)
 
     def valid(self, params: Mapping[str, Any]) -> bool:
         """Whether anything is trained."""
-        return any(self._trained(params, block) for block in self.blocks)
+        return bool(self.decode(params).trained)
 
     def suggest(self, trial: Trial) -> Policy:
         """Ask a trial for all parameters, and decode them."""
@@ -100,9 +160,12 @@ class Encoding:
         Raises:
             KeyError: if a parameter is missing.
         """
+        layout = self.layout
         return Policy(
             {
-                block: self.rate.multiplier(params, block) if self._trained(params, block) else 0.0
+                block: self.rate.multiplier(params, block, layout)
+                if self._chosen(params, block, layout)
+                else 0.0
                 for block in self.blocks
             }
         )
@@ -115,19 +178,45 @@ class Encoding:
         """
         if tuple(policy) != self.blocks:
             raise ValueError(f"expected the blocks {self.blocks}, got {tuple(policy)}")
-        nearest = {b: self.rate.nearest(value) if value else 0.0 for b, value in policy.items()}
-        if self.head == "always" and not policy[self.blocks[-1]]:
-            nearest[self.blocks[-1]] = self.rate.nearest(0.0)
-        if any(abs(nearest[b] - value) > 1e-12 * value for b, value in policy.items()):
+        params = self._nearest(Policy(policy))
+        nearest = self.decode(params)
+        if any(abs(nearest[block] - value) > 1e-12 * value for block, value in policy.items()):
             raise ValueError(
-                f"this encoding cannot express {dict(policy)}; the nearest policy is {nearest}"
+                f"this encoding cannot express {dict(policy)}; "
+                f"the nearest policy is {dict(nearest)}"
             )
-        rates = self.rate.encode({block: value for block, value in policy.items() if value})
-        return {**rates, **self.mask.encode({b: value > 0 for b, value in policy.items()}, rates)}
+        return params
 
-    def _trained(self, params: Mapping[str, Any], block: str) -> bool:
-        always = self.head == "always" and block == self.blocks[-1]
-        return always or self.mask.trained(params, block)
+    def recipes(self) -> list[dict[str, Any]]:
+        """Known recipes as first evaluations, most useful first, each once.
+
+        Full fine-tuning, the head alone, layer-wise decay and the last k blocks, each at the
+        recipe's rate and at a tenth of it. A rate that cannot be had is replaced by the nearest
+        one; a recipe that trains other blocks then, or with other ratios, is left out.
+        """
+        found: dict[tuple[str, ...], dict[str, Any]] = {}
+        for wanted in known_policies(self.blocks):
+            params = self._nearest(wanted)
+            policy = self.decode(params)
+            if policy.trained == wanted.trained:
+                ratios = [policy[block] / wanted[block] for block in policy.trained]
+                if max(ratios) < min(ratios) * (1 + 1e-9):
+                    found.setdefault(tuple(f"{v:.9g}" for v in policy.values()), params)
+        return list(found.values())
+
+    def _nearest(self, policy: Policy) -> dict[str, Any]:
+        layout = self.layout
+        trained = {block: policy[block] > 0 for block in layout.optional}
+        rated = policy.trained
+        params: dict[str, Any] = {}
+        for _ in range(2):  # the second time also for blocks that the mask could not freeze
+            rates = self.rate.encode({block: policy[block] for block in rated}, layout)
+            params = {**rates, **self.mask.encode(trained, rates)}
+            rated = tuple(b for b in self.blocks if self._chosen(params, b, layout))
+        return params
+
+    def _chosen(self, params: Mapping[str, Any], block: str, layout: Layout) -> bool:
+        return block in layout.always or self.mask.trained(params, block)
 
 
 def _suggest(trial: Trial, name: str, distribution: object) -> Any:

@@ -1,40 +1,71 @@
-"""The two axes of an encoding: which blocks are trained (mask), and how fast (rate).
+"""What an encoding is made of: genes, and the two axes that use them, mask and rate.
 
-A new mask or rate is one class here (or one file) and one line in `ENCODINGS`.
+A mask or rate of one's own is a class with the methods of `Mask` or `Rate`:
+``Encoding(blocks, OwnMask(), PerBlock())``.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 
 Params = Mapping[str, Any]
 SearchSpace = dict[str, BaseDistribution]
 
 
+@dataclasses.dataclass(frozen=True)
+class Gene:
+    """A searched parameter.
+
+    Args:
+        distribution: Its values.
+        start: Where a sampler that has a mean begins. Of a number: value, and standard
+            deviation as a share of the range, both on the searched scale (log where it is log).
+            Of a category: the probability of each choice.
+    """
+
+    distribution: BaseDistribution
+    start: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What masks and rates know about the model and its recipe.
+
+    Args:
+        blocks: Names in forward order; the last is the head.
+        always: Blocks that are trained whatever the mask says.
+        lr: The recipe's learning rate, which policies hold multipliers of.
+    """
+
+    blocks: tuple[str, ...]
+    always: frozenset[str]
+    lr: float
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """The blocks that the mask decides about."""
+        return tuple(block for block in self.blocks if block not in self.always)
+
+
 class Mask(Protocol):
     """Which blocks a trial trains."""
 
-    def search_space(self, blocks: Sequence[str]) -> SearchSpace:
-        """Parameters by name."""
-        ...
-
-    def gates(self, blocks: Sequence[str]) -> frozenset[str]:
-        """The parameters that do nothing but decide what is trained."""
+    def genes(self, layout: Layout) -> dict[str, Gene]:
+        """Parameters by name; those that are not also the rate's are gates."""
         ...
 
     def trained(self, params: Params, block: str) -> bool:
-        """Whether a block is trained."""
+        """Whether an optional block is trained."""
         ...
 
     def encode(self, trained: Mapping[str, bool], rates: Params) -> dict[str, Any]:
-        """Parameters for a mask, given those of the trained blocks' rates.
+        """Parameters that come nearest to training these of the optional blocks.
 
-        Raises:
-            ValueError: if there are none.
+        ``rates`` are the rate's parameters; what is returned takes precedence over them.
         """
         ...
 
@@ -42,76 +73,27 @@ class Mask(Protocol):
 class Rate(Protocol):
     """How fast a trained block learns."""
 
-    def search_space(self, blocks: Sequence[str]) -> SearchSpace:
+    @property
+    def absolute(self) -> bool:
+        """Whether learning rates are searched, and not multipliers of the recipe's."""
+        ...
+
+    def genes(self, layout: Layout) -> dict[str, Gene]:
         """Parameters by name."""
         ...
 
-    def genes(self, block: str) -> frozenset[str]:
+    def names(self, block: str) -> frozenset[str]:
         """The parameters that a block's rate depends on."""
         ...
 
-    def multiplier(self, params: Params, block: str) -> float:
-        """Multiplier of the recipe's learning rate, above 0."""
+    def multiplier(self, params: Params, block: str, layout: Layout) -> float:
+        """Multiplier of the recipe's learning rate; 0 freezes."""
         ...
 
-    def encode(self, multipliers: Mapping[str, float]) -> dict[str, Any]:
-        """Parameters for the multipliers of the trained blocks; `nearest` says which ones."""
+    def encode(self, multipliers: Mapping[str, float], layout: Layout) -> dict[str, Any]:
+        """Values for all parameters that come nearest to the multipliers of some blocks.
+
+        The other blocks are frozen by the mask. A multiplier of 0 is that of a block which the
+        mask cannot freeze.
+        """
         ...
-
-    def nearest(self, multiplier: float) -> float:
-        """The nearest multiplier that can be expressed."""
-        ...
-
-
-class Threshold:
-    """BioTune's mask (eq. 4): the blocks whose importance exceeds a threshold that is searched."""
-
-    name = "imp/__threshold__"
-
-    def search_space(self, blocks: Sequence[str]) -> SearchSpace:
-        """The threshold, and the importance genes that it is compared with."""
-        return {**_importances(blocks), self.name: FloatDistribution(0.0, 1.0)}
-
-    def gates(self, blocks: Sequence[str]) -> frozenset[str]:
-        """The threshold."""
-        return frozenset({self.name})
-
-    def trained(self, params: Params, block: str) -> bool:
-        """S_b = 1 if nu_b > epsilon else 0; equality freezes."""
-        return bool(params[f"imp/{block}"] > params[self.name])
-
-    def encode(self, trained: Mapping[str, bool], rates: Params) -> dict[str, Any]:
-        """A threshold at half the lowest trained importance, with the frozen blocks below it."""
-        lowest = min((rates[f"imp/{b}"] for b, on in trained.items() if on), default=1.0)
-        if not lowest > 0:
-            raise ValueError("no threshold lies below an importance of 0")
-        frozen = {f"imp/{block}": lowest / 4 for block, on in trained.items() if not on}
-        return {**frozen, self.name: lowest / 2}
-
-
-class Importance:
-    """BioTune's rate (eq. 5): W_b = 10 ** (2 (nu_b - 0.5)), from 0.1 to 10."""
-
-    def search_space(self, blocks: Sequence[str]) -> SearchSpace:
-        """One importance gene a block."""
-        return _importances(blocks)
-
-    def genes(self, block: str) -> frozenset[str]:
-        """The block's own."""
-        return frozenset({f"imp/{block}"})
-
-    def multiplier(self, params: Params, block: str) -> float:
-        """W_b."""
-        return float(10.0 ** (2.0 * (params[f"imp/{block}"] - 0.5)))
-
-    def encode(self, multipliers: Mapping[str, float]) -> dict[str, Any]:
-        """nu_b = 0.5 + log10(W_b) / 2."""
-        return {f"imp/{b}": 0.5 + math.log10(value) / 2 for b, value in multipliers.items()}
-
-    def nearest(self, multiplier: float) -> float:
-        """Clipped to what a gene in (0, 1] gives."""
-        return min(max(multiplier, 0.1 * (1 + 1e-6)), 10.0)
-
-
-def _importances(blocks: Sequence[str]) -> SearchSpace:
-    return {f"imp/{block}": FloatDistribution(0.0, 1.0) for block in blocks}

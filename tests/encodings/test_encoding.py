@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import optuna
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from optuna_layerwise.encodings import ENCODINGS, Encoding
 
@@ -45,19 +43,6 @@ def test_active_genes_are_the_gates_and_those_of_trained_blocks() -> None:
     active = encoding.active(biotune_params(NU, 0.70))
     assert active == {"imp/stem", "imp/layer1", "imp/head", "imp/__threshold__"}
     assert encoding.gates == {"imp/__threshold__"}
-
-
-@pytest.mark.parametrize("name", ENCODINGS)
-@pytest.mark.parametrize("head", ["always", "search"])
-@given(data=st.data())
-def test_decode_inverts_encode(name: str, head: str, data: st.DataObject) -> None:
-    encoding = Encoding.preset(name, BLOCKS, head=head)  # type: ignore[arg-type]
-    unit = st.floats(0.001, 1.0)
-    params = {gene: data.draw(unit) for gene in encoding.search_space}
-    policy = encoding.decode(params)
-    again = encoding.decode(encoding.encode(policy))
-    assert tuple(again) == tuple(policy)
-    assert tuple(again.values()) == pytest.approx(tuple(policy.values()), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
