@@ -8,6 +8,7 @@ consecutive trial numbers.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -29,7 +30,10 @@ class Space:
             value of category ``c`` of ``n`` is ``(c + 0.5) / n``.
         levels: For each gene the number of equally wide levels, those of a category included,
             0 on a continuous or logarithmic scale; level ``k`` of ``n`` is ``(k + 0.5) / n``.
+        grid: For each ordered gene the genes of its values, ascending; none on a continuous
+            scale, nor where there are so many that it is as good as continuous.
         executed: Genes [n] to those of the values that a trial would get: levels at their centre.
+        encode: Parameters to genes [n], NaN for those that are not given.
         active: Genes [n] to a mask [n] of those whose value has an effect.
         valid: Genes [n] to whether the point is worth an evaluation.
         gates: Mask [n] of the genes that only decide which others are active.
@@ -38,7 +42,9 @@ class Space:
     names: tuple[str, ...]
     choices: tuple[int, ...]
     levels: tuple[int, ...]
+    grid: tuple[tuple[float, ...], ...]
     executed: Callable[[Genes], Genes]
+    encode: Callable[[Mapping[str, Any]], Genes]
     active: Callable[[Genes], Mask]
     valid: Callable[[Genes], bool]
     gates: Mask
@@ -97,6 +103,11 @@ def uniform_gene(rng: Rng, name: str, index: int | None = None) -> float:
     return float(rng(f"gene/{name}", index).random())
 
 
+def name_with_options(name: str, options: object) -> str:
+    """A name that differs where options do: trials drawn under others are read as foreign."""
+    return f"{name}/{hashlib.blake2b(repr(options).encode(), digest_size=4).hexdigest()}"
+
+
 class Algorithm(Protocol):
     """A search algorithm; ``State`` is its own, immutable."""
 
@@ -142,6 +153,16 @@ class Encoding(Protocol):
     @property
     def gates(self) -> frozenset[str]:
         """Parameters that only decide which others are active, such as a threshold."""
+        ...
+
+    @property
+    def initial_means(self) -> Mapping[str, tuple[Any, float]]:
+        """Of numbers: the value where a search begins, and a deviation as a share of the range."""
+        ...
+
+    @property
+    def initial_probabilities(self) -> Mapping[str, tuple[float, ...]]:
+        """Of categories: the probability of each choice where a search begins."""
         ...
 
     def active(self, params: Mapping[str, Any]) -> set[str]:

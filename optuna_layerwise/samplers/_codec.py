@@ -12,6 +12,9 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+MANY_LEVELS = 128
+"""With more values than this a number is searched as if it were continuous."""
+
 
 def n_choices(distribution: BaseDistribution) -> int:
     """Number of unordered categories, 0 for an ordered parameter."""
@@ -26,6 +29,29 @@ def n_levels(distribution: BaseDistribution) -> int:
     if distribution.log or distribution.step is None:
         return 0
     return round((distribution.high - distribution.low) / distribution.step) + 1
+
+
+def grid(distribution: BaseDistribution) -> tuple[float, ...]:
+    """The genes of a number's values, ascending; none where it is continuous, or has too many."""
+    if isinstance(distribution, CategoricalDistribution):
+        return ()
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, step = distribution.low, distribution.step
+    if step is None or (distribution.high - low) / step >= MANY_LEVELS:
+        return ()
+    n = round((distribution.high - low) / step) + 1
+    return tuple(to_gene(low + level * step, distribution) for level in range(n))
+
+
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a value is one of the distribution's."""
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if not distribution.low <= value <= distribution.high:
+        return False
+    level = from_gene(to_gene(value, distribution), distribution)
+    return distribution.step is None or math.isclose(level, value, abs_tol=1e-8)
 
 
 def to_gene(value: Any, distribution: BaseDistribution) -> float:

@@ -22,7 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.samplers._algorithm import Algorithm, Encoding, Genes, Mask, Member, Space
-from optuna_layerwise.samplers._codec import from_gene, n_choices, n_levels, to_gene
+from optuna_layerwise.samplers._codec import from_gene, grid, n_choices, n_levels, to_gene
 from optuna_layerwise.storage import TIE_KEY, trial_record
 
 SearchSpace = dict[str, BaseDistribution]
@@ -79,6 +79,7 @@ class Replay:
         if search_space is None:
             search_space = encoding.search_space if encoding else {}
         self._snapshots = [self._start(dict(search_space))]  # the first, and the newest
+        self._rebuilt = self._snapshots[0]
 
     def locate(self, number: int) -> tuple[int, int]:
         """Cohort of a trial number, and its index there."""
@@ -104,14 +105,19 @@ class Replay:
         return self.at(cohort, (n for n in newest.missing if n < number - index))
 
     def at(self, base: int, missing: Iterable[int]) -> Snapshot:
-        """The state before cohort ``base``; rebuilt from the start if it is long gone."""
+        """The state before cohort ``base``; rebuilt from one before it if it is long gone."""
         wanted = frozenset(missing)
-        for snapshot in reversed(self._snapshots):
-            if snapshot.base == base and snapshot.missing == wanted:
-                return snapshot
-        snapshot = self._snapshots[0]
+        before = (
+            snapshot
+            for snapshot in (*self._snapshots, self._rebuilt)
+            if snapshot.base <= base
+            and snapshot.missing == {n for n in wanted if n < snapshot.end}
+        )
+        snapshot = max(before, key=lambda snapshot: snapshot.base)
         while snapshot.base < base and self._end(snapshot) <= len(self._trials):
             snapshot = self._next(snapshot, wanted)
+        if not any(n < snapshot.end for n in self._unfinished - wanted):
+            self._rebuilt = snapshot
         return snapshot
 
     def update(self, trials: Sequence[FrozenTrial]) -> None:
@@ -248,6 +254,13 @@ def make_space(search_space: SearchSpace, encoding: Encoding | None) -> Space:
         values = params(genes).items()
         return np.array([to_gene(value, search_space[name]) for name, value in values])
 
+    def encode(given: Mapping[str, Any]) -> Genes:
+        genes = (
+            to_gene(given[name], distribution) if name in given else math.nan
+            for name, distribution in search_space.items()
+        )
+        return np.array(list(genes))
+
     def active(genes: Genes) -> Mask:
         if encoding is None:
             return np.ones(len(names), dtype=bool)
@@ -263,7 +276,9 @@ def make_space(search_space: SearchSpace, encoding: Encoding | None) -> Space:
         names=names,
         choices=tuple(n_choices(distribution) for distribution in search_space.values()),
         levels=tuple(n_levels(distribution) for distribution in search_space.values()),
+        grid=tuple(grid(distribution) for distribution in search_space.values()),
         executed=executed,
+        encode=encode,
         active=active,
         valid=valid,
         gates=np.array([name in gates for name in names], dtype=bool),

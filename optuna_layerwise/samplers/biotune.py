@@ -9,14 +9,21 @@ generations evaluates 10 + 13 G configurations.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 
-from optuna_layerwise.samplers._algorithm import Draw, Encoding, Facts, Member, Rng, Space
+from optuna_layerwise.samplers._algorithm import (
+    Draw,
+    Encoding,
+    Facts,
+    Member,
+    Rng,
+    Space,
+    name_with_options,
+)
 from optuna_layerwise.samplers._biotune_operators import (
     Individual,
     adapt,
@@ -91,8 +98,7 @@ class BioTune:
     @property
     def name(self) -> str:
         """With the options: trials drawn under others are of cohorts that lie elsewhere."""
-        options = repr(dataclasses.astuple(self)).encode()
-        return f"biotune/1/{hashlib.blake2b(options, digest_size=4).hexdigest()}"
+        return name_with_options("biotune/1", dataclasses.astuple(self))
 
     def start(self, space: Space) -> State:
         """No population yet."""

@@ -9,7 +9,6 @@ again, and random points fill what is left of a batch. Works on any search space
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from optuna_layerwise.samplers._algorithm import (
     Member,
     Rng,
     Space,
+    name_with_options,
     uniform_gene,
 )
 from optuna_layerwise.samplers._cohort import CohortSampler
@@ -76,8 +76,7 @@ class SetGA:
     @property
     def name(self) -> str:
         """With the options: trials drawn under others are of cohorts that lie elsewhere."""
-        options = repr(dataclasses.astuple(self)).encode()
-        return f"set-ga/1/{hashlib.blake2b(options, digest_size=4).hexdigest()}"
+        return name_with_options("set-ga/1", dataclasses.astuple(self))
 
     def start(self, space: Space) -> State:
         """Nothing visited yet."""

@@ -31,7 +31,12 @@ def cube(
         names=tuple(f"g{k}" for k in range(n)),
         choices=tuple(choices or [0] * n),
         levels=tuple(steps.tolist()),
+        grid=tuple(
+            tuple(((np.arange(n) + 0.5) / n).tolist()) if n and not k else ()
+            for n, k in zip(steps.tolist(), choices or [0] * n, strict=True)
+        ),
         executed=executed,
+        encode=lambda params: np.array([params.get(f"g{k}", np.nan) for k in range(n)]),
         active=active or (lambda genes: np.ones(n, dtype=bool)),
         valid=valid,
         gates=np.isin(np.arange(n), gates),
