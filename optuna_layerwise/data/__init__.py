@@ -1,16 +1,23 @@
 """Data sets: decoded images, splits and folds."""
 
 from optuna_layerwise.data.digits import digits_source
+from optuna_layerwise.data.groups import grouped_split
 from optuna_layerwise.data.images import Images, SealedImages, Splits
 from optuna_layerwise.data.load import load_data
+from optuna_layerwise.data.shares import floor_split, nested_subset
+from optuna_layerwise.data.sources import DATA_NAMES
 from optuna_layerwise.data.splits import stratified_folds, stratified_split
 
 __all__ = [
+    "DATA_NAMES",
     "Images",
     "SealedImages",
     "Splits",
     "digits_source",
+    "floor_split",
+    "grouped_split",
     "load_data",
+    "nested_subset",
     "stratified_folds",
     "stratified_split",
 ]

@@ -1,8 +1,9 @@
 """One image file or array to square uint8 RGB, as BioTune prepares its images.
 
-The short side is resized to ``round(image_size * 232 / 224)`` (bilinear with antialiasing; small
-images are enlarged) and the centre is cropped: bit for bit torchvision's ``Resize`` and
-``CenterCrop``. An image that already is ``image_size`` x ``image_size`` is taken as it is.
+The short side is resized (bilinear with antialiasing; small images are enlarged) and the centre is
+cropped: bit for bit torchvision's ``Resize`` and ``CenterCrop``. By default the short side becomes
+``round(image_size * 232 / 224)``, and an image that already is ``image_size`` x ``image_size`` is
+taken as it is.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
-def decode(item: Item, image_size: int) -> NDArray[np.uint8]:
+def decode(item: Item, image_size: int, *, resize: int | None = None) -> NDArray[np.uint8]:
     """The image as uint8 [image_size, image_size, 3].
+
+    A given ``resize`` (at least ``image_size``) is what the short side of every image becomes.
 
     Files may be of any of ``FORMATS``, whatever their suffix; of several frames the first counts.
 
@@ -42,9 +45,10 @@ def decode(item: Item, image_size: int) -> NDArray[np.uint8]:
             image = _to_rgb(ImageOps.exif_transpose(file))
     else:
         image = _to_rgb(Image.fromarray(item))
-    if image.size != (image_size, image_size):
-        image = _crop(_resize(image, round(image_size * 232 / 224)), image_size)
-    return np.asarray(image)
+    if resize is None and image.size == (image_size, image_size):
+        return np.asarray(image)
+    short = round(image_size * 232 / 224) if resize is None else resize
+    return np.asarray(_crop(_resize(image, short), image_size))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

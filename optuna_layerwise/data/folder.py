@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,14 @@ SPLIT_FOLDERS = {
     "test": "test",
 }
 
+_MASK = re.compile(r"(.+)_mask(_\d+)?")
+
 
 def read_folder(root: Path) -> RawData:
     """List ``root``; classes and images are in the order of their names.
 
-    Hidden files and files without an image suffix are ignored.
+    Hidden files and files without an image suffix are ignored, and masks as BUSI has them beside
+    its images (``x_mask.png`` and ``x_mask_1.png`` beside ``x.png``) with one warning.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -49,7 +54,14 @@ def read_folder(root: Path) -> RawData:
                 f"the class folders of {splits['train']} and {splits[split]} must be the same, "
                 f"only one of the two has {different}"
             )
-    parts = {split: _part(root, folder, expected) for split, folder in splits.items()}
+    masks: list[Path] = []
+    parts = {split: _part(root, folder, expected, masks) for split, folder in splits.items()}
+    if masks:
+        warnings.warn(
+            f"{len(masks)} files of {root} are left out as masks of the images beside them, such "
+            f"as {masks[0].relative_to(root)}",
+            stacklevel=2,
+        )
     return RawData(expected, parts)
 
 
@@ -71,18 +83,19 @@ def _classes(root: Path) -> tuple[str, ...]:
     return classes
 
 
-def _part(root: Path, folder: Path, classes: tuple[str, ...]) -> Part:
+def _part(root: Path, folder: Path, classes: tuple[str, ...], masks: list[Path]) -> Part:
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        images = _images(folder / name)
+        images = _images(folder / name, masks)
         files += images
         labels += [label] * len(images)
     names = tuple(file.relative_to(root).as_posix() for file in files)
     return Part(files, np.asarray(labels, dtype=np.int64), names)
 
 
-def _images(folder: Path) -> list[Path]:
+def _images(folder: Path, masks: list[Path]) -> list[Path]:
+    """The images of a class; adds what is a mask of one of them to ``masks``."""
     if nested := list(_folders(folder)):
         raise ValueError(f"the class folder {folder} must hold images only, got folders {nested}")
     images = [
@@ -95,4 +108,7 @@ def _images(folder: Path) -> list[Path]:
             f"the class folder {folder} has no image; expected files that end in "
             f"{' '.join(SUFFIXES)}, or remove the folder"
         )
-    return images
+    stems = {path.stem for path in images}
+    found = {path for path in images if (mask := _MASK.fullmatch(path.stem)) and mask[1] in stems}
+    masks += sorted(found)
+    return [path for path in images if path not in found]

@@ -1,46 +1,35 @@
-"""`load_data`: any source to three splits of decoded images.
-
-A new kind of source is a function that returns `RawData` and one row of ``SOURCES``.
-"""
+"""`load_data`: any source to three splits of decoded images."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import platformdirs
 
-from optuna_layerwise.data.digits import read_digits
-from optuna_layerwise.data.folder import read_folder
 from optuna_layerwise.data.images import Images, SealedImages, Splits
-from optuna_layerwise.data.npz import read_npz
-from optuna_layerwise.data.raw import Part, RawData, fingerprint, split
+from optuna_layerwise.data.raw import Part, content_digests, fingerprint, split
+from optuna_layerwise.data.sources import Source, read_source
 from optuna_layerwise.data.store import Decoded, decode_in_memory, decode_to_disk
-
-Source: TypeAlias = "str | os.PathLike[str]"
-
-SOURCES: dict[str, tuple[Callable[[Source], bool], Callable[[Source, int], RawData]]] = {
-    "digits": (lambda source: source == "digits", lambda source, seed: read_digits(seed)),
-    "npz": (
-        lambda source: Path(source).suffix.lower() == ".npz",
-        lambda source, seed: read_npz(Path(source)),
-    ),
-    "folder": (lambda source: True, lambda source, seed: read_folder(Path(source))),
-}
-"""Kind of source to (does it serve this one, how to read it given the split seed), in order."""
 
 
 def load_data(
     source: Source,
     *,
     image_size: int,
+    resize: int | None = None,
     val: float = 0.2,
     test: float = 0.2,
     split_seed: int = 0,
+    train_fraction: float = 1.0,
+    paper_split: bool = False,
+    group_by: str | None = "auto",
+    columns: Mapping[str, str] | None = None,
+    root: Source | None = None,
+    download: bool = False,
     skip_bad_images: bool = False,
     memory_budget: int = 4 * 1024**3,
     cache_dir: Source | None = None,
@@ -49,13 +38,26 @@ def load_data(
 
     Args:
         source: A folder of class folders; a folder with ``train``, ``test`` and perhaps ``val``
-            folders of class folders; a MedMNIST-style ``.npz``; or the word ``digits`` (a folder
-            of that name is ``./digits``).
+            folders of class folders; a MedMNIST-style ``.npz``; a ``.csv`` with a row per image;
+            or one of ``DATA_NAMES``, such as ``cifar10`` or ``digits`` (a folder of that name is
+            ``./digits``).
         image_size: Side of the decoded images in pixels; see `decode`.
+        resize: What the short side becomes before the centre is cropped, such as 232 for 224;
+            ``None`` for that proportion, with images of the right size left alone.
         val: Share of the validation split: of the pool, or of train where only a test split
             exists. Unused where the source has its own.
         test: Share of the pool's test split; unused where the source has its own.
         split_seed: Seed of the stratified splits.
+        train_fraction: Stratified share of the training split to train on; the images of a
+            smaller share are among those of a larger one, validation and test stay the same.
+        paper_split: Cut a pool as REVO-Tune does, not stratified: ``train_fraction`` and ``val``
+            of all images, rounded down, and the rest to test. Classes may then be missing.
+        group_by: Column of the table whose groups (lesions, patients) stay in one split. ``auto``
+            is ``group`` for a table with that column, ``lesion_id`` for HAM10000, ``patient_id``
+            for ISIC 2020, and nothing otherwise or with ``paper_split``; ``None`` is nothing.
+        columns: What a table calls ``image``, ``label`` and ``split``.
+        root: Folder that holds the data sets that go by name.
+        download: Let torchvision download into ``root`` what is not there.
         skip_bad_images: Leave out images that cannot be decoded, with one warning, instead of
             raising. The other images keep their splits.
         memory_budget: Bytes of pixels to hold in memory; larger data sets are memory-mapped.
@@ -63,36 +65,88 @@ def load_data(
             user's cache directory.
 
     Raises:
+        ConnectionError: if the data cannot be downloaded.
         FileNotFoundError: if the source does not exist.
-        ValueError: if the source is not as expected, has too few images or bad ones.
+        OSError: if no space is left for what is downloaded or decoded.
+        ValueError: if the source is not as expected, has too few images or bad ones, or does not
+            take one of the options.
 
     Example:
         >>> splits = load_data("digits", image_size=8)
         >>> splits.classes, len(splits.train), len(splits.val)
         (('5', '6', '7', '8', '9'), 50, 100)
     """
-    raw = next(read for serves, read in SOURCES.values() if serves(source))(source, split_seed)
+    if paper_split and group_by not in ("auto", None):
+        raise ValueError(
+            f"paper_split draws single images, so that groups of {group_by!r} cannot stay "
+            "together; leave one of the two out"
+        )
+    raw = read_source(
+        source,
+        seed=split_seed,
+        root=None if root is None else Path(root).expanduser(),
+        download=download,
+        columns=columns,
+        group_by=None if paper_split else group_by,
+    )
     if image_size < raw.least_size:
         raise ValueError(
             f"image_size must be at least {raw.least_size} for {source}, got {image_size}"
         )
-    parts = split(raw, val=val, test=test, seed=split_seed)
+    if resize is not None and resize < image_size:
+        raise ValueError(f"resize must be at least image_size ({image_size}), got {resize}")
+    parts = split(
+        raw,
+        val=val,
+        test=test,
+        seed=split_seed,
+        train_fraction=train_fraction,
+        paper_split=paper_split,
+    )
+    contents = content_digests(parts)
     parameters = {"image_size": image_size, "val": val, "test": test, "split_seed": split_seed}
-    key = fingerprint(raw.classes, parts, parameters)
+    if resize is not None:  # absent, so that studies that never knew it keep their fingerprint
+        parameters["resize"] = resize
+    key = fingerprint(raw.classes, parts, contents, parameters)
     if sum(map(len, parts.values())) * image_size**2 * 3 <= memory_budget:
-        decoded = decode_in_memory(parts, image_size)
+        decoded = decode_in_memory(parts, image_size, resize=resize)
     else:
         cache = platformdirs.user_cache_path("optuna-layerwise") / "images"
         folder = (Path(cache_dir) if cache_dir is not None else cache) / key
-        decoded = decode_to_disk(parts, image_size, folder=folder)
+        decoded = decode_to_disk(parts, image_size, folder=folder, resize=resize)
     _report_bad(parts, decoded, skip=skip_bad_images)
+    _warn_of_leaks(parts, decoded, contents)
     train, val_images, test_images = (
         _images(raw.classes, parts[name], decoded[name]) for name in ("train", "val", "test")
     )
-    _require_every_split(train, val_images, test_images)
+    _require_every_split(train, val_images, test_images, classes_may_lack=paper_split)
     return Splits(
         train, val_images, SealedImages(test_images), key, os.fspath(source), raw.classes
     )
+
+
+def _warn_of_leaks(
+    parts: Mapping[str, Part],
+    decoded: Mapping[str, Decoded],
+    contents: Mapping[str, Sequence[str]],
+) -> None:
+    """Warn of test images that are also in train or val, byte for byte."""
+    good = {
+        split: [
+            (digest, name)
+            for index, (digest, name) in enumerate(zip(contents[split], part.names, strict=True))
+            if index not in decoded[split][1]
+        ]
+        for split, part in parts.items()
+    }
+    seen = dict([*good["val"], *good["train"]])
+    if leaks := [f"{name} = {seen[digest]}" for digest, name in good["test"] if digest in seen]:
+        warnings.warn(
+            f"{len(leaks)} of {len(parts['test'])} test images have the same content as one to "
+            f"train or validate on: {', '.join(leaks[:3])}{', ...' if len(leaks) > 3 else ''}; "
+            "what they add to the test result is no evidence",
+            stacklevel=3,
+        )
 
 
 def _report_bad(parts: Mapping[str, Part], decoded: Mapping[str, Decoded], *, skip: bool) -> None:
@@ -119,10 +173,15 @@ def _images(classes: tuple[str, ...], part: Part, decoded: Decoded) -> Images:
     return Images(pixels, part.labels[good], classes, tuple(part.names[index] for index in good))
 
 
-def _require_every_split(train: Images, val: Images, test: Images) -> None:
+def _require_every_split(
+    train: Images, val: Images, test: Images, *, classes_may_lack: bool
+) -> None:
     counts = np.bincount(train.labels, minlength=len(train.classes))
     if lacking := [name for name, count in zip(train.classes, counts, strict=True) if not count]:
-        raise ValueError(f"the training split has no image of the classes {lacking}; add images")
+        message = f"the training split has no image of the classes {lacking}"
+        if not classes_may_lack:
+            raise ValueError(f"{message}; add images")
+        warnings.warn(f"{message}: nothing can learn them", stacklevel=3)
     for name, images in (("validation", val), ("test", test)):
         if not len(images):
             raise ValueError(f"the {name} split has no image that can be decoded; add images")

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optuna_layerwise.data.decode import Item
+from optuna_layerwise.data.groups import grouped_split
+from optuna_layerwise.data.shares import floor_split, nested_subset
 from optuna_layerwise.data.splits import stratified_split
 
 DECODING = 1
@@ -21,11 +23,12 @@ DECODING = 1
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Labelled items that are not decoded yet, with one name each."""
+    """Labelled items that are not decoded yet, with one name each, and perhaps one group each."""
 
     items: Sequence[Item]
     labels: NDArray[np.int64]
     names: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -36,6 +39,7 @@ class Part:
             [self.items[index] for index in indices],
             self.labels[indices],
             tuple(self.names[index] for index in indices),
+            None if self.groups is None else tuple(self.groups[index] for index in indices),
         )
 
 
@@ -48,29 +52,56 @@ class RawData:
     least_size: int = 1  # smallest image_size that makes sense
 
 
-def split(raw: RawData, *, val: float, test: float, seed: int) -> dict[str, Part]:
-    """Train, val and test, keeping the source's own; ``val`` is a share of what it is cut from."""
+def split(
+    raw: RawData,
+    *,
+    val: float,
+    test: float,
+    seed: int,
+    train_fraction: float = 1.0,
+    paper_split: bool = False,
+) -> dict[str, Part]:
+    """Train, val and test as `load_data` describes them, keeping the source's own."""
     parts = dict(raw.parts)
+    if paper_split:
+        if "pool" not in parts:
+            raise ValueError(
+                f"paper_split cuts one pool of images, and this data set has its own "
+                f"{', '.join(parts)}; leave paper_split out"
+            )
+        chosen = floor_split(len(parts["pool"]), train_fraction, val, seed=seed)
+        names = ("train", "val", "test")
+        return {name: parts["pool"].take(i) for name, i in zip(names, chosen, strict=True)}
     if "pool" in parts:
         parts = _cut(parts["pool"], {"train": 1 - val - test, "val": val, "test": test}, seed)
     elif "val" not in parts:
         parts |= _cut(parts["train"], {"train": 1 - val, "val": val}, seed)
+    if train_fraction != 1:
+        kept = nested_subset(parts["train"].labels, train_fraction, seed=seed)
+        parts["train"] = parts["train"].take(kept)
     return {name: parts[name] for name in ("train", "val", "test")}
 
 
-def fingerprint(
-    classes: tuple[str, ...], parts: Mapping[str, Part], parameters: Mapping[str, float]
-) -> str:
-    """SHA-256 over the parameters, and each image's split, relative name, label and content.
+def content_digests(parts: Mapping[str, Part]) -> dict[str, list[str]]:
+    """SHA-256 of every item's content.
 
     A file that cannot be read counts by its error: the decoder is the one to report it.
     """
-    digest = hashlib.sha256(json.dumps([DECODING, classes, sorted(parameters.items())]).encode())
     with ThreadPoolExecutor() as pool:
-        for name, part in parts.items():
-            contents = pool.map(_content_digest, part.items)
-            for image in zip(part.names, part.labels.tolist(), contents, strict=True):
-                digest.update(json.dumps([name, *image]).encode())
+        return {name: list(pool.map(_content_digest, part.items)) for name, part in parts.items()}
+
+
+def fingerprint(
+    classes: tuple[str, ...],
+    parts: Mapping[str, Part],
+    contents: Mapping[str, Sequence[str]],
+    parameters: Mapping[str, float],
+) -> str:
+    """SHA-256 over the parameters, and each image's split, relative name, label and content."""
+    digest = hashlib.sha256(json.dumps([DECODING, classes, sorted(parameters.items())]).encode())
+    for name, part in parts.items():
+        for image in zip(part.names, part.labels.tolist(), contents[name], strict=True):
+            digest.update(json.dumps([name, *image]).encode())
     return digest.hexdigest()
 
 
@@ -80,7 +111,11 @@ def _cut(part: Part, fractions: Mapping[str, float], seed: int) -> dict[str, Par
             "val and test must be above 0 and leave something to train on, got shares "
             + ", ".join(f"{name} {fraction:g}" for name, fraction in fractions.items())
         )
-    indices = stratified_split(part.labels, tuple(fractions.values()), seed=seed)
+    shares = tuple(fractions.values())
+    if part.groups is None:
+        indices = stratified_split(part.labels, shares, seed=seed)
+    else:
+        indices = grouped_split(part.labels, part.groups, shares, seed=seed)
     return {name: part.take(chosen) for name, chosen in zip(fractions, indices, strict=True)}
 
 

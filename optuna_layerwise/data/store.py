@@ -7,9 +7,11 @@ name is always whole. Nothing deletes it; it may be deleted at any time.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,50 +27,69 @@ from optuna_layerwise.data.raw import Part
 Decoded: TypeAlias = "tuple[NDArray[np.uint8], dict[int, str]]"
 """The pixels of the good images, and for each bad one its index and the reason."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What writing to a full disk, or past a quota, raises."""
+
 _CHUNK = 256  # images decoded ahead of the writer
 
 
-def decode_in_memory(parts: Mapping[str, Part], image_size: int) -> dict[str, Decoded]:
+def decode_in_memory(
+    parts: Mapping[str, Part], image_size: int, *, resize: int | None = None
+) -> dict[str, Decoded]:
     """Decode each part into an array of its own."""
     decoded: dict[str, Decoded] = {}
     for name, part in parts.items():
         pixels = np.empty((len(part), image_size, image_size, 3), np.uint8)
         bad: dict[int, str] = {}
-        for row, image in enumerate(_good_images(part, image_size, bad)):
+        for row, image in enumerate(_good_images(part, image_size, resize, bad)):
             pixels[row] = image
         decoded[name] = pixels[: len(part) - len(bad)], bad
     return decoded
 
 
 def decode_to_disk(
-    parts: Mapping[str, Part], image_size: int, *, folder: Path
+    parts: Mapping[str, Part], image_size: int, *, folder: Path, resize: int | None = None
 ) -> dict[str, Decoded]:
     """Decode each part into a file of its own in ``folder``, unless that exists, and map them.
 
     Raises:
+        OSError: if no space is left for it; what was written is removed.
         ValueError: if the folder exists and is damaged.
     """
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="unfinished-", dir=folder.parent) as temporary:
-            _write(parts, image_size, Path(temporary) / "images")
-            try:
-                os.replace(Path(temporary) / "images", folder)
-            except OSError:
-                if not folder.exists():  # otherwise another process was first
-                    raise
+        try:
+            with tempfile.TemporaryDirectory(prefix="unfinished-", dir=folder.parent) as temporary:
+                _write(parts, image_size, resize, Path(temporary) / "images")
+                try:
+                    os.replace(Path(temporary) / "images", folder)
+                except OSError:
+                    if not folder.exists():  # otherwise another process was first
+                        raise
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            needed = sum(map(len, parts.values())) * image_size**2 * 3
+            raise OSError(
+                error.errno,
+                f"no space left for the decoded images in {folder.parent}: they take "
+                f"{needed / 1e9:.2g} GB, {shutil.disk_usage(folder.parent).free / 1e9:.2g} GB are "
+                "free; what was written is removed. Free some, choose another cache_dir (or the "
+                "variable XDG_CACHE_HOME), or a smaller image_size",
+            ) from error
     try:
         return _map(parts, image_size, folder)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"the image cache {folder} is damaged; delete it: {error}") from error
 
 
-def _write(parts: Mapping[str, Part], image_size: int, folder: Path) -> None:
+def _write(parts: Mapping[str, Part], image_size: int, resize: int | None, folder: Path) -> None:
     folder.mkdir()
     reasons: dict[str, dict[int, str]] = {}
     for name, part in parts.items():
         with open(folder / f"{name}.u8", "wb") as file:
-            for image in _good_images(part, image_size, reasons.setdefault(name, {})):
+            bad = reasons.setdefault(name, {})
+            for image in _good_images(part, image_size, resize, bad):
                 file.write(image.tobytes())
             file.flush()
             os.fsync(file.fileno())
@@ -89,12 +110,14 @@ def _map(parts: Mapping[str, Part], image_size: int, folder: Path) -> dict[str, 
     return decoded
 
 
-def _good_images(part: Part, image_size: int, bad: dict[int, str]) -> Iterator[NDArray[np.uint8]]:
+def _good_images(
+    part: Part, image_size: int, resize: int | None, bad: dict[int, str]
+) -> Iterator[NDArray[np.uint8]]:
     """The images that can be decoded, in order; notes the others in ``bad``."""
 
     def attempt(item: Item) -> NDArray[np.uint8] | str:
         try:
-            return decode(item, image_size)
+            return decode(item, image_size, resize=resize)
         except MemoryError:
             raise
         except Exception as error:  # Pillow documents no list of what damaged files raise

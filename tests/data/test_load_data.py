@@ -78,12 +78,13 @@ def test_any_change_of_the_parameters_changes_the_fingerprint(
 
 def test_fingerprint_of_an_archive_follows_its_pixels_and_labels(tmp_path: Path) -> None:
     images, labels = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2
+    others = np.random.default_rng(0).integers(0, 256, images.shape, dtype=np.uint8)
     found = set()
     for pixel, label in ((0, 0), (1, 0), (0, 1)):
         images[3, 0, 0], labels[0] = pixel, label
         path = tmp_path / "data.npz"
         np.savez(
-            path, train_images=images, train_labels=labels, test_images=images, test_labels=labels
+            path, train_images=images, train_labels=labels, test_images=others, test_labels=labels
         )
         found.add(load_data(path, image_size=8).fingerprint)
     assert len(found) == 3

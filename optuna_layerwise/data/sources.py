@@ -1,0 +1,85 @@
+"""What a data set can be loaded from.
+
+A new kind of source is a function that returns `RawData` and one row of ``SOURCES``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from optuna_layerwise.data.digits import read_digits
+from optuna_layerwise.data.folder import read_folder
+from optuna_layerwise.data.npz import read_npz
+from optuna_layerwise.data.published import PUBLISHED, read_published
+from optuna_layerwise.data.raw import RawData
+from optuna_layerwise.data.skin import SKIN, read_skin
+from optuna_layerwise.data.table import read_table
+
+Source: TypeAlias = "str | os.PathLike[str]"
+
+DATA_NAMES: tuple[str, ...] = ("digits", *PUBLISHED, *SKIN)
+"""The sources that are names; a folder of such a name is ``./name``."""
+
+_DEFAULTS: dict[str, Any] = {
+    "root": None,
+    "download": False,
+    "columns": None,
+    "group_by": "auto",
+}
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """A kind of source: does it serve this one, how to read it, and which options that takes."""
+
+    serves: Callable[[str], bool]
+    read: Callable[..., RawData]
+    options: tuple[str, ...] = ()
+
+
+SOURCES: dict[str, SourceKind] = {
+    "the digits": SourceKind(
+        lambda source: source == "digits", lambda source, seed: read_digits(seed), ("seed",)
+    ),
+    "a data set of torchvision": SourceKind(
+        lambda source: source in PUBLISHED, read_published, ("root", "download")
+    ),
+    "a skin data set": SourceKind(lambda source: source in SKIN, read_skin, ("root", "group_by")),
+    "an archive": SourceKind(
+        lambda source: source.lower().endswith(".npz"), lambda source: read_npz(Path(source))
+    ),
+    "a table": SourceKind(
+        lambda source: source.lower().endswith((".csv", ".tsv")),
+        lambda source, **options: read_table(Path(source), **options),
+        ("columns", "group_by"),
+    ),
+    "a folder": SourceKind(lambda source: True, lambda source: read_folder(Path(source))),
+}
+"""Kind of source to how it is recognised and read, in order."""
+
+
+def read_source(source: Source, *, seed: int, **options: Any) -> RawData:
+    """Read a source with those of the options of `load_data` that it takes.
+
+    Raises:
+        FileNotFoundError: if the source does not exist.
+        OSError: if it cannot be downloaded.
+        ValueError: if the source is not as expected, or an option is given that it does not take.
+    """
+    name = os.fspath(source)
+    kind, row = next((kind, row) for kind, row in SOURCES.items() if row.serves(name))
+    if options["group_by"] is None and "group_by" not in row.options:
+        del options["group_by"]
+    for option, value in options.items():
+        if value != _DEFAULTS[option] and option not in row.options:
+            takers = [name for name, other in SOURCES.items() if option in other.options]
+            raise ValueError(
+                f"{option}={value!r} is an option of {' and '.join(takers)}, and {name!r} is "
+                f"{kind}; leave it out"
+            )
+    given = {"seed": seed, **options}
+    return row.read(name, **{option: given[option] for option in row.options})
