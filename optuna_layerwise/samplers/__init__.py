@@ -5,6 +5,7 @@ from collections.abc import Callable
 from optuna.samplers import BaseSampler
 
 from optuna_layerwise.samplers._algorithm import Encoding
+from optuna_layerwise.samplers._rederiving import Difference, Rederivation, rederive
 from optuna_layerwise.samplers.biotune import BioTuneSampler
 from optuna_layerwise.samplers.set_ga import SetGASampler
 
@@ -14,4 +15,12 @@ SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
 }
 """Name to sampler; each takes ``seed=`` and ``encoding=``."""
 
-__all__ = ["SAMPLERS", "BioTuneSampler", "Encoding", "SetGASampler"]
+__all__ = [
+    "SAMPLERS",
+    "BioTuneSampler",
+    "Difference",
+    "Encoding",
+    "Rederivation",
+    "SetGASampler",
+    "rederive",
+]

@@ -19,7 +19,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from optuna_layerwise.samplers._algorithm import Algorithm, Draw, Encoding, uniform_gene
-from optuna_layerwise.samplers._codec import from_gene
+from optuna_layerwise.samplers._codec import contains, from_gene
+from optuna_layerwise.samplers._fingerprint import fingerprint
 from optuna_layerwise.samplers._replay import Replay, Snapshot
 from optuna_layerwise.samplers._rng import TrialRng
 from optuna_layerwise.storage import (
@@ -103,7 +104,8 @@ class CohortSampler(BaseSampler):
     ) -> dict[str, Any]:
         """The drawn point, as native Python values."""
         with self._lock:
-            return self._values(study, trial, search_space)
+            record = self._record(study, trial)
+            return self._values(self._replay_of(study), trial.number, record, search_space)
 
     def sample_independent(
         self,
@@ -113,16 +115,65 @@ class CohortSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """A parameter outside the known space: uniform on its scale, keyed by its name."""
+        asked = {param_name: param_distribution}
         with self._lock:
-            return self._values(study, trial, {param_name: param_distribution})[param_name]
+            record = self._record(study, trial)
+            return self._values(self._replay_of(study), trial.number, record, asked)[param_name]
+
+    def redraw(self, study: Study) -> list[tuple[FrozenTrial, dict[str, Any], dict[str, Any]]]:
+        """Each trial that this sampler drew, drawn again from what the study holds now.
+
+        Nothing is stored. See `rederive`, which compares.
+
+        Returns:
+            The trials with the parameters that they would have got (but for those enqueued, and
+            for parameters of a single value) and the records that they would have stored.
+
+        Raises:
+            ValueError: if there are none; the message says who drew the trials.
+        """
+        with self._lock:
+            trials, replay = all_trials(study), self._up_to_date(study)
+            ours = [trial for trial in trials if self._is_ours(trial_record(trial))]
+            if not ours:
+                names = {trial_record(trial).get("algorithm", "") for trial in trials} - {""}
+                raise ValueError(
+                    f"no trial of study {study.study_name!r} was drawn by "
+                    f"{self._algorithm.name!r}; there are trials of "
+                    f"{sorted(names) or 'samplers that keep no record'}. What follows the last "
+                    "slash stands for the options, which must be those of then"
+                )
+            return [(trial, *self._redrawn(replay, trial)) for trial in ours]
+
+    def _redrawn(
+        self, replay: Replay, trial: FrozenTrial
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        record = dict(trial_record(trial))
+        known = self._snapshot(replay, record).search_space
+        draw = self._draw(replay, trial.number, record)
+        record["genes"] = dict(zip(known, draw.genes.tolist(), strict=True))
+        record["facts"] = draw.facts
+        relative = self._values(replay, trial.number, record, known)
+        independent = self._values(replay, trial.number, record, trial.distributions)
+        given = trial.system_attrs.get("fixed_params", {})
+        params = {
+            name: relative[name]
+            if name in relative and contains(distribution, relative[name])
+            else independent[name]
+            for name, distribution in trial.distributions.items()
+            if name not in given and not distribution.single()
+        }
+        return params, record
 
     def _values(
-        self, study: Study, trial: FrozenTrial, asked: Mapping[str, BaseDistribution]
+        self,
+        replay: Replay,
+        number: int,
+        record: Mapping[str, Any],
+        asked: Mapping[str, BaseDistribution],
     ) -> dict[str, Any]:
-        record = self._record(study, trial)
-        replay = self._replay_of(study)
         known, genes = self._snapshot(replay, record).search_space, record["genes"]
-        rng = self._rng(replay, trial.number, record)
+        rng = self._rng(replay, number, record)
 
         def gene(name: str) -> float:
             if name in genes and known.get(name) == asked[name]:
@@ -145,6 +196,7 @@ class CohortSampler(BaseSampler):
             snapshot = replay.before(trial.number)
             record = {
                 "algorithm": self._algorithm.name,
+                "made_with": fingerprint(),
                 "seed": self._seed_of(study),
                 "generation": self._algorithm.generation(cohort),
                 "base": snapshot.base,

@@ -103,6 +103,7 @@ def _requeue_in_one_transaction(backend: RDBStorage, trial: FrozenTrial) -> bool
 
 _TYPES = {
     "algorithm": str,
+    "made_with": dict,
     "seed": int,
     "base": int,
     "end": int,

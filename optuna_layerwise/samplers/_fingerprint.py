@@ -1,0 +1,30 @@
+"""What a draw depends on beside the study: a draw is compared only where these are the same.
+
+States are rebuilt from stored numbers and are the same anywhere; draws go through the generators,
+the transcendental functions and the linear algebra of the packages and of the machine.
+"""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("optuna-layerwise", "optuna", "numpy", "cmaes")
+
+
+@cache
+def fingerprint() -> dict[str, str]:
+    """Of this process, such as ``{"numpy": "2.4.0", ..., "machine": "Linux x86_64"}``.
+
+    Never change it: it is made once.
+    """
+    machine = f"{platform.system()} {platform.machine()}"
+    return {**{name: _version(name) for name in PACKAGES}, "machine": machine}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a source tree
+        return "unknown"
