@@ -15,6 +15,10 @@ from optuna.distributions import BaseDistribution
 Params = Mapping[str, Any]
 SearchSpace = dict[str, BaseDistribution]
 
+P_FROZEN = 0.2
+"""Chance that a block is frozen where a search begins. Of simulated searches of 100 trials, those
+that began with 0.2 did better than with 0.5, whether there were 6, 20 or 54 blocks."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Gene:
