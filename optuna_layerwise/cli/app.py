@@ -20,6 +20,7 @@ from optuna_layerwise.cli import show
 from optuna_layerwise.cli.parsing import channels, one_of, parse_assignment
 from optuna_layerwise.cli.running import run
 from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings
+from optuna_layerwise.data import DATA_NAMES
 from optuna_layerwise.encodings import ENCODINGS, Head
 from optuna_layerwise.finalists import FinalizedElsewhere, stored_final
 from optuna_layerwise.models import Granularity
@@ -46,8 +47,19 @@ DEFAULT_STORAGE = "sqlite:///optuna-layerwise.db"
 @app.command("tune")
 def tune_command(
     data: Annotated[
-        str, typer.Option(help="Folder of class folders, .npz file, or `digits`.")
+        str, typer.Option(help=f"Folder, .csv, .npz, or one of {', '.join(DATA_NAMES)}.")
     ] = "digits",
+    data_root: Annotated[
+        str | None, typer.Option(help="Folder that holds the data sets that go by name.")
+    ] = None,
+    download: Annotated[bool, typer.Option(help="Download the data if they are missing.")] = False,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="What a .csv calls image, label or split: label=dx; repeatable."),
+    ] = None,
+    group_by: Annotated[
+        str, typer.Option(help="Column whose groups stay in one split; auto or none.")
+    ] = "auto",
     model: Annotated[
         str | None, typer.Option(help="Torchvision's name of the network, or `digits_cnn`.")
     ] = None,
@@ -97,6 +109,13 @@ def tune_command(
     val: Annotated[float, typer.Option(help="Share of the validation split.")] = 0.2,
     test: Annotated[float, typer.Option(help="Share of the test split.")] = 0.2,
     split_seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
+    train_fraction: Annotated[float, typer.Option(help="Share of the training split.")] = 1.0,
+    paper_split: Annotated[
+        bool, typer.Option(help="REVO-Tune's: floor(train-fraction n), floor(val n), the rest.")
+    ] = False,
+    resize: Annotated[
+        int | None, typer.Option(help="Short side before cropping; default 232/224 image-size.")
+    ] = None,
     skip_bad_images: Annotated[bool, typer.Option(help="Leave out unreadable images.")] = False,
     finalists: Annotated[int, typer.Option(help="Policies to retrain.")] = 5,
     final_seeds: Annotated[int, typer.Option(help="Trainings of each of them.")] = 3,
@@ -139,9 +158,15 @@ def tune_command(
     default_size = digits.SPEC.image_size if on_digits else 224
     settings = Settings(
         data=_absolute(data) or data,
+        data_root=None if data_root is None else os.path.abspath(os.path.expanduser(data_root)),
+        columns={name: str(value) for name, value in map(parse_assignment, column or ())},
+        group_by=None if group_by == "none" else group_by,
         val=val,
         test=test,
         split_seed=split_seed,
+        train_fraction=train_fraction,
+        paper_split=paper_split,
+        resize=resize,
         skip_bad_images=skip_bad_images,
         model=model or digits.SPEC.name,
         model_args=dict(map(parse_assignment, model_arg or ())),
@@ -173,7 +198,7 @@ def tune_command(
         existing = _load(storage, name)
         if SETTINGS_KEY in existing.user_attrs or existing.get_trials(deepcopy=False):
             stored = Settings.from_study(existing)
-    run(console, settings, stored, storage, name)
+    run(console, settings, stored, storage, name, download=download)
 
 
 @app.command("resume")
@@ -182,6 +207,10 @@ def resume_command(
     storage: Storage = DEFAULT_STORAGE,
     trials: Annotated[int | None, typer.Option(help="New target of finished trials.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the same data lies now.")] = None,
+    data_root: Annotated[
+        str | None, typer.Option(help="Where the data sets that go by name lie now.")
+    ] = None,
+    download: Annotated[bool, typer.Option(help="Download the data if they are missing.")] = False,
     weights: Annotated[str | None, typer.Option(help="Where the same weights lie now.")] = None,
     device: Annotated[str | None, typer.Option(help="Default as before.")] = None,
     threads: Annotated[int | None, typer.Option(help="Default as before.")] = None,
@@ -193,10 +222,12 @@ def resume_command(
         "threads": threads,
         "trials": trials,
         "data": _absolute(data),
+        "data_root": data_root and os.path.abspath(os.path.expanduser(data_root)),
         "weights": _absolute(weights),
     }
     given = {field: value for field, value in changed.items() if value is not None}
-    run(console, dataclasses.replace(stored, **given), stored, storage, study, unpause=True)
+    settings = dataclasses.replace(stored, **given)
+    run(console, settings, stored, storage, study, unpause=True, download=download)
 
 
 @app.command("status")
@@ -287,7 +318,7 @@ def _load(storage: str, name: str) -> optuna.Study:
 
 def _absolute(place: str | None) -> str | None:
     """An absolute path, if it is one that exists or looks like one; names stay."""
-    if place is None or place == "digits":
+    if place is None or place in DATA_NAMES:
         return place
     path = Path(place)
     return str(path.absolute()) if path.exists() or path.suffix or os.sep in place else place

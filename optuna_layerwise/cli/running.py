@@ -27,6 +27,7 @@ def run(
     name: str,
     *,
     unpause: bool = False,
+    download: bool = False,
 ) -> None:
     """Search a study to its target, retrain and test its finalists, and print what came out.
 
@@ -37,6 +38,7 @@ def run(
         storage: URL.
         name: Of the study.
         unpause: Take a pause back.
+        download: Download data that are not there.
 
     Raises:
         ValueError: if the study, its data or its weights are not what they were.
@@ -48,7 +50,7 @@ def run(
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     with console.status("loading data and model"):
-        spec, data = settings.spec(), settings.load()
+        spec, data = settings.spec(), settings.load(download=download)
         objective = settings.objective(spec, data)
         settings = dataclasses.replace(
             settings, data_fingerprint=data.fingerprint, model_digest=spec.digest

@@ -28,22 +28,28 @@ _OPTUNA_SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
     "tpe": TPESampler,
 }
 SAMPLER_NAMES = sorted([*SAMPLERS, *_OPTUNA_SAMPLERS])
-_MAY_CHANGE = {"trials", "data", "weights", "output", "device", "threads"}
+_MAY_CHANGE = {"trials", "data", "data_root", "weights", "output", "device", "threads"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """One study of the command line.
 
-    ``data`` and ``weights`` are paths, which may move; ``data_fingerprint`` and
+    ``data``, ``data_root`` and ``weights`` are paths, which may move; ``data_fingerprint`` and
     ``model_digest`` are what must stay the same. Empty ones are not known yet.
     """
 
     data: str = "digits"
+    data_root: str | None = None
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    group_by: str | None = "auto"
     val: float = 0.2
     test: float = 0.2
     split_seed: int = 0
+    train_fraction: float = 1.0
+    paper_split: bool = False
     skip_bad_images: bool = False
+    resize: int | None = None
     model: str = "digits_cnn"
     model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     weights: str | None = None
@@ -104,14 +110,21 @@ class Settings:
             )
         return spec
 
-    def load(self) -> Splits:
+    def load(self, *, download: bool = False) -> Splits:
         """The data."""
         return load_data(
             self.data,
+            root=self.data_root,
+            download=download,
+            columns=self.columns or None,
+            group_by=self.group_by,
             image_size=self.image_size,
+            resize=self.resize,
             val=self.val,
             test=self.test,
             split_seed=self.split_seed,
+            train_fraction=self.train_fraction,
+            paper_split=self.paper_split,
             skip_bad_images=self.skip_bad_images,
         )
 
