@@ -80,7 +80,7 @@ def rederive(study: Study, sampler: CohortSampler) -> Rederivation:
     redrawn = sampler.redraw(study)
     skipped: Counter[str] = Counter()
     differences: list[Difference] = []
-    genes, agreed, cause = 0, 0, ""
+    genes, agreed, cause = 0, {0}, ""
     for trial, params, record in redrawn:
         if record.get("made_with") != fingerprint():
             skipped[_shown(record.get("made_with", {}))] += 1
@@ -90,7 +90,7 @@ def rederive(study: Study, sampler: CohortSampler) -> Rederivation:
             cause = cause or _cause(trial, params, record, agreed)
             differences += found
         elif not differences:
-            agreed = max(agreed, record["end"])
+            agreed.add(record["end"])
     return Rederivation(
         trials=len(redrawn) - skipped.total(),
         genes=genes,
@@ -119,8 +119,9 @@ def _differences(
 
 
 def _cause(
-    trial: FrozenTrial, params: Mapping[str, Any], record: Mapping[str, Any], agreed: int
+    trial: FrozenTrial, params: Mapping[str, Any], record: Mapping[str, Any], agreed: set[int]
 ) -> str:
+    """Of the first difference; ``agreed``: what all trials before it were drawn from."""
     if trial_record(trial) == record:
         name = next(name for name, value in params.items() if trial.params[name] != value)
         return (
@@ -132,7 +133,8 @@ def _cause(
             f"trial {trial.number} was drawn from no other trial: its record was changed, or "
             "other code drew it"
         )
-    narrower = f"; what was drawn from trials 0 to {agreed - 1} still agrees" if agreed else ""
+    end = max(end for end in agreed if end < record["end"])
+    narrower = f"; what was drawn from trials 0 to {end - 1} alone still agrees" if end else ""
     return (
         f"trial {trial.number} was drawn from trials 0 to {record['end'] - 1}: a value, a "
         f"parameter or an attribute of one of them, or its own record, was changed{narrower}"
