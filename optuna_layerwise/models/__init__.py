@@ -4,6 +4,7 @@ from optuna_layerwise.models.digits_cnn import DigitsCNN
 from optuna_layerwise.models.freezing import frozen
 from optuna_layerwise.models.groups import param_groups, trained_share
 from optuna_layerwise.models.heads import replace_head, reset_head
+from optuna_layerwise.models.outputs import logits_of, training_loss
 from optuna_layerwise.models.partition import (
     Blocks,
     Granularity,
@@ -11,7 +12,10 @@ from optuna_layerwise.models.partition import (
     check_partition,
     partition,
 )
-from optuna_layerwise.models.spec import MODELS, ModelSpec, check_input
+from optuna_layerwise.models.resnet20 import ResNet20
+from optuna_layerwise.models.sources import Preprocessing
+from optuna_layerwise.models.sources.torchvision import MODELS
+from optuna_layerwise.models.spec import ModelSpec, check_input
 from optuna_layerwise.models.weights import load_weights
 
 __all__ = [
@@ -21,13 +25,17 @@ __all__ = [
     "Granularity",
     "ModelSpec",
     "Patterns",
+    "Preprocessing",
+    "ResNet20",
     "check_input",
     "check_partition",
     "frozen",
     "load_weights",
+    "logits_of",
     "param_groups",
     "partition",
     "replace_head",
     "reset_head",
     "trained_share",
+    "training_loss",
 ]

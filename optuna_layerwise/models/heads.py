@@ -1,4 +1,7 @@
-"""The classification head: a new one for n classes, and its reset before each training."""
+"""The classification head: a new one for n classes, and its reset before each training.
+
+What happens to the head happens to Inception's auxiliary classifiers, too.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import torch
 from torch import nn
 
 from optuna_layerwise.models.layers import is_layer
+from optuna_layerwise.models.outputs import auxiliary_heads
 
 
 def find_head(model: nn.Module) -> str:
@@ -41,18 +45,18 @@ def replace_head(model: nn.Module, num_classes: int) -> None:
     """
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-    path = find_head(model)
-    old = model.get_submodule(path)
-    assert isinstance(old, nn.Linear)
-    new = nn.Linear(
-        old.in_features,
-        num_classes,
-        bias=old.bias is not None,
-        device=old.weight.device,
-        dtype=old.weight.dtype,
-    )
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, new.train(old.training))
+    for path in (find_head(model), *auxiliary_heads(model).values()):
+        old = model.get_submodule(path)
+        assert isinstance(old, nn.Linear)
+        new = nn.Linear(
+            old.in_features,
+            num_classes,
+            bias=old.bias is not None,
+            device=old.weight.device,
+            dtype=old.weight.dtype,
+        )
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, new.train(old.training))
 
 
 def reset_head(model: nn.Module, blocks: Mapping[str, Sequence[str]], seed: int) -> None:
@@ -79,8 +83,10 @@ def reset_head(model: nn.Module, blocks: Mapping[str, Sequence[str]], seed: int)
             f"the layer {layers[-1]!r} shares weights with a block other than {block!r}, "
             "so it cannot be reset alone; call replace_head(model, num_classes) first"
         )
-    fresh: Any = copy.deepcopy(layer).cpu()
+    auxiliary = [model.get_submodule(path) for path in auxiliary_heads(model).values()]
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
-        fresh.reset_parameters()
-    layer.load_state_dict(fresh.state_dict())
+        for old in (layer, *auxiliary):
+            fresh: Any = copy.deepcopy(old).cpu()
+            fresh.reset_parameters()
+            old.load_state_dict(fresh.state_dict())

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 from torch import nn
 
 from optuna_layerwise.models.families import block_paths
+from optuna_layerwise.models.families.paths import Depth
 from optuna_layerwise.models.layers import split_layers
 
 Blocks = dict[str, tuple[str, ...]]
@@ -28,17 +29,18 @@ Patterns = Mapping[str, "str | Sequence[str]"]
 def partition(
     model: nn.Module, *, granularity: Granularity = "stage", patterns: Patterns | None = None
 ) -> Blocks:
-    """Cut a model into blocks, in forward order (the order in which modules are registered).
+    """Cut a model into blocks, in forward order.
 
     The last block is by convention called ``head``: the part that `replace_head` makes new.
     Tied weights belong to the block of their first name.
 
     Args:
-        model: Any module that owns parameters. ResNet and MobileNetV2 are cut as in the papers,
-            others by their children.
+        model: Any module that owns parameters. The families of `FAMILIES` are cut as in their
+            papers, timm's and transformers' models as these libraries structure them, others by
+            their children, in the order in which they are registered.
         granularity: ``stage`` (resolutions of the trunk; else children), ``block`` (residual
-            blocks; else children of children) or ``layer`` (convolution or linear, with the norm
-            behind it).
+            blocks and the like; else children of children) or ``layer`` (convolution or linear,
+            with its norm; see `split_layers`). Each is a refinement of the one before.
         patterns: Your own blocks instead: the expressions that the whole parameter name must
             match (`re.fullmatch`). The first that matches wins.
 
@@ -56,23 +58,18 @@ def partition(
     names = [name for name, _ in model.named_parameters()]
     if not names:
         raise ValueError(f"this {type(model).__name__} has no parameters, so it has no blocks")
-    found: Mapping[str, Iterable[str]]
-    if patterns is not None:
-        found = _match(names, patterns)
-    elif granularity == "layer":
-        found = split_layers(model)
-    elif granularity in get_args(Granularity):
-        found = {
-            block: [n for n in names if any(n == p or n.startswith(f"{p}.") for p in paths)]
-            for block, paths in block_paths(model, granularity).items()
-        }
-    else:
+    if granularity not in get_args(Granularity):
         raise ValueError(
             f"granularity must be one of {list(get_args(Granularity))}, got {granularity!r}"
         )
-    order = {name: place for place, name in enumerate(names)}
-    groups = {block: tuple(members) for block, members in found.items() if members}
-    blocks = dict(sorted(groups.items(), key=lambda item: order[item[1][0]]))
+    found: Mapping[str, Sequence[str]]
+    if patterns is not None:
+        found = _in_forward_order(_match(names, patterns), model)
+    elif granularity == "layer":
+        found = split_layers(model, _members(model, "block"))
+    else:
+        found = _members(model, granularity)
+    blocks = {block: tuple(members) for block, members in found.items() if members}
     check_partition(model, blocks)
     return blocks
 
@@ -120,6 +117,26 @@ def check_policy(blocks: Mapping[str, Sequence[str]], policy: Mapping[str, float
             raise ValueError(
                 f"the multiplier of block {block!r} must be finite and at least 0, got {value}"
             )
+
+
+def _members(model: nn.Module, depth: Depth) -> dict[str, list[str]]:
+    """The parameters of each block, in the order of its paths."""
+    parameters = [name for name, _ in model.named_parameters()]
+    blocks: dict[str, list[str]] = {}
+    for block, paths in block_paths(model, depth).items():
+        inside = [n for p in paths for n in parameters if n == p or n.startswith(f"{p}.")]
+        blocks[block] = [*dict.fromkeys(inside)]
+    return blocks
+
+
+def _in_forward_order(
+    groups: Mapping[str, Sequence[str]], model: nn.Module
+) -> dict[str, Sequence[str]]:
+    """Groups by the place of their first parameter."""
+    names = [name for members in _members(model, "block").values() for name in members]
+    place = {name: index for index, name in enumerate(names)}
+    found = {block: members for block, members in groups.items() if members}
+    return dict(sorted(found.items(), key=lambda item: min(place[n] for n in item[1])))
 
 
 def _match(names: Sequence[str], patterns: Patterns) -> dict[str, list[str]]:

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
 import hashlib
 import http.client
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
 
-from optuna_layerwise.models.digits_cnn import DigitsCNN
-from optuna_layerwise.models.heads import replace_head
+from optuna_layerwise.models.outputs import logits_of
 from optuna_layerwise.models.partition import Blocks, Granularity, Patterns, partition
+from optuna_layerwise.models.sources import Preprocessing, source_of
 from optuna_layerwise.models.weights import load_weights
 
-MODELS: Mapping[str, Callable[..., nn.Module]] = {
-    "digits_cnn": DigitsCNN,
-    "mobilenet_v2": torchvision.models.mobilenet_v2,
-    "resnet18": torchvision.models.resnet18,
-    "resnet34": torchvision.models.resnet34,
-    "resnet50": torchvision.models.resnet50,
-}
-"""Name to builder, called with ``num_classes``; torchvision's other classifiers need no row."""
+_OF_THE_WEIGHTS: Any = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,17 +29,23 @@ class ModelSpec:
     """A network, where its weights come from, and what it takes as input.
 
     Args:
-        name: Of `MODELS`, or any classification model of torchvision.
-        args: Further arguments of its builder, such as ``{"width_mult": 0.35}``.
-        weights: A local file (see `load_weights`); ``DEFAULT`` or another name of torchvision's
+        name: Of `MODELS`; any classification model of torchvision; ``timm/`` and one of timm;
+            or ``transformers/`` and a model type, a name on the hub or a folder.
+        args: Further arguments of its builder, such as ``{"width_mult": 0.35}``; with
+            transformers, fields of the configuration.
+        weights: A local file (see `load_weights`); ``DEFAULT`` or another name of published
             weights, which are downloaded; or ``None`` for random ones.
-        mean: Per channel, of pixels in [0, 1]; default ImageNet's.
-        std: Per channel, of pixels in [0, 1]; default ImageNet's.
-        image_size: Side of the square input in pixels.
+        mean: Per channel, of pixels in [0, 1]. ``None``, the default of this and the next two,
+            is replaced at once: by what the published weights expect; with a local file or
+            without weights, by what the network's own published ones do; else by ImageNet's.
+        std: Per channel, of pixels in [0, 1].
+        image_size: Side of the square input in pixels; if nothing else decides it, 224.
         granularity: Of `partition`.
         patterns: Of `partition`.
 
     Raises:
+        ConnectionError: if the configuration of a model on the hub cannot be downloaded.
+        ImportError: if the package that the name stands for is not installed.
         ValueError: if the name is unknown or a value is out of its range.
 
     Example:
@@ -59,14 +57,22 @@ class ModelSpec:
     name: str
     args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     weights: str | os.PathLike[str] | None = None
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    image_size: int = 224
+    mean: tuple[float, float, float] = _OF_THE_WEIGHTS
+    std: tuple[float, float, float] = _OF_THE_WEIGHTS
+    image_size: int = _OF_THE_WEIGHTS
     granularity: Granularity = "stage"
     patterns: Patterns | None = None
 
     def __post_init__(self) -> None:
-        _builder(self.name)
+        source_of(self.name)
+        object.__setattr__(self, "args", dict(self.args))
+        if self.weights is not None:
+            object.__setattr__(self, "weights", os.fspath(self.weights))
+        missing = [f for f in ("mean", "std", "image_size") if getattr(self, f) is None]
+        if missing:
+            expected = self.preprocessing
+            for field in missing:
+                object.__setattr__(self, field, getattr(expected, field))
         for field in ("mean", "std"):
             values = tuple(float(value) for value in getattr(self, field))
             if len(values) != 3 or (field == "std" and min(values) <= 0):
@@ -74,41 +80,50 @@ class ModelSpec:
             object.__setattr__(self, field, values)
         if self.image_size < 1:
             raise ValueError(f"image_size must be at least 1, got {self.image_size}")
-        object.__setattr__(self, "args", dict(self.args))
-        if self.weights is not None:
-            object.__setattr__(self, "weights", os.fspath(self.weights))
 
     def build(self, num_classes: int) -> nn.Module:
         """The network with its weights and a head for ``num_classes``, on the CPU.
 
         Raises:
-            ConnectionError: if torchvision's weights cannot be downloaded.
+            ConnectionError: if published weights cannot be downloaded.
             FileNotFoundError: if the weights are a file that does not exist.
-            ValueError: if the weights do not fit, or torchvision has none of that name, or the
+            ValueError: if the weights do not fit, or none of that name are published, or the
                 network does not take the arguments.
         """
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-        if self.weights is None or self._is_file:
-            model = self._call(num_classes=num_classes)
-            if self.weights is not None:
-                load_weights(model, self.weights)
-            return model
+        source, name = source_of(self.name)
         try:
-            model = self._call(weights=self._published)
-        except (OSError, http.client.HTTPException) as error:
-            raise ConnectionError(
-                f"cannot download {self.weights!r} of {self.name} ({error}); "
-                "get the file elsewhere and pass its path as weights="
-            ) from error
-        replace_head(model, num_classes)
-        return model
-
-    def _call(self, **ours: Any) -> nn.Module:
-        try:
-            return _builder(self.name)(**ours, **self.args)
+            with self._downloading():
+                model = source.build(name, self.args, self._published, num_classes)
         except TypeError as error:
             raise ValueError(f"{self.name} does not take {dict(self.args)}: {error}") from error
+        if self._is_file and self.weights is not None:
+            load_weights(model, self.weights)
+        return model
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the weights expect, whatever ``mean``, ``std`` and ``image_size`` say.
+
+        Raises:
+            ConnectionError: if it has to be downloaded and cannot be.
+            ValueError: if no weights of that name are published.
+        """
+        source, name = source_of(self.name)
+        with self._downloading():
+            return source.preprocessing(name, self.args, self._published)
+
+    @contextmanager
+    def _downloading(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            what = f"{self._published!r} of {self.name}" if self._published else self.name
+            raise ConnectionError(
+                f"cannot download {what} ({error}); "
+                "get the file elsewhere and pass its path as weights="
+            ) from error
 
     def partition(self, model: nn.Module) -> Blocks:
         """The blocks of a model that `build` made."""
@@ -116,11 +131,12 @@ class ModelSpec:
 
     @property
     def weights_hash(self) -> str | None:
-        """SHA-256 of the weight file, the full name of torchvision's weights, or ``None``."""
+        """SHA-256 of the weight file, the full name of published weights, or ``None``."""
         if self.weights is None:
             return None
-        if not self._is_file:
-            return str(self._published)
+        if self._published is not None:
+            source, name = source_of(self.name)
+            return source.published(name, self._published)
         digest = hashlib.sha256()
         with Path(self.weights).open("rb") as file:
             while chunk := file.read(1 << 20):
@@ -140,16 +156,9 @@ class ModelSpec:
         )
 
     @property
-    def _published(self) -> Any:
-        known = {}
-        if self.name in torchvision.models.list_models(module=torchvision.models):
-            known = torchvision.models.get_model_weights(self.name).__members__
-        if self.weights not in known:
-            raise ValueError(
-                f"weights of {self.name} must be a file or one of {list(known)}, "
-                f"got {self.weights!r}"
-            )
-        return known[self.weights]
+    def _published(self) -> str | None:
+        """The name of published weights; ``None`` for a file or random ones."""
+        return None if self._is_file or self.weights is None else os.fspath(self.weights)
 
 
 def check_input(model: nn.Module, image_size: int) -> None:
@@ -165,7 +174,7 @@ def check_input(model: nn.Module, image_size: int) -> None:
         images = torch.zeros(n, 3, image_size, image_size).to(next(probe.parameters()))
         try:
             with torch.no_grad():
-                outputs = probe.train(mode == "train")(images)
+                outputs = logits_of(probe.train(mode == "train")(images))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -179,15 +188,3 @@ def check_input(model: nn.Module, image_size: int) -> None:
                 f"{type(model).__name__} must return one row of outputs per image; for {n} images "
                 f"of {size} in {mode} mode it gave {got}"
             )
-
-
-def _builder(name: str) -> Callable[..., nn.Module]:
-    published = torchvision.models.list_models(module=torchvision.models)
-    if name in MODELS:
-        return MODELS[name]
-    if name not in published:
-        names = [*MODELS, *published]
-        near = difflib.get_close_matches(name, names) or sorted(names)
-        raise ValueError(f"unknown model {name!r}; did you mean one of {near}?")
-    builder: Callable[..., nn.Module] = torchvision.models.get_model_builder(name)
-    return builder

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import torch
@@ -11,36 +12,57 @@ from safetensors.torch import load_file
 from torch import nn
 
 from optuna_layerwise.models.heads import find_head
+from optuna_layerwise.models.outputs import auxiliary_heads
+
+_WRAPPERS = (
+    *("model_ema", "state_dict_ema", "ema_state_dict", "ema"),
+    *("state_dict", "model_state_dict", "model", "net"),
+)
+"""Keys of a training checkpoint that hold weights; an average of them comes first."""
+_PREFIXES = ("module.", "model.", "backbone.", "_orig_mod.")
+_OLD_NAMES = (
+    (r"\.(norm|conv)\.(\d)\.", r".\1\2."),  # DenseNet
+    (r"\.linear_1\.", ".0."),  # ViT
+    (r"\.linear_2\.", ".3."),
+)
+"""Names in files that torchvision published, and what they are in its networks now."""
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Load a ``.safetensors`` file or a state dict saved by torch into the model, in place.
 
-    ``{"state_dict": ...}`` is unwrapped and a leading ``module.`` stripped. The head (see
-    `replace_head`) is loaded if the file has it in the same shapes, and left alone otherwise.
-    Nothing is loaded if anything else does not fit, and no code of the file is run.
+    Training checkpoints such as ``{"state_dict": ...}`` or ``{"model": ...}`` are unwrapped (where
+    they hold an average of the weights, that is taken), and prefixes that wrappers leave in names,
+    such as ``module.`` or ``backbone.``, are stripped. The head (see `replace_head`) is loaded
+    if the file has it in the same shapes, and left alone otherwise. Nothing is loaded if anything
+    else does not fit, and no code of the file is run.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file holds no weights, or the weights are of another model.
     """
     path = Path(path)
-    state = _read(path)
     target = {
         name: tensor for name, tensor in model.state_dict().items() if torch.is_tensor(tensor)
     }
-    head = find_head(model) + "."
-    own = {name for name in target if name.startswith(head)}
-    if any(name not in state or state[name].shape != target[name].shape for name in own):
-        state = {name: tensor for name, tensor in state.items() if not name.startswith(head)}
-    else:
-        own = set()
+    state = {_current_name(name, target): tensor for name, tensor in _read(path).items()}
+    fresh: set[str] = set()
+    for head in (find_head(model), *auxiliary_heads(model).values()):
+        own = {name for name in target if name.startswith(f"{head}.")}
+        if any(name not in state or state[name].shape != target[name].shape for name in own):
+            state = {n: tensor for n, tensor in state.items() if not n.startswith(f"{head}.")}
+            fresh |= own
+    state = {  # a network without auxiliary classifiers takes a file with them, but for these
+        name: tensor
+        for name, tensor in state.items()
+        if name in target or not re.match(r"AuxLogits\.|aux[12]\.", name)
+    }
 
     missing = [
         name
         for name in target
         # Files from before torch 0.4.1 do not count batches.
-        if name not in state and name not in own and not name.endswith(".num_batches_tracked")
+        if name not in state and name not in fresh and not name.endswith(".num_batches_tracked")
     ]
     unexpected = [name for name in state if name not in target]
     shapes = [
@@ -75,13 +97,28 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
             f"cannot read weights from {path}: expected a .safetensors file or a state dict saved "
             f"by torch.save, got {type(error).__name__}: {str(error).strip().splitlines()[:1]}"
         ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    while isinstance(content, dict) and (
+        inner := next((k for k in _WRAPPERS if isinstance(content.get(k), dict)), None)
+    ):
+        content = content[inner]
+    if isinstance(content, dict):  # how many weights were averaged
+        content = {name: tensor for name, tensor in content.items() if name != "n_averaged"}
     if not isinstance(content, dict) or not all(torch.is_tensor(t) for t in content.values()):
         raise ValueError(
             f"expected {path} to hold a state dict (name to tensor), got {type(content).__name__}"
         )
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+    return {str(name): tensor for name, tensor in content.items()}
+
+
+def _current_name(name: str, target: Container[str]) -> str:
+    """The name without the prefixes of wrappers and as torchvision spells it today."""
+    short = name
+    while short not in target and (prefix := next(filter(short.startswith, _PREFIXES), None)):
+        short = short.removeprefix(prefix)
+    current = short
+    for old, new in _OLD_NAMES:
+        current = re.sub(old, new, current)
+    return current if current in target else short
 
 
 def _few(names: Iterable[str], most: int = 3) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from optuna_layerwise.data import Images
+from optuna_layerwise.models import logits_of
 from optuna_layerwise.training.devices import resolve_device
 from optuna_layerwise.training.metrics import classification_metrics
 from optuna_layerwise.training.resident import Resident, reside
@@ -46,7 +47,7 @@ def evaluate_resident(
     """`evaluate` for images that are in place already."""
     with _eval_mode(model), torch.inference_mode():
         batches = torch.split(torch.arange(len(images)), batch_size)
-        logits = [model(images.batch(indices)[0]) for indices in batches]
+        logits = [logits_of(model(images.batch(indices)[0])) for indices in batches]
         return classification_metrics(torch.cat(logits), images.labels)
 
 

@@ -15,11 +15,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 
 from optuna_layerwise.data import Images
-from optuna_layerwise.models import Blocks, frozen, param_groups, reset_head, trained_share
+from optuna_layerwise.models import (
+    Blocks,
+    frozen,
+    param_groups,
+    reset_head,
+    trained_share,
+    training_loss,
+)
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.training.devices import resolve_device, seeded
 from optuna_layerwise.training.evaluation import evaluate_resident
@@ -142,7 +148,7 @@ def fit(
                 if on_step is not None:
                     on_step()
                 inputs, labels = train_images.batch(indices)
-                loss = cross_entropy(model(inputs), labels)
+                loss = training_loss(model, model(inputs), labels)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)

@@ -11,13 +11,18 @@ COUNTS = {
     "resnet18": {"stage": 6, "block": 10, "layer": 21},
     "resnet50": {"stage": 6, "block": 18, "layer": 54},
     "mobilenet_v2": {"stage": 7, "block": 20, "layer": 53},
-    # No family of their own: the layers are the published counts all the same.
-    "densenet121": {"layer": 121},
-    "vgg19": {"layer": 19},
-    "convnext_tiny": {"layer": 59},
-    "efficientnet_b0": {"layer": 82},
-    "mobilenet_v3_large": {"layer": 64},
-    "shufflenet_v2_x1_0": {"layer": 57},
+    "densenet121": {"stage": 9, "block": 63, "layer": 121},
+    "vgg19": {"stage": 6, "block": 17, "layer": 19},
+    "inception_v3": {"stage": 14, "block": 18, "layer": 98},
+    "googlenet": {"stage": 13, "block": 15, "layer": 64},
+    "convnext_tiny": {"stage": 6, "block": 23, "layer": 59},
+    "efficientnet_b0": {"stage": 7, "block": 19, "layer": 82},
+    "mobilenet_v3_large": {"stage": 7, "block": 18, "layer": 64},
+    "shufflenet_v2_x1_0": {"stage": 6, "block": 19, "layer": 57},
+    "regnet_y_8gf": {"stage": 6, "block": 19, "layer": 91},
+    "vit_b_16": {"stage": 6, "block": 14, "layer": 50},
+    "swin_t": {"stage": 6, "block": 17, "layer": 53},
+    "swin_v2_t": {"stage": 6, "block": 17, "layer": 77},
 }
 CASES = [(name, depth, count) for name, row in COUNTS.items() for depth, count in row.items()]
 
@@ -35,9 +40,15 @@ class Tied(nn.Module):
         self.decoder.weight = self.encoder[0].weight
 
 
+# Their blocks are in forward order as well, which is not the order of registration.
+REGISTERED_OTHERWISE = {"googlenet", "vit_b_16", "swin_v2_t"}
+
+
 def torchvision_model(name: str) -> nn.Module:
-    with torch.device("meta"):
-        model: nn.Module = torchvision.models.get_model(name)
+    args = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    # RegNet computes its widths with tensors.
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):
+        model: nn.Module = torchvision.models.get_model(name, **args)
     return model
 
 
@@ -48,12 +59,54 @@ def test_blocks_are_as_many_as_published_and_hold_every_parameter_in_forward_ord
     model = torchvision_model(name)
     blocks = partition(model, granularity=granularity)
     assert len(blocks) == count
-    assert [n for members in blocks.values() for n in members] == [
-        n for n, _ in model.named_parameters()
-    ]
+    names = [n for members in blocks.values() for n in members]
+    registered = [n for n, _ in model.named_parameters()]
+    assert sorted(names) == sorted(registered)
+    assert (names == registered) == (name not in REGISTERED_OTHERWISE)
     assert list(blocks)[-1] == "head"
     if name in ("resnet18", "resnet50", "mobilenet_v2"):
         assert list(blocks)[0] == "stem"
+
+
+def test_stages_are_the_groups_of_biotune():
+    """Parameters by number, as ranges that BioTune's code lists."""
+    sizes = {
+        name: [len(members) for members in partition(torchvision_model(name)).values()]
+        for name in ("densenet121", "vgg19", "inception_v3")
+    }
+    assert sizes["vgg19"] == [4, 4, 8, 8, 8, 6]
+    assert sizes["densenet121"] == [3, 36, 3, 72, 3, 144, 3, 98, 2]
+    blocks = partition(torchvision_model("inception_v3"))
+    assert list(blocks)[0::9] == ["stem", "AuxLogits"] and list(blocks)[-1] == "head"
+    assert sizes["inception_v3"] == [15, 21, 21, 21, 12, 30, 30, 30, 30, 8, 18, 27, 27, 2]
+
+
+def test_norms_that_come_first_belong_to_the_layer_behind_them():
+    dense = partition(torchvision_model("densenet121"), granularity="layer")
+    inside = "features.denseblock2.denselayer3"
+    assert dense[f"{inside}.conv2"] == (
+        f"{inside}.norm2.weight",
+        f"{inside}.norm2.bias",
+        f"{inside}.conv2.weight",
+    )
+    last = "features.denseblock4.denselayer16.conv2"
+    assert dense[last][-2:] == ("features.norm5.weight", "features.norm5.bias")
+    vit = partition(torchvision_model("vit_b_16"), granularity="layer")
+    inside = "encoder.layers.encoder_layer_0"
+    assert vit[f"{inside}.mlp.0"][0] == f"{inside}.ln_2.weight"
+    assert len(vit[f"{inside}.mlp.3"]) == 2
+    next_ = partition(torchvision_model("convnext_tiny"), granularity="layer")
+    assert next_["features.1.0.block.0"][-1] == "features.1.0.block.2.bias"
+
+
+def test_lone_parameters_join_the_block_that_uses_them():
+    vit = partition(torchvision_model("vit_b_16"))
+    assert set(vit["stem"]) > {"class_token", "encoder.pos_embedding"}
+    swin = partition(torchvision_model("swin_t"), granularity="layer")
+    attention = "features.1.0.attn"
+    assert f"{attention}.relative_position_bias_table" in swin[f"{attention}.qkv"]
+    next_ = partition(torchvision_model("convnext_tiny"), granularity="block")
+    assert "features.1.0.layer_scale" in next_["features.1.0"]
 
 
 def test_stages_of_resnet50_are_the_parameter_ranges_of_biotune():

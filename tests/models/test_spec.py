@@ -13,7 +13,7 @@ from optuna_layerwise.models import MODELS, DigitsCNN, ModelSpec, check_input
 
 @pytest.mark.parametrize("name", [*MODELS, "shufflenet_v2_x0_5"])
 def test_model_by_name_has_a_head_per_class_and_blocks(name):
-    spec = ModelSpec(name=name, image_size=8 if name == "digits_cnn" else 32)
+    spec = ModelSpec(name=name)
     model = spec.build(3).eval()
     assert model(torch.zeros(1, 3, spec.image_size, spec.image_size)).shape == (1, 3)
     assert list(spec.partition(model))[-1] == "head"

@@ -1,0 +1,48 @@
+"""timm's models in the groups that their own ``group_matcher`` makes.
+
+That is the structure that timm's layer-wise learning-rate decay uses.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from optuna_layerwise.models.families.paths import Depth, Paths, quarters
+
+
+def blocks(model: nn.Module, depth: Depth) -> Paths | None:
+    """The groups of the model's ``group_matcher``, or ``None`` if it has none.
+
+    A stage is made of whole blocks: timm's coarse groups, by the first parameter of each fine one.
+    Where those are one to a block (ViT), the trunk is cut in quarters.
+    """
+    matcher: Any = getattr(model, "group_matcher", None)
+    if matcher is None:
+        return None
+    group = importlib.import_module("timm.models").group_parameters
+    fine: list[list[str]] = [*group(model, matcher(coarse=False)).values()]
+    if depth == "block":
+        return _named(fine)
+    coarse = group(model, matcher(coarse=True))
+    stage_of = {name: stage for stage, names in coarse.items() for name in names}
+    stages: dict[int, list[str]] = {}
+    for names in fine:
+        stages.setdefault(stage_of[names[0]], []).extend(names)
+    if len(stages) < len(fine) or len(fine) <= 6:  # a stem, four stages and a head are enough
+        return _named([*stages.values()])
+    return {"stem": fine[0], **quarters(fine[1:-1]), "head": fine[-1]}
+
+
+def _named(groups: Sequence[Sequence[str]]) -> Paths:
+    """Groups by the path that their parameters share; the first is the stem, the last the head."""
+    first, *trunk, last = groups
+    paths: Paths = {"stem": first}
+    for names in trunk:
+        shared = os.path.commonprefix([f"{n}.".split(".")[:-2] for n in names])
+        paths[".".join(shared) or names[0].rpartition(".")[0]] = names
+    return {**paths, "head": last}

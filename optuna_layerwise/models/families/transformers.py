@@ -1,0 +1,83 @@
+"""Models of transformers by their module lists: embeddings, encoder layers or stages, head.
+
+Their structure is a convention, not an interface: a base model (named by ``base_model_prefix``)
+that holds a list of layers, or of stages with lists of blocks, and a classifier behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from optuna_layerwise.models.families.paths import Depth, Paths, children, direct, quarters
+from optuna_layerwise.models.layers import has_layer, is_layer
+
+_RUNS = (("layernorm_before", "attention", "layernorm_after"), ("layer", "shortcut"))
+"""Children of a block that run first, in this order, whatever the order of registration."""
+
+
+def blocks(model: nn.Module, depth: Depth) -> Paths | None:
+    """The parts of the base model, then the rest as the head; ``None`` without module lists.
+
+    Where the list's items have no lists of their own (ViT), a stage is a quarter of the list. A
+    part without a layer, such as a last norm, joins the block before it.
+    """
+    base = getattr(model, "base_model_prefix", "")
+    if base not in children(model) or not _holds_list(model.get_submodule(base)):
+        return None
+    stages = [*_parts(model, base)]
+    parts = [inner for path in stages for inner in _expanded(model, path)]
+    found: dict[str, list[str]] = {}
+    for path in parts if depth == "block" else stages:
+        if path in dict(model.named_parameters()) or not has_layer(model.get_submodule(path)):
+            found.setdefault(next(reversed(found), path), []).append(path)
+        else:
+            found[path] = _ordered(model, path)
+    names = [*found]
+    trunk = [name for name in names if name.rpartition(".")[2].isdecimal()]
+    paths: Paths = {}
+    if depth == "stage" and parts == stages:
+        cut = quarters([found[name] for name in trunk])
+        for name in names:
+            paths |= cut if name in trunk else {name: found[name]}
+    else:
+        paths |= found
+    head = [*direct(model), *(name for name in children(model) if name != base)]
+    return {"stem" if n == names[0] else n: p for n, p in paths.items()} | {"head": head}
+
+
+def _parts(model: nn.Module, path: str) -> Iterator[str]:
+    """The paths of a module's parts: the items of its lists, and what lies beside the lists."""
+    module = model.get_submodule(path)
+    yield from (f"{path}.{name}" for name in direct(module))
+    for name, child in children(module).items():
+        inside = f"{path}.{name}"
+        if _is_list(child):
+            yield from (f"{inside}.{item}" for item in children(child))
+        elif _holds_list(child):
+            yield from _parts(model, inside)
+        else:
+            yield inside
+
+
+def _expanded(model: nn.Module, path: str) -> list[str]:
+    if path in dict(model.named_parameters()) or not _holds_list(model.get_submodule(path)):
+        return [path]
+    return [*_parts(model, path)]
+
+
+def _holds_list(module: nn.Module) -> bool:
+    return any(_is_list(child) or _holds_list(child) for child in children(module).values())
+
+
+def _is_list(module: nn.Module) -> bool:
+    """Whether it is a list of blocks; one that holds a norm, such as a downsampling, is not."""
+    items = children(module).values() if type(module) in (nn.ModuleList, nn.Sequential) else []
+    return bool(items) and all(not is_layer(item) and has_layer(item) for item in items)
+
+
+def _ordered(model: nn.Module, path: str) -> list[str]:
+    module = model.get_submodule(path)
+    runs = next((run for run in _RUNS if set(run) <= set(children(module))), ())
+    return [*(f"{path}.{name}" for name in runs), path]

@@ -1,0 +1,59 @@
+"""timm's networks: ``timm/resnet10t``, or with the tag of its weights, ``timm/resnet10t.c3_in1k``.
+
+Published weights are ``DEFAULT`` (those of the tag, else timm's first) or a tag.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from optuna_layerwise.models.sources.source import Preprocessing, extra, unknown
+
+
+def check(name: str) -> None:
+    """See `Source`."""
+    timm = extra("timm")
+    if not timm.is_model(name):
+        raise unknown(name, timm.list_models(), prefix="timm/")
+
+
+def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: int) -> nn.Module:
+    """See `Source`."""
+    full = name if weights is None else published(name, weights)
+    model: nn.Module = extra("timm").create_model(
+        full, pretrained=weights is not None, num_classes=num_classes, **args
+    )
+    return model
+
+
+def published(name: str, weights: str) -> str:
+    """See `Source`."""
+    architecture, _, tag = name.partition(".")
+    known = [full.partition(".")[2] for full in extra("timm").list_pretrained(f"{architecture}.*")]
+    if weights == "DEFAULT":
+        config = extra("timm").get_pretrained_cfg(name, allow_unregistered=False)
+        weights = tag or (config.tag if config else "")
+    if weights not in known:
+        raise ValueError(
+            f"weights of timm/{architecture} must be a file, 'DEFAULT' or one of {known}, "
+            f"got {weights!r}"
+        )
+    return f"{architecture}.{weights}"
+
+
+def preprocessing(name: str, args: Mapping[str, Any], weights: str | None) -> Preprocessing:
+    """See `Source`."""
+    full = name if weights is None else published(name, weights)
+    config = extra("timm").get_pretrained_cfg(full)
+    size = int(args.get("img_size", config.input_size[-1]))
+    return Preprocessing(
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+        image_size=size,
+        resize_size=math.floor(size / config.crop_pct),
+        interpolation=config.interpolation,
+    )

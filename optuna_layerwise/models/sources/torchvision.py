@@ -1,0 +1,94 @@
+"""Our own networks, and torchvision's classifiers with their published weights."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torchvision
+from torch import nn
+
+from optuna_layerwise.models.digits_cnn import DigitsCNN
+from optuna_layerwise.models.heads import replace_head
+from optuna_layerwise.models.resnet20 import ResNet20
+from optuna_layerwise.models.sources.source import Preprocessing, unknown
+
+
+def _googlenet(*, aux_logits: bool = False, **args: Any) -> nn.Module:
+    """Without auxiliary classifiers by default: the published ones were never trained."""
+    if aux_logits or args.get("weights") is None:  # with weights, torchvision refuses False
+        args["aux_logits"] = aux_logits
+    model: nn.Module = torchvision.models.googlenet(**_AS_PUBLISHED, **args)
+    return model
+
+
+_AS_PUBLISHED = {"transform_input": True, "init_weights": False}
+"""Inception rescales normalised input itself; and no warning on how random weights are drawn."""
+
+MODELS: Mapping[str, Callable[..., nn.Module]] = {
+    "digits_cnn": DigitsCNN,
+    "googlenet": _googlenet,
+    "inception_v3": functools.partial(torchvision.models.inception_v3, **_AS_PUBLISHED),
+    "mobilenet_v2": torchvision.models.mobilenet_v2,
+    "resnet18": torchvision.models.resnet18,
+    "resnet20": ResNet20,
+    "resnet34": torchvision.models.resnet34,
+    "resnet50": torchvision.models.resnet50,
+}
+"""Name to builder, called with ``num_classes``; torchvision's other classifiers need no row."""
+
+_IMAGE_SIZES = {"digits_cnn": 8, "resnet20": 32}
+
+
+def check(name: str) -> None:
+    """See `Source`."""
+    if name not in MODELS and name not in _published_models():
+        raise unknown(name, [*MODELS, *_published_models()])
+
+
+def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: int) -> nn.Module:
+    """See `Source`."""
+    builder = MODELS.get(name) or torchvision.models.get_model_builder(name)
+    if weights is None:
+        model: nn.Module = builder(num_classes=num_classes, **args)
+        return model
+    model = builder(weights=_weights(name, weights), **args)
+    replace_head(model, num_classes)
+    return model
+
+
+def published(name: str, weights: str) -> str:
+    """See `Source`."""
+    return str(_weights(name, weights))
+
+
+def preprocessing(name: str, args: Mapping[str, Any], weights: str | None) -> Preprocessing:
+    """See `Source`."""
+    if name not in _published_models():
+        return Preprocessing(image_size=_IMAGE_SIZES[name], resize_size=_IMAGE_SIZES[name])
+    known = torchvision.models.get_model_weights(name)
+    expected = (known.DEFAULT if weights is None else _weights(name, weights)).transforms()
+    return Preprocessing(
+        mean=tuple(expected.mean),
+        std=tuple(expected.std),
+        image_size=int(args.get("image_size", expected.crop_size[0])),
+        resize_size=expected.resize_size[0],
+        interpolation=expected.interpolation.value,
+    )
+
+
+def _weights(name: str, weights: str) -> Any:
+    known = {}
+    if name in _published_models():
+        known = torchvision.models.get_model_weights(name).__members__
+    if weights not in known:
+        raise ValueError(
+            f"weights of {name} must be a file or one of {list(known)}, got {weights!r}"
+        )
+    return known[weights]
+
+
+def _published_models() -> list[str]:
+    names: list[str] = torchvision.models.list_models(module=torchvision.models)
+    return names

@@ -1,0 +1,92 @@
+"""Networks of transformers: ``transformers/vit`` from arguments, or a published one.
+
+A model type (``transformers/vit``) is built from ``args``, the fields of its configuration. A name
+on the hub (``transformers/google/vit-base-patch16-224``) or a folder that ``save_pretrained``
+wrote has a configuration, a preprocessing and the weights ``DEFAULT`` of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from optuna_layerwise.models.sources.source import Preprocessing, extra, unknown
+
+_TYPES = "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES"
+
+
+def check(name: str) -> None:
+    """See `Source`."""
+    types = _types()
+    if name not in types and "/" not in name and not Path(name).is_dir():
+        raise unknown(name, types, prefix="transformers/")
+
+
+def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: int) -> nn.Module:
+    """See `Source`."""
+    auto = extra("transformers").AutoModelForImageClassification
+    config = _config(name, {**args, "num_labels": num_classes})
+    model: nn.Module
+    if weights is None:
+        model = auto.from_config(config)
+    else:
+        published(name, weights)
+        model = auto.from_pretrained(name, config=config, ignore_mismatched_sizes=True)
+    return model.train()
+
+
+def published(name: str, weights: str) -> str:
+    """See `Source`; for a folder, with the SHA-256 of the weights in it."""
+    if weights != "DEFAULT" or name in _types():
+        known = [] if name in _types() else ["DEFAULT"]
+        raise ValueError(
+            f"weights of transformers/{name} must be a file or one of {known}, got {weights!r}"
+        )
+    if not Path(name).is_dir():
+        return name
+    digest = hashlib.sha256()
+    for path in sorted([*Path(name).glob("*.safetensors"), *Path(name).glob("*.bin")]):
+        digest.update(path.read_bytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def preprocessing(name: str, args: Mapping[str, Any], weights: str | None) -> Preprocessing:
+    """See `Source`."""
+    configured = getattr(_config(name, args), "image_size", None)
+    size = configured[0] if isinstance(configured, (list, tuple)) else configured
+    if name in _types():
+        return Preprocessing(image_size=size or 224)
+    found = extra("transformers").AutoImageProcessor.from_pretrained(name)
+    resized, cropped = _side(found.size), _side(getattr(found, "crop_size", None))
+    default = Preprocessing()
+    return Preprocessing(
+        mean=tuple(getattr(found, "image_mean", None) or default.mean),
+        std=tuple(getattr(found, "image_std", None) or default.std),
+        image_size=cropped or size or resized or default.image_size,
+        resize_size=resized or default.resize_size,
+        interpolation=_INTERPOLATIONS.get(int(found.resample), default.interpolation),
+    )
+
+
+_INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers of its filters."""
+
+
+def _types() -> Mapping[str, Any]:
+    names: Mapping[str, Any] = getattr(extra("transformers.models.auto.modeling_auto"), _TYPES)
+    return names
+
+
+def _config(name: str, args: Mapping[str, Any]) -> Any:
+    auto = extra("transformers").AutoConfig
+    return auto.for_model(name, **args) if name in _types() else auto.from_pretrained(name, **args)
+
+
+def _side(size: Any) -> int | None:
+    """The short side of a size as image processors write it."""
+    sides = [size[key] for key in ("shortest_edge", "height") if size and size.get(key)]
+    return int(sides[0]) if sides else None
