@@ -18,14 +18,16 @@ from rich.console import Console
 from optuna_layerwise import digits
 from optuna_layerwise.cli import show
 from optuna_layerwise.cli.parsing import channels, one_of, parse_assignment
+from optuna_layerwise.cli.replaying import replay, stored_sampler
 from optuna_layerwise.cli.running import run
 from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings
 from optuna_layerwise.data import DATA_NAMES
-from optuna_layerwise.encodings import ENCODINGS, Head
+from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.finalists import FinalizedElsewhere, stored_final
 from optuna_layerwise.models import Granularity
 from optuna_layerwise.objective import PAPER_SEEDS
 from optuna_layerwise.policy import BIOTUNE_RECIPE, Recipe
+from optuna_layerwise.samplers import SAMPLERS
 from optuna_layerwise.storage import open_storage, without_secrets
 from optuna_layerwise.studies import pause
 
@@ -286,6 +288,48 @@ def export_command(
         )
     (to / "weights.safetensors").write_bytes(content)
     console.print(f"wrote {to / 'weights.safetensors'}")
+
+
+@app.command("replay")
+def replay_command(
+    study: StudyName,
+    storage: Storage = DEFAULT_STORAGE,
+    sampler: Annotated[
+        str | None, typer.Option(help=f"Of a study of your own: {', '.join(SAMPLERS)}.")
+    ] = None,
+    sampler_option: Annotated[
+        list[str] | None, typer.Option(help="That it was made with, name=value; repeatable.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help=f"That it was given: {', '.join(ENCODINGS)}.")
+    ] = None,
+    blocks: Annotated[
+        str | None, typer.Option(help="Of the encoding, with commas: stem,layer1,...,head.")
+    ] = None,
+    head: Annotated[str, typer.Option(help="Of the encoding: always or search.")] = "always",
+    lr: Annotated[float, typer.Option(help="Of the encoding.")] = 1e-3,
+) -> None:
+    """Draw every suggestion of a study again, and say where one differs (exit code 1)."""
+    opened = _load(storage, study)
+    if sampler is None:
+        made = stored_sampler(opened)
+    else:
+        if (encoding is None) != (blocks is None):
+            raise ValueError("--encoding and --blocks are given together, or neither")
+        settings = Settings(
+            sampler=one_of("sampler", sampler, tuple(SAMPLERS)),
+            sampler_options=dict(map(parse_assignment, sampler_option or ())),
+        )
+        made = settings.make_sampler(
+            Encoding.preset(
+                encoding, blocks.split(","), head=one_of("head", head, get_args(Head)), lr=lr
+            )
+            if encoding and blocks
+            else None,
+            joins=False,
+        )
+    if not replay(console, opened, made):
+        raise typer.Exit(1)
 
 
 @app.command("dashboard")

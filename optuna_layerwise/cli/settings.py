@@ -142,7 +142,7 @@ class Settings:
             device=self.device,
         )
 
-    def make_sampler(self, encoding: Encoding, *, joins: bool) -> BaseSampler:
+    def make_sampler(self, encoding: Encoding | None, *, joins: bool) -> BaseSampler:
         """The sampler; one of Optuna's would repeat itself in a process that ``joins`` a study.
 
         Raises:

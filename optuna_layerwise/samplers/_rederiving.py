@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna import Study
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from optuna_layerwise.samplers._cohort import CohortSampler
@@ -54,7 +55,7 @@ class Rederivation:
     cause: str
 
 
-def rederive(study: Study, sampler: CohortSampler) -> Rederivation:
+def rederive(study: Study, sampler: BaseSampler) -> Rederivation:
     """Draw every trial again from what the study holds of the trials before it.
 
     Nothing is stored. States are rebuilt from stored numbers, exactly; a draw is compared, exactly
@@ -67,7 +68,8 @@ def rederive(study: Study, sampler: CohortSampler) -> Rederivation:
             matter.
 
     Raises:
-        ValueError: if the sampler drew none of the trials; the message says who did.
+        ValueError: if the sampler drew none of the trials (the message says who did), or is not
+            one of this package.
 
     Example:
         >>> import optuna
@@ -77,6 +79,11 @@ def rederive(study: Study, sampler: CohortSampler) -> Rederivation:
         >>> rederive(study, BioTuneSampler()).differences
         []
     """
+    if not isinstance(sampler, CohortSampler):
+        raise ValueError(
+            f"{type(sampler).__name__} keeps no record of its draws; only those of this package's "
+            "own samplers can be drawn again"
+        )
     redrawn = sampler.redraw(study)
     skipped: Counter[str] = Counter()
     differences: list[Difference] = []

@@ -9,50 +9,21 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
 import torch
+from commands import DIGITS, Cli, load
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
 
-from optuna_layerwise.cli import main
 from optuna_layerwise.cli.running import run
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.models import ModelSpec
 from optuna_layerwise.storage import open_storage
-
-Cli = Callable[..., tuple[int, str, str]]
-DIGITS = ("tune", "--epochs", "1", "--finalists", "1", "--final-seeds", "1", "--threads", "1")
-
-
-@pytest.fixture
-def cli(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Cli:
-    """Runs a command in an empty folder; gives exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["optuna-layerwise", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as exit:
-            code = int(exit.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-def load(name: str, storage: str = "sqlite:///optuna-layerwise.db") -> optuna.Study:
-    return optuna.load_study(study_name=name, storage=open_storage(storage))
 
 
 def test_tune_searches_and_prints_the_plan_the_baselines_and_what_to_type_next(cli: Cli) -> None:

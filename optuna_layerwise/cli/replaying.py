@@ -1,0 +1,98 @@
+"""Is a study what its sampler made? Draws every suggestion again, and says where it differs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.table import Table
+
+from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.encodings import Encoding
+from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.samplers import SAMPLERS, Difference, Rederivation, rederive
+from optuna_layerwise.storage import TIE_KEY, all_trials
+
+_ROWS = 20
+
+
+def stored_encoding(settings: Settings) -> Encoding:
+    """The encoding of a study of the command line; needs neither its data nor its weights."""
+    spec = dataclasses.replace(settings, weights="none").spec()
+    blocks = spec.partition(spec.build(num_classes=2))
+    lr = settings.recipe.lr
+    return Encoding.preset(settings.encoding, blocks, head=settings.head, lr=lr)
+
+
+def stored_sampler(study: optuna.Study) -> BaseSampler:
+    """The sampler of a study of the command line.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if SETTINGS_KEY not in study.user_attrs:
+        raise ValueError(
+            f"study {study.study_name!r} was not created by `optuna-layerwise tune`: name its "
+            f"sampler with --sampler (one of {', '.join(SAMPLERS)}), --sampler-option and, if it "
+            "had one, --encoding"
+        )
+    settings = Settings.from_study(study)
+    return settings.make_sampler(stored_encoding(settings), joins=False)
+
+
+def replay(console: Console, study: optuna.Study, sampler: BaseSampler) -> bool:
+    """Print whether every suggestion is drawn again; returns whether it is."""
+    found, edited = rederive(study, sampler), edited_outcomes(study)
+    for versions, number in found.skipped.items():
+        console.print(f"not compared: {number} trials drawn with {versions}", soft_wrap=True)
+    if found.others:
+        console.print(f"not compared: {found.others} trials that the sampler did not draw")
+    compared = f"{found.trials} trials, {found.genes:,} genes"
+    differences = [*edited, *found.differences]
+    if not differences:
+        says = "every suggestion re-derives" if found.trials else "nothing to compare"
+        console.print(f"{compared}: {says}", highlight=False)
+        return True
+    table = Table("trial", "parameter", "stored", "derived")
+    for difference in differences[:_ROWS]:
+        values = (difference.trial, difference.part, difference.stored, difference.derived)
+        table.add_row(*map(str, values))
+    console.print(table)
+    if (more := len(differences) - _ROWS) > 0:
+        console.print(f"... and {more} more")
+    differ = len({difference.trial for difference in differences})
+    console.print(f"{compared}: {differ} trials differ", highlight=False)
+    console.print(f"first cause: {_first_cause(edited, found)}", soft_wrap=True)
+    return False
+
+
+def edited_outcomes(study: optuna.Study) -> list[Difference]:
+    """Values and ties of trials that are not those of the trainings stored with them."""
+    if SETTINGS_KEY not in study.user_attrs:
+        return []
+    metric, edited = Settings.from_study(study).recipe.metric, []
+    for trial in all_trials(study):
+        run = trial.user_attrs.get(RUN_KEY, {})
+        if trial.state != TrialState.COMPLETE or run.get("outcome") != "complete":
+            continue
+        parts = {"value": (trial.value, metric), TIE_KEY: (trial.user_attrs.get(TIE_KEY), "loss")}
+        for part, (stored, name) in parts.items():
+            derived = float(np.mean([seed[name] for seed in run["metrics"]]))
+            if stored is not None and stored != derived:
+                edited.append(Difference(trial.number, part, stored, derived))
+    return edited
+
+
+def _first_cause(edited: list[Difference], found: Rederivation) -> str:
+    drawn = found.differences
+    if not edited or (drawn and drawn[0].trial <= edited[0].trial):
+        return found.cause
+    first = edited[0]
+    return (
+        f"{first.part} of trial {first.trial} was changed: its trainings gave {first.derived}, "
+        f"but {first.stored} is stored"
+    )
