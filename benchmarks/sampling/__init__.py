@@ -1,0 +1,1 @@
+"""Which sampler finds good layer-wise policies in few noisy evaluations?"""
