@@ -122,7 +122,7 @@ def _words(rows: Sequence[Row], interval: Interval, settings: dict[str, Any]) ->
             wins = int((difference.mean(axis=1) > 0).sum())
             text += (
                 f"\n* Test {name}, {ours.title} against {rival.title}: "
-                f"{_estimate(difference, interval, '+')} points, higher in {wins} of {n} splits: "
+                f"{estimate(difference, interval, '+')} points, higher in {wins} of {n} splits: "
                 f"{verdict if n >= ENOUGH else 'too few splits to tell'}."
             )
     return text
@@ -132,11 +132,11 @@ def _results(rows: Sequence[Row], interval: Interval, metric: str) -> str:
     table = [["method", *(f"test {name}, %" for name in METRICS.values())]]
     table[0] += [f"{METRICS[metric]}, validation minus test", "trained parameters, %"]
     for row in rows:
-        scores = [_estimate(row.scores(name), interval) for name in METRICS]
+        scores = [estimate(row.scores(name), interval) for name in METRICS]
         gap = (row.scores(metric, "val") - row.scores(metric)).mean()
         share = 100 * np.mean([c["trained_share"] for c in row.chosen])
         table.append([row.title, *scores, f"{gap:+.1f}", f"{share:.1f}"])
-    return _markdown(table)
+    return markdown(table)
 
 
 def _differences(rows: Sequence[Row], interval: Interval) -> str:
@@ -145,11 +145,11 @@ def _differences(rows: Sequence[Row], interval: Interval) -> str:
     table = [["method", *(f"{METRICS[m]} minus that of {rival.title}" for rival, m in pairs)]]
     for row in rows:
         differences = [
-            "" if rival is row else _estimate(row.scores(m) - rival.scores(m), interval, "+")
+            "" if rival is row else estimate(row.scores(m) - rival.scores(m), interval, "+")
             for rival, m in pairs
         ]
         table.append([row.title, *differences])
-    return _markdown(table)
+    return markdown(table)
 
 
 def _work(rows: Sequence[Row]) -> str:
@@ -160,15 +160,17 @@ def _work(rows: Sequence[Row]) -> str:
         search = [_mean(s[key] for s in row.searches) if row.searches else "" for key in keys]
         final = [_mean(sum(c[key] for c in f) for f in row.finalists) for key in keys[1:]]
         table.append([row.title, *search, *final])
-    return _markdown(table)
+    return markdown(table)
 
 
-def _markdown(table: Sequence[Sequence[str]]) -> str:
+def markdown(table: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text."""
     rule = ["---", *["---:"] * (len(table[0]) - 1)]
     return "\n".join(f"| {' | '.join(line)} |" for line in [table[0], rule, *table[1:]])
 
 
-def _estimate(values: Values, interval: Interval, sign: str = "") -> str:
+def estimate(values: Values, interval: Interval, sign: str = "") -> str:
+    """The mean and its interval."""
     low, high = interval(values)
     return f"{values.mean():{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
 
@@ -178,7 +180,6 @@ def _mean(values: Iterable[float]) -> str:
 
 
 def _notes(splits: Sequence[int], settings: dict[str, Any], cells: list[dict[str, Any]]) -> str:
-    origins = {json.dumps(c["provenance"], sort_keys=True): c["provenance"] for c in cells}
     notes = [
         "Brackets: 95 % percentile bootstrap over splits and, within them, training seeds "
         f"({RESAMPLES:,} resamples), paired for differences, in percentage points. Each split had "
@@ -190,12 +191,19 @@ def _notes(splits: Sequence[int], settings: dict[str, Any], cells: list[dict[str
         "search, and of the trainings of the finalists. Each method's own finalists were chosen "
         "by validation, and only that choice was tested.",
         f"Splits {list(splits)}; recipe {json.dumps(settings['recipe'])}.",
+        *origins(cells),
     ]
-    for origin in origins.values():
+    return "\n\n".join(notes)
+
+
+def origins(cells: Iterable[dict[str, Any]]) -> list[str]:
+    """What the cells were run with, each once."""
+    lines = {}
+    for origin in (cell["provenance"] for cell in cells):
         dirty = " with changes" if origin["dirty"] else ""
         packages = ", ".join(f"{name} {v}" for name, v in origin["packages"].items() if v)
-        notes.append(f"{origin['device']}; commit {origin['commit']}{dirty}; {packages}.")
-    return "\n\n".join(notes)
+        lines[f"{origin['device']}; commit {origin['commit']}{dirty}; {packages}."] = None
+    return [*lines]
 
 
 if __name__ == "__main__":
