@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from optuna_layerwise.objective import FinetuneObjective
     from optuna_layerwise.pausing import TrialPaused
     from optuna_layerwise.policy import Policy, Recipe
-    from optuna_layerwise.samplers import BioTuneSampler, SetGASampler
+    from optuna_layerwise.samplers import BioTuneSampler, CatCMAwMSampler, SetGASampler
     from optuna_layerwise.studies import open_study
 
 _HOMES = {
     "BioTuneSampler": "samplers",
+    "CatCMAwMSampler": "samplers",
     "Encoding": "encodings",
     "Final": "finalists",
     "FinetuneObjective": "objective",
@@ -39,6 +40,7 @@ _HOMES = {
 
 __all__ = [
     "BioTuneSampler",
+    "CatCMAwMSampler",
     "Encoding",
     "Final",
     "FinetuneObjective",

@@ -7,10 +7,12 @@ from optuna.samplers import BaseSampler
 from optuna_layerwise.samplers._algorithm import Encoding
 from optuna_layerwise.samplers._rederiving import Difference, Rederivation, rederive
 from optuna_layerwise.samplers.biotune import BioTuneSampler
+from optuna_layerwise.samplers.catcmawm import CatCMAwMSampler
 from optuna_layerwise.samplers.set_ga import SetGASampler
 
 SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
     "biotune": BioTuneSampler,
+    "catcmawm": CatCMAwMSampler,
     "set-ga": SetGASampler,
 }
 """Name to sampler; each takes ``seed=`` and ``encoding=``."""
@@ -18,6 +20,7 @@ SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
 __all__ = [
     "SAMPLERS",
     "BioTuneSampler",
+    "CatCMAwMSampler",
     "Difference",
     "Encoding",
     "Rederivation",

@@ -9,7 +9,12 @@ import optuna
 import pytest
 from optuna.samplers import BaseSampler
 
-from optuna_layerwise.samplers import SAMPLERS, BioTuneSampler, SetGASampler
+from optuna_layerwise.samplers import (
+    SAMPLERS,
+    BioTuneSampler,
+    CatCMAwMSampler,
+    SetGASampler,
+)
 
 cases = pytest.importorskip("optuna.testing.pytest_samplers", reason="new in Optuna 5")
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -22,6 +27,9 @@ VARIANTS: dict[str, Callable[..., BaseSampler]] = {
     "biotune momentum": functools.partial(SMALL, momentum=True),
     "biotune paper": functools.partial(SMALL, preset="paper"),
     "biotune reevaluating": functools.partial(SMALL, reevaluate_elites=True),
+    "catcmawm small": functools.partial(CatCMAwMSampler, population=4),
+    "catcmawm paper": functools.partial(CatCMAwMSampler, population=4, preset="paper"),
+    "catcmawm diagonal": functools.partial(CatCMAwMSampler, population=5, covariance="diagonal"),
     "set-ga small": functools.partial(SetGASampler, population=4, mutants=2, crossovers=2),
 }
 

@@ -1,0 +1,307 @@
+"""CatCMA with margin: numbers, levels and categories in one distribution, for any search space.
+
+CatCMAwM (Hamano et al. 2025, https://arxiv.org/abs/2504.07884) samples a cohort of trials from a
+joint distribution and moves it to the better ones. REVO-Tune searches layer-wise learning rates
+with its predecessor, 10 trials a generation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from optuna.distributions import BaseDistribution
+
+from optuna_layerwise.samplers._algorithm import (
+    Draw,
+    Encoding,
+    Genes,
+    Mask,
+    Member,
+    Rng,
+    Space,
+    name_with_options,
+)
+from optuna_layerwise.samplers._catcmawm_layout import Layout, lay_out
+from optuna_layerwise.samplers._catcmawm_model import WIDEST, Model
+from optuna_layerwise.samplers._cohort import CohortSampler
+
+Named = tuple[tuple[str, Any], ...]
+
+_ATTEMPTS = 100
+_SURE = 0.8
+"""Probability of the level that a user gives as the mean of a number with two levels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What is known before a cohort; ``model`` is ``None`` while there is no gene."""
+
+    space: Space
+    layout: Layout
+    model: Model | None
+    restarts: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class CatCMA:
+    """The pure algorithm; `CatCMAwMSampler` describes the options."""
+
+    population: int = 10
+    covariance: Literal["full", "diagonal"] = "full"
+    spread: float = 1 / 6
+    level_spread: float = 1 / 6
+    means: Named = ()
+    spreads: Named = ()
+    probabilities: Named = ()
+
+    def __post_init__(self) -> None:
+        if self.population < 4:
+            raise ValueError(f"population must be at least 4, got {self.population}")
+        if self.covariance not in ("full", "diagonal"):
+            raise ValueError(f"covariance must be 'full' or 'diagonal', got {self.covariance!r}")
+        for name, spread in (("", self.spread), *self.spreads):
+            where = f" of {name!r}" if name else ""
+            if not 0 < spread <= WIDEST:
+                raise ValueError(f"spread{where} must be above 0 and at most 0.5, got {spread}")
+        for name, p in self.probabilities:
+            if min(p, default=-1) < 0 or abs(sum(p) - 1) > 1e-6:
+                raise ValueError(
+                    f"the probabilities of {name!r} must be at least 0 and sum to 1, got {p}"
+                )
+
+    @property
+    def name(self) -> str:
+        """With the options: trials drawn under others are of other distributions."""
+        return name_with_options("catcmawm/1", dataclasses.astuple(self))
+
+    def cohort_size(self, cohort: int) -> int:
+        """The population."""
+        return self.population
+
+    def generation(self, cohort: int) -> int:
+        """One a cohort."""
+        return cohort
+
+    def start(self, space: Space) -> State:
+        """The first distribution."""
+        layout = lay_out(space)
+        model = self._model(space, layout) if space.names else None
+        return State(space, layout, model)
+
+    def _model(self, space: Space, layout: Layout, mean: Genes | None = None) -> Model:
+        """The first distribution, or one like it about another mean of its numbers."""
+        given = space.encode(dict(self.means))
+        numbers, n = layout.numbers, layout.n_continuous
+        ends = [(grid[0], grid[-1]) if grid else (0.0, 1.0) for grid in space.grid]
+        low, high = np.array(ends)[numbers].T
+        share = np.where(np.arange(len(numbers)) < n, self.spread, self.level_spread)
+        own = dict(self.spreads)
+        share = np.array([own.get(space.names[k], s) for k, s in zip(numbers, share, strict=True)])
+        centre = (low + high) / 2
+        std = np.minimum(centre - low, high - centre) / (0.5 / share)  # rounded as cmaes does
+        if mean is None:
+            mean = np.where(np.isnan(given[numbers]), centre, given[numbers])
+            mean = np.clip(mean, low + std / 2, high - std / 2)
+        return Model(
+            levels=[space.grid[k] for k in numbers],
+            choices=[len(values) for values in layout.values],
+            population=self.population,
+            mean=mean,
+            std=std,
+            probabilities=self._probabilities(space, layout, given),
+            diagonal=self.covariance == "diagonal",
+        )
+
+    def _probabilities(
+        self, space: Space, layout: Layout, given: Genes
+    ) -> list[npt.NDArray[np.float64]]:
+        """As given, uniform by default, and nowhere below the margin."""
+        margin = 1 - 0.73 ** (1 / max(len(space.names) - layout.n_continuous, 1))
+        probabilities = []
+        for k, values in zip(layout.choices, layout.values, strict=True):
+            n, name = len(values), space.names[k]
+            p = np.array(dict(self.probabilities).get(name, [1 / n] * n))
+            if len(p) != n:
+                raise ValueError(
+                    f"{name!r} has {n} choices: expected as many probabilities, got {p.tolist()}"
+                )
+            if not space.choices[k] and not np.isnan(given[k]):
+                p = np.where(values == given[k], _SURE, 1 - _SURE)
+            if p.min() < margin / (n - 1):
+                p = np.maximum(p, margin / (n - 1))
+                p = p / p.sum()
+            probabilities.append(p)
+        return probabilities
+
+    def ask(self, state: State, cohort: int, index: int, rng: Rng) -> Draw:
+        """A draw from the distribution; after 100 that are not valid, the last."""
+        if state.model is None:
+            return Draw(np.empty(0), {"raw": {}})
+        space, layout, genes = state.space, state.layout, np.empty(len(state.space.names))
+        for attempt in range(_ATTEMPTS):
+            words = rng(f"catcmawm/{attempt}").integers(2**32, size=4, dtype=np.uint32)
+            raw, executed, chosen = state.model.draw(words)
+            genes[layout.numbers] = executed
+            genes[layout.choices] = [v[c] for v, c in zip(layout.values, chosen, strict=True)]
+            if space.valid(genes):
+                break
+        names = (space.names[k] for k in layout.numbers)
+        return Draw(genes, {"raw": dict(zip(names, raw.tolist(), strict=True))})
+
+    def tell(self, state: State, cohort: int, members: Sequence[Member]) -> State:
+        """The state after a cohort; one that says nothing about its points leaves it as it is.
+
+        Members are told by rank. The missing ones have no point, and rank last.
+        """
+        if state.model is None:
+            return state
+        known = [m for m in members if not np.isnan(m.genes).all()]
+        ranked = sorted(known, key=lambda m: m.order)[: self.population]
+        tied = len({member.order[:3] for member in ranked}) < 2
+        model = state.model
+        if not tied:
+            model = model.learn(*self._points(state, ranked))
+        if not model.is_spent(tied=tied):
+            return dataclasses.replace(state, model=model)
+        return self._restart(state)
+
+    def _points(
+        self, state: State, ranked: Sequence[Member]
+    ) -> tuple[Genes, Mask, npt.NDArray[np.intp]]:
+        """Numbers, which of them had an effect, and choices, of a whole population."""
+        assert state.model is not None
+        space, layout = state.space, state.layout
+        numbers, shape = layout.numbers, (self.population, len(space.names))
+        mean, used = np.full(shape[1], 0.5), np.zeros(shape, dtype=bool)
+        mean[numbers] = state.model.mean
+        points = np.tile(mean, (self.population, 1))
+        inside = np.clip(mean, 0, 1)
+        for point, row, member in zip(points, used, ranked, strict=False):
+            genes = np.where(np.isnan(member.genes), inside, member.genes)
+            row[:] = ~np.isnan(member.genes) & (space.active(genes) | layout.self_gated)
+            point[row] = genes[row]
+            raw = self._raw(space, member)
+            drawn = ~np.isnan(raw)
+            executed = space.executed(np.where(drawn, np.clip(raw, 0, 1), genes))
+            drawn &= ~row | (np.abs(executed - genes) < 1e-9)
+            point[drawn] = raw[drawn]
+        continuous = numbers[: layout.n_continuous]
+        inside_box = np.clip(points[:, continuous], 0, 1)  # no penalty for what has no effect
+        points[:, continuous] = np.where(used[:, continuous], points[:, continuous], inside_box)
+        chosen = np.full((self.population, len(layout.choices)), -1)
+        for j, (k, values) in enumerate(zip(layout.choices, layout.values, strict=True)):
+            nearest = np.abs(points[:, k, None] - values).argmin(axis=1)
+            chosen[:, j] = np.where(used[:, k], nearest, -1)
+        return points[:, numbers], used[:, numbers], chosen
+
+    def _raw(self, space: Space, member: Member) -> Genes:
+        """The raw numbers that were drawn [n], NaN for others."""
+        raw = (member.facts or {}).get("raw")
+        if not isinstance(raw, dict):
+            return np.full(len(space.names), np.nan)
+        return np.array([raw.get(name, np.nan) for name in space.names], dtype=float)
+
+    def _restart(self, state: State) -> State:
+        """A fresh distribution elsewhere; where depends on nothing but how often."""
+        restarts = state.restarts + 1
+        generator = np.random.Generator(np.random.Philox(key=restarts))
+        mean = generator.uniform(0.1, 0.9, len(state.space.names))[state.layout.numbers]
+        model = self._model(state.space, state.layout, mean)
+        return dataclasses.replace(state, model=model, restarts=restarts)
+
+
+PRESETS = {
+    "default": CatCMA(),
+    "paper": CatCMA(spread=1 / 12, level_spread=1 / 10),
+}
+
+
+class CatCMAwMSampler(CohortSampler):
+    """CatCMA with margin as an Optuna sampler, for layer genes or any other parameters.
+
+    Draws depend only on the seed and the finished trials of the study, so an interrupted study
+    continues as if it had not been. Works with any number of processes; a population of at
+    least half their number keeps parallel search from favouring quick trials. Parameters that
+    have no effect in a trial, or that it does not ask for, neither mislead nor drift. A
+    distribution with nothing left to find starts again elsewhere.
+
+    Args:
+        seed: Of the study; the seed of its first trial wins.
+        encoding: What the parameters mean, such as `optuna_layerwise.encodings.Encoding`; gives
+            the search space and where the search begins.
+        search_space: Parameter name to distribution; default the encoding's, and all other
+            parameters seen in earlier trials.
+        preset: ``paper`` is REVO-Tune's: a population of 10 that begins at the centre, with a
+            deviation of 1/12 of each range (of whole numbers 1/10, as in cmaes) and all choices
+            alike, whatever the encoding says.
+        population: Trials per generation, at least 4; 10 with an encoding or an unknown search
+            space, else 4 + floor(3 ln n) for n parameters.
+        mean: Parameter name to the value where the search begins; default the encoding's, then
+            the centre.
+        spread: Standard deviation where the search begins as a share of the range, of each
+            parameter or by name; at most 0.5; default the encoding's, then 1/6.
+        probabilities: Name of a categorical parameter to the probability of each choice where
+            the search begins; default the encoding's, then all alike.
+        covariance: ``diagonal`` learns no correlations, but deviations faster.
+
+    Raises:
+        ValueError: for an option out of range, or a study with several objectives.
+
+    Example:
+        >>> import optuna
+        >>> study = optuna.create_study(sampler=CatCMAwMSampler(seed=0))
+        >>> study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=60)
+        >>> study.best_value < 0.01
+        True
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int | None = None,
+        encoding: Encoding | None = None,
+        search_space: Mapping[str, BaseDistribution] | None = None,
+        preset: Literal["default", "paper"] = "default",
+        population: int | None = None,
+        mean: Mapping[str, Any] | None = None,
+        spread: float | Mapping[str, float] | None = None,
+        probabilities: Mapping[str, Sequence[float]] | None = None,
+        covariance: Literal["full", "diagonal"] | None = None,
+    ) -> None:
+        if preset not in PRESETS:
+            raise ValueError(f"preset must be one of {list(PRESETS)}, got {preset!r}")
+        informed = encoding if preset == "default" else None
+        known = informed.initial_means if informed else {}
+        means = {name: value for name, (value, _) in known.items()} | dict(mean or {})
+        spreads = {name: share for name, (_, share) in known.items()}
+        start = dict(informed.initial_probabilities if informed else {}) | dict(
+            probabilities or {}
+        )
+        options: dict[str, Any] = {"population": population, "covariance": covariance}
+        if population is None and preset == "default" and search_space and not encoding:
+            options["population"] = library_population(search_space)
+        if isinstance(spread, Mapping):
+            spreads |= spread
+        elif spread is not None:
+            spreads, options["spread"], options["level_spread"] = {}, spread, spread
+        options["means"] = tuple(sorted(means.items()))
+        options["spreads"] = tuple(sorted(spreads.items()))
+        options["probabilities"] = tuple(sorted((name, tuple(p)) for name, p in start.items()))
+        given = {name: value for name, value in options.items() if value is not None}
+        super().__init__(
+            dataclasses.replace(PRESETS[preset], **given),
+            seed=seed,
+            encoding=encoding,
+            search_space=search_space,
+        )
+
+
+def library_population(search_space: Mapping[str, BaseDistribution]) -> int:
+    """4 + floor(3 ln n), as in cmaes."""
+    n = sum(not distribution.single() for distribution in search_space.values())
+    return 4 + math.floor(3 * math.log(max(n, 1)))
