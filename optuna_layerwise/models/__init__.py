@@ -13,8 +13,7 @@ from optuna_layerwise.models.partition import (
     partition,
 )
 from optuna_layerwise.models.resnet20 import ResNet20
-from optuna_layerwise.models.sources import Preprocessing
-from optuna_layerwise.models.sources.torchvision import MODELS
+from optuna_layerwise.models.sources import MODELS, Preprocessing
 from optuna_layerwise.models.spec import ModelSpec, check_input
 from optuna_layerwise.models.weights import load_weights
 

@@ -14,8 +14,7 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from optuna_layerwise.models.families import block_paths
-from optuna_layerwise.models.families.paths import Depth
+from optuna_layerwise.models.families import Depth, block_paths
 from optuna_layerwise.models.layers import split_layers
 
 Blocks = dict[str, tuple[str, ...]]
