@@ -22,13 +22,22 @@ def fetch(
     name: str,
     dataset: Callable[..., Any],
     splits: Iterable[Mapping[str, Any]],
-    archives: Iterable[str],
-    page: str,
     root: Path,
+    *,
+    archives: Iterable[str],
+    reuse: Iterable[str],
+    page: str,
 ) -> None:
     """Let torchvision download, check and unpack a data set, then put it below ``root``.
 
-    Archives that lie in their place already are not downloaded again if they are whole.
+    Args:
+        name: Of the data set, for messages.
+        dataset: Torchvision's class.
+        splits: Its arguments for each split.
+        root: Torchvision's root folder.
+        archives: What it downloads, relative to the root.
+        reuse: Those that need no download if they lie in their place with torchvision's checksum.
+        page: Where else to get them.
 
     Raises:
         ConnectionError: if a part cannot be downloaded, or is not what it should be.
@@ -38,7 +47,7 @@ def fetch(
     try:
         with tempfile.TemporaryDirectory(prefix="unfinished-", dir=root) as temporary:
             unfinished = Path(temporary)
-            for archive in archives:
+            for archive in reuse:
                 (unfinished / archive).parent.mkdir(parents=True, exist_ok=True)
                 with contextlib.suppress(OSError):  # not there, or no links here: download it
                     os.link(root / archive, unfinished / archive)
@@ -50,7 +59,7 @@ def fetch(
             raise OSError(
                 error.errno,
                 f"no space left in {root.absolute()} for {name}: "
-                f"{shutil.disk_usage(root).free / 1e9:.2g} GB are free; what was downloaded and "
+                f"{shutil.disk_usage(root).free / 1e6:.0f} MB are free; what was downloaded and "
                 "unpacked is removed. Free some, or choose another root (--data-root)",
             ) from error
         reason = " ".join((str(error) or type(error).__name__).split())

@@ -138,7 +138,16 @@ def read_published(name: str, *, root: Path | None, download: bool = False) -> R
     except (FileNotFoundError, ValueError):
         if not download:
             raise
-    fetch(name, row.dataset, row.splits.values(), row.archives, row.page, root)
+    known = row.checksums()
+    fetch(
+        name,
+        row.dataset,
+        row.splits.values(),
+        root,
+        archives=row.archives,
+        reuse=[a for a in row.archives if a not in known or check_integrity(root / a, known[a])],
+        page=row.page,
+    )
     return _read(name, row, root)
 
 

@@ -73,7 +73,7 @@ def decode_to_disk(
             raise OSError(
                 error.errno,
                 f"no space left for the decoded images in {folder.parent}: they take "
-                f"{needed / 1e9:.2g} GB, {shutil.disk_usage(folder.parent).free / 1e9:.2g} GB are "
+                f"{needed / 1e6:.0f} MB, {shutil.disk_usage(folder.parent).free / 1e6:.0f} MB are "
                 "free; what was written is removed. Free some, choose another cache_dir (or the "
                 "variable XDG_CACHE_HOME), or a smaller image_size",
             ) from error
