@@ -48,10 +48,16 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    if not distribution.low <= value <= distribution.high:
+    if not isinstance(value, int | float) or not distribution.low <= value <= distribution.high:
         return False
     level = from_gene(to_gene(value, distribution), distribution)
     return distribution.step is None or math.isclose(level, value, abs_tol=1e-8)
+
+
+def native(value: Any, distribution: BaseDistribution) -> Any:
+    """A value that the distribution contains, in its own type: float, int or the category."""
+    continuous = isinstance(distribution, FloatDistribution) and distribution.step is None
+    return float(value) if continuous else from_gene(to_gene(value, distribution), distribution)
 
 
 def to_gene(value: Any, distribution: BaseDistribution) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna import Study
@@ -19,7 +19,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from optuna_layerwise.samplers._algorithm import Algorithm, Draw, Encoding, uniform_gene
-from optuna_layerwise.samplers._codec import contains, from_gene
+from optuna_layerwise.samplers._codec import contains, from_gene, native
 from optuna_layerwise.samplers._fingerprint import fingerprint
 from optuna_layerwise.samplers._replay import Replay, Snapshot
 from optuna_layerwise.samplers._rng import TrialRng
@@ -47,6 +47,7 @@ class CohortSampler(BaseSampler):
             and tells which genes matter.
         search_space: Parameter name to distribution; default the encoding's and all other
             parameters seen in earlier trials.
+        seed_with: Parameters of the first trials, by their numbers; what one leaves out is drawn.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class CohortSampler(BaseSampler):
         seed: int | None,
         encoding: Encoding | None,
         search_space: Mapping[str, BaseDistribution] | None,
+        seed_with: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         if seed is not None and seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
@@ -63,6 +65,8 @@ class CohortSampler(BaseSampler):
         self._seed = seed
         self._encoding = encoding
         self._search_space = search_space
+        self._seed_with = [dict(params) for params in seed_with]
+        _check_seeds(self._seed_with, search_space or (encoding.search_space if encoding else {}))
         self._lock = threading.RLock()
         self._replay: Replay | None = None
         self._replayed: tuple[BaseStorage, int] | None = None
@@ -173,14 +177,16 @@ class CohortSampler(BaseSampler):
         asked: Mapping[str, BaseDistribution],
     ) -> dict[str, Any]:
         known, genes = self._snapshot(replay, record).search_space, record["genes"]
-        rng = self._rng(replay, number, record)
+        rng, given = self._rng(replay, number, record), record.get("given", {})
 
-        def gene(name: str) -> float:
-            if name in genes and known.get(name) == asked[name]:
-                return float(genes[name])
-            return uniform_gene(rng, name)
+        def value(name: str, distribution: BaseDistribution) -> Any:
+            if name in given and contains(distribution, given[name]):
+                return native(given[name], distribution)
+            if name in genes and known.get(name) == distribution:
+                return from_gene(float(genes[name]), distribution)
+            return from_gene(uniform_gene(rng, name), distribution)
 
-        return {name: from_gene(gene(name), distribution) for name, distribution in asked.items()}
+        return {name: value(name, distribution) for name, distribution in asked.items()}
 
     def _record(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
         """What the trial is drawn from: as stored, or decided (and stored) now."""
@@ -206,6 +212,8 @@ class CohortSampler(BaseSampler):
             draw = self._draw(replay, trial.number, record)
             record["genes"] = dict(zip(snapshot.search_space, draw.genes.tolist(), strict=True))
             record["facts"] = draw.facts
+            if trial.number < len(self._seed_with):
+                record["given"] = self._seed_with[trial.number]
         write_trial_record(study, trial, record)
         return record
 
@@ -276,3 +284,15 @@ class CohortSampler(BaseSampler):
             )
             self._replay.update(all_trials(study))
         return self._replay
+
+
+def _check_seeds(
+    seeds: Sequence[Mapping[str, Any]], search_space: Mapping[str, BaseDistribution]
+) -> None:
+    for i, params in enumerate(seeds):
+        for name, value in params.items():
+            if name in search_space and not contains(search_space[name], value):
+                raise ValueError(
+                    f"seed_with[{i}] has {name!r} = {value!r}, which is not a value of "
+                    f"{search_space[name]}"
+                )

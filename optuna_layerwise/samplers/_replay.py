@@ -22,7 +22,14 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.samplers._algorithm import Algorithm, Encoding, Genes, Mask, Member, Space
-from optuna_layerwise.samplers._codec import from_gene, grid, n_choices, n_levels, to_gene
+from optuna_layerwise.samplers._codec import (
+    contains,
+    from_gene,
+    grid,
+    n_choices,
+    n_levels,
+    to_gene,
+)
 from optuna_layerwise.storage import TIE_KEY, trial_record
 
 SearchSpace = dict[str, BaseDistribution]
@@ -213,10 +220,7 @@ class Replay:
         if missing or not trial.state.is_finished():
             nothing = np.full(len(search_space), np.nan)
             return Member(trial.number, nothing, None, (2, 0.0, 0.0, trial.number))
-        genes = [
-            to_gene(trial.params[name], distribution) if name in trial.params else math.nan
-            for name, distribution in search_space.items()
-        ]
+        genes = [_gene(trial, name, distribution) for name, distribution in search_space.items()]
         return Member(trial.number, np.array(genes), self._facts(trial), self._order(trial))
 
     def _record(self, trial: FrozenTrial) -> dict[str, Any]:
@@ -225,7 +229,9 @@ class Replay:
 
     def _facts(self, trial: FrozenTrial) -> dict[str, Any] | None:
         facts = self._record(trial).get("facts")
-        executed_otherwise = trial.system_attrs.get("fixed_params")
+        executed_otherwise = trial.system_attrs.get("fixed_params") or trial_record(trial).get(
+            "given"
+        )
         return facts if isinstance(facts, dict) and not executed_otherwise else None
 
     def _order(self, trial: FrozenTrial) -> tuple[int, float, float, int]:
@@ -238,6 +244,16 @@ class Replay:
         if not isinstance(tie, int | float) or not math.isfinite(tie):
             tie = math.inf
         return (0, self._sign * value, float(tie), trial.number)
+
+
+def _gene(trial: FrozenTrial, name: str, distribution: BaseDistribution) -> float:
+    """Of what the trial executed; NaN where that was nothing, or is no longer in the range."""
+    if name not in trial.params:
+        return math.nan
+    value = trial.params[name]
+    if trial.distributions[name] != distribution and not contains(distribution, value):
+        return math.nan
+    return to_gene(value, distribution)
 
 
 def make_space(search_space: SearchSpace, encoding: Encoding | None) -> Space:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -74,7 +75,7 @@ class CatCMA:
                     f"the probabilities of {name!r} must be at least 0 and sum to 1, got {p}"
                 )
 
-    @property
+    @cached_property
     def name(self) -> str:
         """With the options: trials drawn under others are of other distributions."""
         return name_with_options("catcmawm/1", dataclasses.astuple(self))

@@ -7,6 +7,7 @@ from optuna_layerwise.storage.databases import (
     without_secrets,
 )
 from optuna_layerwise.storage.owner import Owner
+from optuna_layerwise.storage.start import START_KEY, store_start, stored_start
 from optuna_layerwise.storage.trials import (
     TIE_KEY,
     TRIAL_KEY,
@@ -20,6 +21,7 @@ from optuna_layerwise.storage.trials import (
 )
 
 __all__ = [
+    "START_KEY",
     "TIE_KEY",
     "TRIAL_KEY",
     "Owner",
@@ -30,6 +32,8 @@ __all__ = [
     "open_storage",
     "owner_of",
     "requeue",
+    "store_start",
+    "stored_start",
     "stored_trial",
     "trial_record",
     "without_secrets",

@@ -25,13 +25,22 @@ class Owner:
 
     @classmethod
     def of_this_process(cls) -> Owner:
-        """This process; not cached, so that it is right after a fork."""
-        return cls(platform.node(), os.getpid(), _process_start(os.getpid()))
+        """This process; right after a fork, too."""
+        return _this_process()
 
     @property
     def is_dead(self) -> bool:
         """Whether the process is known to be gone; never true of another host's."""
         return self.host == platform.node() and _process_start(self.pid) != self.started
+
+
+@lru_cache(maxsize=1)
+def _this_process() -> Owner:
+    return Owner(platform.node(), os.getpid(), _process_start(os.getpid()))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_this_process.cache_clear)
 
 
 @lru_cache(maxsize=1)

@@ -110,6 +110,7 @@ _TYPES = {
     "generation": int,
     "missing": list,
     "genes": dict,
+    "given": dict,
     "facts": dict,
 }
 
