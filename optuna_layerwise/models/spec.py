@@ -45,8 +45,8 @@ class ModelSpec:
 
     Raises:
         ConnectionError: if the configuration of a model on the hub cannot be downloaded.
-        ImportError: if the package that the name stands for is not installed.
-        ValueError: if the name is unknown or a value is out of its range.
+        ValueError: if the name is unknown, its package is not installed, or a value is out of
+            its range.
 
     Example:
         >>> spec = ModelSpec(name="digits_cnn", image_size=8)
@@ -121,7 +121,7 @@ class ModelSpec:
         except (OSError, http.client.HTTPException) as error:
             what = f"{self._published!r} of {self.name}" if self._published else self.name
             raise ConnectionError(
-                f"cannot download {what} ({error}); "
+                f"cannot download {what} ({str(error).partition(chr(10))[0]}); "
                 "get the file elsewhere and pass its path as weights="
             ) from error
 

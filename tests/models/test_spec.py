@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
 
 import pytest
 import torch
 import torchvision
+from networks import NETWORKS
 
 from optuna_layerwise import models
-from optuna_layerwise.models import MODELS, DigitsCNN, ModelSpec, check_input
+from optuna_layerwise.models import MODELS, DigitsCNN, ModelSpec, Preprocessing, check_input
 
 
 @pytest.mark.parametrize("name", [*MODELS, "shufflenet_v2_x0_5"])
@@ -51,10 +53,131 @@ def test_digest_depends_on_the_content_of_the_weights_not_on_their_place(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("resnet5", "resnet50"), ("mobilenetv2", "mobilenet_v2")]
+    ("name", "near"),
+    [
+        ("resnet5", "resnet50"),
+        ("mobilenetv2", "mobilenet_v2"),
+        ("timm/resnet11t", "timm/resnet10t"),
+        ("transformers/vti", "transformers/vit"),
+    ],
 )
 def test_unknown_model_names_the_nearest(name, near):
     with pytest.raises(ValueError, match=f"unknown model '{name}'; did you mean .*'{near}'"):
+        ModelSpec(name=name)
+
+
+def test_digest_of_a_stored_study_is_the_one_that_it_was_stored_with():
+    """Computed before the defaults came with the weights."""
+    known = "bc21384400c935a2c28c1938c9c0ae7c52d78c83fcd5259f0aff095931935a72"
+    assert ModelSpec(name="resnet18").digest == known
+    explicit = ModelSpec(
+        name="resnet18", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), image_size=224
+    )
+    assert explicit.digest == known
+
+
+HALF = (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"name": "resnet50"}, Preprocessing()),
+        (
+            {"name": "resnet50", "weights": "IMAGENET1K_V1"},
+            Preprocessing(resize_size=256),
+        ),
+        ({"name": "inception_v3"}, Preprocessing(image_size=299, resize_size=342)),
+        (
+            {"name": "efficientnet_b1", "weights": "IMAGENET1K_V1"},
+            Preprocessing(image_size=240, resize_size=256, interpolation="bicubic"),
+        ),
+        (
+            {"name": "vit_b_16", "args": {"image_size": 32}},
+            Preprocessing(image_size=32, resize_size=37),
+        ),
+        ({"name": "resnet20"}, Preprocessing(image_size=32, resize_size=33)),
+        ({"name": "digits_cnn"}, Preprocessing(image_size=8, resize_size=8)),
+        (
+            {"name": "timm/vit_tiny_patch16_224", "weights": "DEFAULT"},
+            Preprocessing(HALF, HALF, 224, 248, "bicubic"),
+        ),
+        (
+            {"name": "timm/resnet10t.c3_in1k"},
+            Preprocessing(image_size=176, resize_size=201, interpolation="bicubic"),
+        ),
+        (
+            {"name": "transformers/vit", "args": {"image_size": 32}},
+            Preprocessing(image_size=32, resize_size=33),
+        ),
+    ],
+)
+def test_preprocessing_comes_with_the_weights_and_can_be_set(fields, expected):
+    spec = ModelSpec(**fields)
+    assert spec.preprocessing == expected
+    assert (spec.mean, spec.std, spec.image_size) == expected[:3]
+    own = ModelSpec(**fields, mean=(0.1, 0.2, 0.3), image_size=48)
+    assert (own.mean, own.std, own.image_size) == ((0.1, 0.2, 0.3), expected.std, 48)
+
+
+def test_preprocessing_of_a_local_file_is_that_of_the_network(tmp_path):
+    assert ModelSpec(name="inception_v3", weights=tmp_path / "w.pth").image_size == 299
+
+
+def test_weights_of_timm_go_by_their_tag():
+    names = {"": "c3_in1k", ".c3_in1k": "c3_in1k"}
+    for suffix, tag in names.items():
+        spec = ModelSpec(name=f"timm/resnet10t{suffix}", weights="DEFAULT")
+        assert spec.weights_hash == f"resnet10t.{tag}"
+    known = "timm/vit_tiny_patch16_224"
+    assert ModelSpec(name=known, weights="augreg_in21k").weights_hash.endswith(".augreg_in21k")
+    with pytest.raises(ValueError, match=r"'DEFAULT' or one of \['c3_in1k'\], got 'c9'"):
+        ModelSpec(name="timm/resnet10t", weights="c9")
+
+
+def test_local_file_of_timm_fills_all_but_the_head(tmp_path):
+    spec = ModelSpec(name="timm/resnet10t")
+    source = spec.build(7)
+    torch.save({"state_dict": source.state_dict()}, tmp_path / "w.pth.tar")
+    model = dataclasses.replace(spec, weights=tmp_path / "w.pth.tar").build(3)
+    assert torch.equal(model.layer4[0].conv2.weight, source.layer4[0].conv2.weight)
+    assert model.fc.out_features == 3
+
+
+def test_folder_of_transformers_brings_configuration_weights_and_preprocessing(tmp_path):
+    from transformers import ViTImageProcessor
+
+    args = dict(NETWORKS["transformers/vit"].args)
+    source = ModelSpec(name="transformers/vit", args=args).build(7)
+    source.save_pretrained(tmp_path / "saved")
+    processor = ViTImageProcessor(image_mean=HALF, image_std=(0.2, 0.2, 0.2), size=32)
+    processor.save_pretrained(tmp_path / "saved")
+    spec = ModelSpec(name=f"transformers/{tmp_path}/saved", weights="DEFAULT")
+    assert (spec.mean, spec.std, spec.image_size) == (HALF, (0.2, 0.2, 0.2), 32)
+    model = spec.build(3)
+    assert model.training and model.classifier.out_features == 3
+    weights = source.state_dict()
+    assert all(
+        torch.equal(t, weights[n])
+        for n, t in model.state_dict().items()
+        if not n.startswith("classifier")
+    )
+    assert spec.partition(model) == ModelSpec(name="transformers/vit").partition(source)
+    random = dataclasses.replace(spec, weights=None).build(3)
+    patches = "vit.embeddings.patch_embeddings.projection.weight"
+    assert not torch.equal(random.get_parameter(patches), model.get_parameter(patches))
+    before = spec.weights_hash
+    ModelSpec(name="transformers/vit", args=args).build(7).save_pretrained(tmp_path / "saved")
+    assert spec.weights_hash != before and before.startswith("sha256:")
+
+
+@pytest.mark.parametrize("name", ["timm/resnet10t", "transformers/vit"])
+def test_missing_package_names_its_extra(name, monkeypatch):
+    package = name.partition("/")[0]
+    for module in [m for m in sys.modules if m.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ValueError, match=rf"pip install 'optuna-layerwise\[{package}\]'"):
         ModelSpec(name=name)
 
 
@@ -75,7 +198,7 @@ def test_spec_out_of_range_names_the_field(fields, message):
 def test_weights_that_torchvision_does_not_have_are_refused_with_those_it_has(name):
     known = r"\['IMAGENET1K_V1', 'DEFAULT'\]" if name == "resnet18" else r"\[\]"
     with pytest.raises(ValueError, match=f"a file or one of {known}, got 'IMAGENET1K_V9'"):
-        ModelSpec(name=name, weights="IMAGENET1K_V9").build(2)
+        ModelSpec(name=name, image_size=8, weights="IMAGENET1K_V9").build(2)
     with pytest.raises(ValueError, match="num_classes must be at least 1"):
         ModelSpec(name=name).build(0)
 
@@ -90,6 +213,23 @@ def test_failed_download_says_to_pass_a_local_file(tmp_path, monkeypatch):
     assert spec.weights_hash == "MobileNet_V2_Weights.IMAGENET1K_V2"
     with pytest.raises(ConnectionError, match="cannot download 'DEFAULT' of mobilenet_v2 .*path"):
         spec.build(2)
+
+
+@pytest.mark.parametrize("name", ["timm/resnet10t", "transformers/google/vit-base-patch16-224"])
+def test_failed_download_from_the_hub_is_one_line(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(
+        ConnectionError, match=f"cannot download .*{name}.*pass its path"
+    ) as caught:
+        ModelSpec(name=name, weights="DEFAULT").build(2)
+    assert "\n" not in str(caught.value)
+
+
+def test_image_too_small_for_the_auxiliary_head_of_inception_is_refused():
+    model = ModelSpec(name="inception_v3").build(2)
+    with pytest.raises(ValueError, match="Inception3 cannot take images of 128 x 128 .* in train"):
+        check_input(model, 128)
 
 
 def test_image_size_that_the_model_cannot_take_is_refused_with_its_own_message():

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import re
 
 import pytest
 import torch
@@ -8,37 +10,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from optuna_layerwise.models import DigitsCNN, load_weights, partition
-
-
-class BasicBlock(nn.Module):
-    """A residual block of the CIFAR networks: its shortcut has no parameters."""
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.stride = width // channels
-        self.conv1 = nn.Conv2d(channels, width, 3, self.stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-
-
-def resnet20() -> nn.Module:
-    def stage(channels: int, width: int) -> nn.Sequential:
-        return nn.Sequential(
-            BasicBlock(channels, width), BasicBlock(width, width), BasicBlock(width, width)
-        )
-
-    return nn.ModuleDict(
-        {
-            "conv1": nn.Conv2d(3, 16, 3, padding=1, bias=False),
-            "bn1": nn.BatchNorm2d(16),
-            "layer1": stage(16, 16),
-            "layer2": stage(16, 32),
-            "layer3": stage(32, 64),
-            "linear": nn.Linear(64, 10),
-        }
-    )
+from optuna_layerwise.models import DigitsCNN, ModelSpec, ResNet20, load_weights, partition
 
 
 def equal(model: nn.Module, state: dict[str, torch.Tensor]) -> bool:
@@ -58,15 +30,92 @@ def test_real_mobilenet_without_head_loads_and_keeps_the_new_head(shared_data):
 
 def test_real_resnet20_checkpoint_is_unwrapped_and_splits_into_its_stages(shared_data):
     path = shared_data / "weights" / "resnet20-12fca82f.th"
-    model = resnet20()
+    model = ResNet20()
     load_weights(model, path)
     state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    assert torch.equal(model["linear"].weight, state["module.linear.weight"])
-    assert torch.equal(
-        model["layer3"][2].bn2.running_var, state["module.layer3.2.bn2.running_var"]
-    )
-    assert list(partition(model)) == ["conv1", "layer1", "layer2", "layer3", "head"]
+    assert torch.equal(model.linear.weight, state["module.linear.weight"])
+    assert torch.equal(model.layer3[2].bn2.running_var, state["module.layer3.2.bn2.running_var"])
+    assert list(partition(model)) == ["stem", "layer1", "layer2", "layer3", "head"]
     assert len(partition(model, granularity="block")) == 11
+
+
+def prefixed(prefix, state):
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+WRAPPED = {
+    "plain": lambda state, other: state,
+    "torchvision": lambda state, other: {"model": state, "optimizer": {}, "epoch": 3},
+    "lightning": lambda state, other: {"state_dict": prefixed("model.", state), "epoch": 3},
+    "parallel": lambda state, other: prefixed("module.", state),
+    "compiled": lambda state, other: {"model_state_dict": prefixed("_orig_mod.", state)},
+    "compiled, parallel": lambda state, other: prefixed("_orig_mod.module.", state),
+    "backbone": lambda state, other: {"net": prefixed("module.backbone.", state)},
+    "nested": lambda state, other: {"model": {"state_dict": state}},
+    "average": lambda state, other: {
+        "model": other,
+        "model_ema": {"n_averaged": torch.tensor(7), **prefixed("module.", state)},
+    },
+    "timm's average": lambda state, other: {"state_dict": other, "state_dict_ema": state},
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_checkpoint_is_unwrapped_and_prefixes_are_stripped(tmp_path, kind):
+    source, other, model = DigitsCNN(), DigitsCNN(), DigitsCNN()
+    torch.save(WRAPPED[kind](source.state_dict(), other.state_dict()), tmp_path / "w.pt")
+    load_weights(model, tmp_path / "w.pt")
+    assert equal(model, source.state_dict())
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone."])
+def test_safetensors_make_the_round_trip_with_and_without_prefix(tmp_path, prefix):
+    source, model = ResNet20(), ResNet20()
+    save_file(prefixed(prefix, source.state_dict()), tmp_path / "w.safetensors")
+    load_weights(model, tmp_path / "w.safetensors")
+    assert equal(model, source.state_dict())
+
+
+def test_prefix_that_the_model_itself_has_stays(tmp_path):
+    def wrapped():
+        return nn.ModuleDict({"model": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+
+    source, model = wrapped(), wrapped()
+    torch.save(prefixed("module.", source.state_dict()), tmp_path / "w.pt")
+    load_weights(model, tmp_path / "w.pt")
+    assert equal(model, source.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "old"),
+    [
+        ("densenet121", lambda n: re.sub(r"(denselayer\d+\.)(norm|conv)(\d)", r"\1\2.\3", n)),
+        (
+            "vit_b_32",
+            lambda n: n.replace("mlp.0.", "mlp.linear_1.").replace("mlp.3.", "mlp.linear_2."),
+        ),
+    ],
+)
+def test_names_of_files_that_torchvision_published_are_understood(tmp_path, name, old):
+    source, model = (torchvision.models.get_model(name) for _ in range(2))
+    state = {old(n): tensor for n, tensor in source.state_dict().items()}
+    assert set(state) != set(source.state_dict())
+    torch.save(state, tmp_path / "w.pth")
+    load_weights(model, tmp_path / "w.pth")
+    assert equal(model, source.state_dict())
+
+
+def test_auxiliary_heads_of_another_size_and_unwanted_ones_are_left_alone(tmp_path):
+    source = ModelSpec(name="inception_v3").build(1000)
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    spec = ModelSpec(name="inception_v3", weights=tmp_path / "w.pth")
+    model = spec.build(3)
+    assert torch.equal(model.AuxLogits.conv1.conv.weight, source.AuxLogits.conv1.conv.weight)
+    assert model.AuxLogits.fc.weight.shape == (3, 768)
+    without = dataclasses.replace(spec, args={"aux_logits": False}).build(3)
+    assert torch.equal(
+        without.Mixed_7c.branch1x1.conv.weight, source.Mixed_7c.branch1x1.conv.weight
+    )
 
 
 @pytest.mark.parametrize("kind", ["plain.pt", "wrapped.pth", "parallel.th", "safe.safetensors"])
@@ -123,7 +172,7 @@ def test_weights_of_another_model_are_refused_with_the_keys_and_nothing_is_loade
 
 
 def test_many_wrong_keys_are_counted_and_a_few_are_named(tmp_path):
-    torch.save(resnet20().state_dict(), tmp_path / "w.pt")
+    torch.save(ResNet20().state_dict(), tmp_path / "w.pt")
     with pytest.raises(ValueError, match=r"20 missing \(stem.0.weight, [^)]*, \.\.\.\)"):
         load_weights(DigitsCNN(), tmp_path / "w.pt")
 

@@ -16,8 +16,7 @@ def source_of(name: str) -> tuple[Source, str]:
     """The source of a model, and the name that it has there.
 
     Raises:
-        ValueError: if the source does not know the name.
-        ImportError: if the source's package is not installed.
+        ValueError: if the source does not know the name, or its package is not installed.
     """
     prefix, slash, rest = name.partition("/")
     source, inside = (

@@ -27,12 +27,19 @@ class Preprocessing(NamedTuple):
     resize_size: int = 232
     interpolation: str = "bilinear"
 
+    def at(self, image_size: int | None) -> Preprocessing:
+        """The same for another input size, resized in proportion."""
+        size = image_size or self.image_size
+        return self._replace(
+            image_size=size, resize_size=round(self.resize_size * size / self.image_size)
+        )
+
 
 class Source(Protocol):
     """Networks by name. ``weights`` are the name of published ones."""
 
     def check(self, name: str) -> None:
-        """Raise ValueError for an unknown name, ImportError for a package that is missing."""
+        """Raise ValueError for an unknown name or a package that is missing."""
 
     def build(
         self, name: str, args: Mapping[str, Any], weights: str | None, num_classes: int
@@ -55,13 +62,13 @@ def extra(package: str) -> Any:
     """An optional package.
 
     Raises:
-        ImportError: naming the extra that installs it.
+        ValueError: naming the extra that installs it.
     """
     try:
         return importlib.import_module(package)
     except ImportError as error:
         name = package.partition(".")[0]
-        raise ImportError(
+        raise ValueError(
             f"models called '{name}/...' need the package {name}, which cannot be imported "
             f"({error}); install it with: pip install 'optuna-layerwise[{name}]'"
         ) from error
@@ -69,6 +76,6 @@ def extra(package: str) -> Any:
 
 def unknown(name: str, known: Iterable[str], prefix: str = "") -> ValueError:
     """The error for a name that is not ``known``, with the nearest that are."""
-    names = sorted(known)
+    names = sorted(set(known))
     near = [f"{prefix}{n}" for n in difflib.get_close_matches(name, names) or names[:10]]
     return ValueError(f"unknown model {prefix + name!r}; did you mean one of {near}?")

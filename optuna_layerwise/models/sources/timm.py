@@ -34,26 +34,26 @@ def published(name: str, weights: str) -> str:
     """See `Source`."""
     architecture, _, tag = name.partition(".")
     known = [full.partition(".")[2] for full in extra("timm").list_pretrained(f"{architecture}.*")]
-    if weights == "DEFAULT":
-        config = extra("timm").get_pretrained_cfg(name, allow_unregistered=False)
-        weights = tag or (config.tag if config else "")
-    if weights not in known:
+    chosen = weights
+    if weights == "DEFAULT" and known:
+        chosen = tag or extra("timm").get_pretrained_cfg(name).tag
+    if chosen not in known:
         raise ValueError(
             f"weights of timm/{architecture} must be a file, 'DEFAULT' or one of {known}, "
             f"got {weights!r}"
         )
-    return f"{architecture}.{weights}"
+    return f"{architecture}.{chosen}"
 
 
 def preprocessing(name: str, args: Mapping[str, Any], weights: str | None) -> Preprocessing:
     """See `Source`."""
     full = name if weights is None else published(name, weights)
     config = extra("timm").get_pretrained_cfg(full)
-    size = int(args.get("img_size", config.input_size[-1]))
+    size = config.input_size[-1]
     return Preprocessing(
         mean=tuple(config.mean),
         std=tuple(config.std),
         image_size=size,
         resize_size=math.floor(size / config.crop_pct),
         interpolation=config.interpolation,
-    )
+    ).at(args.get("img_size"))

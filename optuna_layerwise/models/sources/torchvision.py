@@ -66,16 +66,16 @@ def published(name: str, weights: str) -> str:
 def preprocessing(name: str, args: Mapping[str, Any], weights: str | None) -> Preprocessing:
     """See `Source`."""
     if name not in _published_models():
-        return Preprocessing(image_size=_IMAGE_SIZES[name], resize_size=_IMAGE_SIZES[name])
+        return Preprocessing().at(_IMAGE_SIZES[name])
     known = torchvision.models.get_model_weights(name)
     expected = (known.DEFAULT if weights is None else _weights(name, weights)).transforms()
     return Preprocessing(
         mean=tuple(expected.mean),
         std=tuple(expected.std),
-        image_size=int(args.get("image_size", expected.crop_size[0])),
+        image_size=expected.crop_size[0],
         resize_size=expected.resize_size[0],
         interpolation=expected.interpolation.value,
-    )
+    ).at(args.get("image_size"))
 
 
 def _weights(name: str, weights: str) -> Any:

@@ -59,7 +59,7 @@ def preprocessing(name: str, args: Mapping[str, Any], weights: str | None) -> Pr
     configured = getattr(_config(name, args), "image_size", None)
     size = configured[0] if isinstance(configured, (list, tuple)) else configured
     if name in _types():
-        return Preprocessing(image_size=size or 224)
+        return Preprocessing().at(size)
     found = extra("transformers").AutoImageProcessor.from_pretrained(name)
     resized, cropped = _side(found.size), _side(getattr(found, "crop_size", None))
     default = Preprocessing()
