@@ -36,6 +36,20 @@ def test_geometry_is_torchvisions_resize_232_and_crop_224(
     np.testing.assert_array_equal(decoded, np.asarray(reference(image)))
 
 
+@pytest.mark.parametrize(("height", "width"), [(300, 400), (401, 299), (224, 224), (40, 60)])
+def test_a_given_resize_is_what_weights_of_torchvision_are_evaluated_with(
+    tmp_path: Path, height: int, width: int
+) -> None:
+    image = Image.fromarray(noise(height, width))
+    path = saved(tmp_path / "x.png", image)
+    for resize in (224, 232, 256):
+        reference = transforms.Compose(
+            [transforms.Resize(resize, antialias=True), transforms.CenterCrop(224)]
+        )
+        decoded = decode(path, 224, resize=resize)
+        np.testing.assert_array_equal(decoded, np.asarray(reference(image)))
+
+
 def test_image_of_the_wanted_size_is_taken_as_it_is(tmp_path: Path) -> None:
     pixels = noise(24, 24)
     np.testing.assert_array_equal(

@@ -11,6 +11,8 @@ from PIL import Image
 from optuna_layerwise.data import load_data
 
 WritePool = Callable[..., Path]
+CORALS = ("ACER", "APAL", "CNAT", "DANT", "DSTR", "GORG", "MALC")
+CORALS += ("MCAV", "MMEA", "MONT", "PALY", "SPO", "SSID", "TUNI")
 
 
 def test_pool_is_split_into_three_disjoint_stratified_splits(write_pool: WritePool) -> None:
@@ -133,3 +135,62 @@ def test_citrus_decodes_whole(shared_data: Path) -> None:
     )
     assert list(counts) == [171, 163, 204, 58, 13]
     assert splits.train.batch().std() > 20
+
+
+def copy_images(write_pool: WritePool, layout: dict[str, tuple[str, int]], root: str) -> Path:
+    """Class folders with files named by a pattern, as a published set has them."""
+    folder = write_pool({label: count for label, (_, count) in layout.items()}, name=root)
+    for label, (pattern, count) in layout.items():
+        for index in range(count):
+            (folder / label / f"{index:03}.png").rename(folder / label / pattern.format(index + 1))
+    return folder
+
+
+def test_busi_is_read_as_published_without_its_masks(write_pool: WritePool) -> None:
+    layout = {name: (name + " ({}).png", 10) for name in ("benign", "malignant", "normal")}
+    root = copy_images(write_pool, layout, "Dataset_BUSI_with_GT")
+    plain = load_data(root, image_size=8)
+    for image in list(root.glob("*/*.png")):
+        Image.new("1", (12, 15)).save(image.with_name(f"{image.stem}_mask.png"))
+    Image.new("1", (12, 15)).save(root / "benign" / "benign (4)_mask_1.png")
+    with pytest.warns(UserWarning, match=r"31 files of .* masks .* benign/benign \(1\)_mask.png"):
+        splits = load_data(root, image_size=8)
+    assert splits.fingerprint == plain.fingerprint
+    assert splits.classes == ("benign", "malignant", "normal")
+    assert len(splits.train) + len(splits.val) + len(splits.test) == 30
+
+
+def test_an_image_that_is_only_called_a_mask_is_an_image(write_pool: WritePool) -> None:
+    root = write_pool({"a": 6, "b": 6})
+    (root / "a" / "000.png").rename(root / "a" / "venetian_mask.png")
+    splits = load_data(root, image_size=8)
+    assert len(splits.train) + len(splits.val) + len(splits.test) == 12
+
+
+@pytest.mark.parametrize(
+    ("root", "layout"),
+    [
+        (
+            "Citrus/Leaves",
+            {
+                "Black spot": ("b{}.png", 17),
+                "Melanose": ("m{}.png", 5),
+                "canker": ("c{}.png", 16),
+                "greening": ("g{}.png", 20),
+                "healthy": ("h{}.png", 6),
+            },
+        ),
+        (
+            "StructureRSMAS",
+            {species: (species + "_{}.png", 5 + place) for place, species in enumerate(CORALS)},
+        ),
+    ],
+)
+def test_leaves_and_corals_are_read_as_published(
+    write_pool: WritePool, root: str, layout: dict[str, tuple[str, int]]
+) -> None:
+    splits = load_data(copy_images(write_pool, layout, root), image_size=8)
+    assert splits.classes == tuple(layout)
+    images = (splits.train, splits.val, splits.test.open())
+    found = sum(np.bincount(part.labels, minlength=len(layout)) for part in images)
+    assert found.tolist() == [count for _, count in layout.values()]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from optuna_layerwise.data import Splits, load_data
+from optuna_layerwise.data.raw import Part, content_digests, fingerprint
 
 WritePool = Callable[..., Path]
 
@@ -65,7 +68,16 @@ def test_any_change_of_the_data_changes_the_fingerprint(
 
 
 @pytest.mark.parametrize(
-    "parameter", [{"split_seed": 1}, {"image_size": 9}, {"val": 0.3}, {"test": 0.3}]
+    "parameter",
+    [
+        {"split_seed": 1},
+        {"image_size": 9},
+        {"val": 0.3},
+        {"test": 0.3},
+        {"resize": 8},
+        {"train_fraction": 0.5},
+        {"train_fraction": 0.5, "paper_split": True},
+    ],
 )
 def test_any_change_of_the_parameters_changes_the_fingerprint(
     write_pool: WritePool, parameter: dict[str, float]
@@ -74,6 +86,22 @@ def test_any_change_of_the_parameters_changes_the_fingerprint(
     before = load_data(root, image_size=8).fingerprint
     changed = load_data(root, **({"image_size": 8} | parameter))
     assert changed.fingerprint != before
+
+
+def test_fingerprint_is_that_of_version_0_1() -> None:
+    """Studies keep theirs: what came later counts only where it is used."""
+    pairs = {"train": (0, 1), "val": (2, 3), "test": (4, 5)}
+    parts = {
+        name: Part(
+            [np.full((2, 2), value, np.uint8) for value in values],
+            np.array([0, 1]),
+            tuple(f"{name}/{value}" for value in values),
+        )
+        for name, values in pairs.items()
+    }
+    parameters = {"image_size": 8, "val": 0.2, "test": 0.2, "split_seed": 0}
+    found = fingerprint(("a", "b"), parts, content_digests(parts), parameters)
+    assert found == "0a10a435524dabdb259167dddf27073ce138349e0a374b9619b52571f4f82145"
 
 
 def test_fingerprint_of_an_archive_follows_its_pixels_and_labels(tmp_path: Path) -> None:
@@ -180,3 +208,102 @@ def test_shares_that_leave_a_split_empty_are_refused(
 def test_image_size_below_one_is_refused(write_pool: WritePool) -> None:
     with pytest.raises(ValueError, match="image_size must be at least 1 .* got 0"):
         load_data(write_pool({"a": 5, "b": 5}), image_size=0)
+
+
+def test_a_share_of_train_is_nested_and_leaves_val_and_test_alone(write_pool: WritePool) -> None:
+    root = write_pool({"a": 50, "b": 30, "c": 5})
+    whole, half, tenth = (
+        load_data(root, image_size=8, train_fraction=share) for share in (1.0, 0.5, 0.1)
+    )
+    assert set(tenth.train.names) < set(half.train.names) < set(whole.train.names)
+    assert np.bincount(half.train.labels).tolist() == [15, 9, 1]
+    assert np.bincount(tenth.train.labels).tolist() == [3, 1, 1]
+    for smaller in (half, tenth):
+        assert smaller.val.names == whole.val.names
+        assert smaller.test.open().names == whole.test.open().names
+    with pytest.raises(ValueError, match="train_fraction must be above 0 and at most 1, got 1.5"):
+        load_data(root, image_size=8, train_fraction=1.5)
+
+
+def test_the_papers_split_has_its_sizes_and_warns_of_classes_that_train_lacks(
+    write_pool: WritePool,
+) -> None:
+    root = write_pool({"a": 60, "b": 37, "rare": 1})
+    lacking = 0
+    for seed in range(3):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            splits = load_data(
+                root, image_size=8, train_fraction=0.05, paper_split=True, split_seed=seed
+            )
+        assert [len(splits.train), len(splits.val), len(splits.test)] == [4, 19, 75]
+        names = [splits.classes[label] for label in np.unique(splits.train.labels)]
+        missing = [name for name in splits.classes if name not in names]
+        if missing:
+            lacking += 1
+            assert f"has no image of the classes {missing}" in str(caught[0].message)
+        assert len(caught) == bool(missing)
+    assert lacking
+
+
+def test_the_papers_split_needs_one_pool_and_something_to_test(write_pool: WritePool) -> None:
+    with pytest.raises(ValueError, match="paper_split cuts one pool .* its own train, val, test"):
+        load_data("digits", image_size=8, paper_split=True, train_fraction=0.2)
+    with pytest.raises(ValueError, match="train_fraction 1 and val 0.2 of 20 images: 20 to train"):
+        load_data(write_pool({"a": 10, "b": 10}), image_size=8, paper_split=True)
+
+
+def test_resize_below_the_image_size_is_refused(write_pool: WritePool) -> None:
+    with pytest.raises(ValueError, match=r"resize must be at least image_size \(8\), got 7"):
+        load_data(write_pool({"a": 5, "b": 5}), image_size=8, resize=7)
+
+
+def test_resize_reaches_the_pixels_in_memory_and_on_disk(
+    write_pool: WritePool, tmp_path: Path
+) -> None:
+    root = write_pool({"a": 10, "b": 10}, side=40)
+    plain = load_data(root, image_size=8)
+    wide, mapped = (
+        load_data(root, image_size=8, resize=20, memory_budget=budget, cache_dir=tmp_path / "c")
+        for budget in (4 * 1024**3, 0)
+    )
+    assert_equal_splits(wide, mapped)
+    assert wide.train.names == plain.train.names
+    assert not np.array_equal(wide.train.batch(), plain.train.batch())
+
+
+def test_test_images_that_were_trained_on_are_counted(write_pool: WritePool) -> None:
+    root = write_pool({"a": 10, "b": 10}, name="data/train").parent
+    write_pool({"a": 4, "b": 3}, name="data/test")
+    load_data(root, image_size=8)
+    for index in (1, 3):
+        shutil.copy(root / "train/a" / f"00{index}.png", root / "test/a" / f"00{index}.png")
+    expected = (
+        "2 of 7 test images have the same content .*: test/a/001.png = train/a/001.png, test"
+    )
+    with pytest.warns(UserWarning, match=expected) as caught:
+        load_data(root, image_size=8)
+    assert len(caught) == 1
+
+
+def test_a_full_disk_is_one_error_and_leaves_no_cache(
+    write_pool: WritePool, tiny_disk: Callable[[int], Path]
+) -> None:
+    root, cache = write_pool({"a": 40, "b": 40}), tiny_disk(100_000)
+    with pytest.raises(OSError, match=r"no space left for the decoded images in .*cache_dir") as e:
+        load_data(root, image_size=64, memory_budget=0, cache_dir=cache)
+    assert e.value.errno == errno.ENOSPC
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "n"), [("busi", 780), ("citrus", 609), ("rsmas", 620), ("ham_bal", 1271)]
+)
+def test_real_images_have_the_papers_sizes(shared_data: Path, folder: str, n: int) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the training split has no image|.*the same content as")
+        splits = load_data(
+            shared_data / folder, image_size=8, train_fraction=0.05, paper_split=True
+        )
+    sizes = [n * 5 // 100, n // 5, n - n * 5 // 100 - n // 5]
+    assert [len(splits.train), len(splits.val), len(splits.test)] == sizes
