@@ -187,3 +187,20 @@ BIOTUNE_RECIPE = Recipe(
     bn="train",
 )
 """The recipe of BioTune's experiments (their code; the paper states epochs and patience)."""
+
+REVO_RECIPE = Recipe(
+    optimizer="adam",
+    lr=1e-3,
+    schedule="constant",
+    epochs=30,
+    patience=5,
+    batch_size=32,
+    metric="loss",
+    bn="train",
+)
+"""The recipe of REVO-Tune's experiments.
+
+Stated are the rate of the binary variant, 1e-3, and the validation loss as what is minimised. Not
+stated, and chosen here: Adam without decay (as BioTune; the equations are those of SGD), no
+schedule, epochs and patience, the batch size, and the whole model in train mode.
+"""

@@ -18,15 +18,14 @@ from rich.console import Console
 from optuna_layerwise import digits
 from optuna_layerwise.cli import show
 from optuna_layerwise.cli.parsing import channels, one_of, parse_assignment
+from optuna_layerwise.cli.presets import PRESETS, preset_named
 from optuna_layerwise.cli.replaying import replay, stored_sampler
 from optuna_layerwise.cli.running import run
 from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings
 from optuna_layerwise.data import DATA_NAMES
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.finalists import FinalizedElsewhere, stored_final
-from optuna_layerwise.models import Granularity
-from optuna_layerwise.objective import PAPER_SEEDS
-from optuna_layerwise.policy import BIOTUNE_RECIPE, Recipe
+from optuna_layerwise.models import Granularity, ModelSpec
 from optuna_layerwise.samplers import SAMPLERS
 from optuna_layerwise.storage import open_storage, without_secrets
 from optuna_layerwise.studies import pause
@@ -38,8 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
-
-DIGITS_RECIPE = Recipe(lr=3e-3, epochs=15, patience=5, batch_size=25)
 
 Storage = Annotated[str, typer.Option(help="SQLAlchemy URL of the study's database.")]
 StudyName = Annotated[str, typer.Option(help="Name of the study.")]
@@ -74,22 +71,35 @@ def tune_command(
     mean: Annotated[str | None, typer.Option(help="Of pixels in [0, 1]: one or three.")] = None,
     std: Annotated[str | None, typer.Option(help="Of pixels in [0, 1]: one or three.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
-    granularity: Annotated[str, typer.Option(help="Blocks: stage, block or layer.")] = "stage",
-    encoding: Annotated[str, typer.Option(help=f"One of {', '.join(ENCODINGS)}.")] = "biotune",
+    granularity: Annotated[
+        str | None, typer.Option(help="Blocks: stage (default), block or layer.")
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help=f"One of {', '.join(ENCODINGS)}; default one that suits the sampler."),
+    ] = None,
     head: Annotated[
         str | None, typer.Option(help="always (trained) or search (may be frozen).")
     ] = None,
-    sampler: Annotated[str, typer.Option(help=f"One of {', '.join(SAMPLER_NAMES)}.")] = "biotune",
+    sampler: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(SAMPLER_NAMES)}; default biotune.")
+    ] = None,
     sampler_option: Annotated[
         list[str] | None,
         typer.Option(help="Of the sampler, such as reproduction=batched; repeatable."),
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="default, or paper: BioTune as published.")
+        str,
+        typer.Option(help=f"{', '.join(PRESETS)}, or paper: as published, for the sampler."),
     ] = "default",
     trials: Annotated[
-        int, typer.Option(help="Target of finished trials; the paper has 140.")
-    ] = 140,
+        int | None,
+        typer.Option(help="Target of finished trials; default 100, of biotune 140."),
+    ] = None,
+    seed_recipes: Annotated[
+        bool | None,
+        typer.Option(help="Begin with known recipes, such as full fine-tuning; catcmawm does."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option()] = None,
     patience: Annotated[
         int | None, typer.Option(help="Epochs without improvement; 0 never stops early.")
@@ -111,16 +121,29 @@ def tune_command(
     val: Annotated[float, typer.Option(help="Share of the validation split.")] = 0.2,
     test: Annotated[float, typer.Option(help="Share of the test split.")] = 0.2,
     split_seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
-    train_fraction: Annotated[float, typer.Option(help="Share of the training split.")] = 1.0,
+    train_fraction: Annotated[
+        float | None, typer.Option(help="Share of the training split; default 1, of revo 0.6.")
+    ] = None,
     paper_split: Annotated[
-        bool, typer.Option(help="REVO-Tune's: floor(train-fraction n), floor(val n), the rest.")
-    ] = False,
+        bool | None,
+        typer.Option(help="REVO-Tune's: floor(train-fraction n), floor(val n), the rest."),
+    ] = None,
     resize: Annotated[
         int | None, typer.Option(help="Short side before cropping; default 232/224 image-size.")
     ] = None,
     skip_bad_images: Annotated[bool, typer.Option(help="Leave out unreadable images.")] = False,
-    finalists: Annotated[int, typer.Option(help="Policies to retrain.")] = 5,
-    final_seeds: Annotated[int, typer.Option(help="Trainings of each of them.")] = 3,
+    finalists: Annotated[
+        int | None, typer.Option(help="Policies to retrain; default 5, of revo 1.")
+    ] = None,
+    final_seeds: Annotated[
+        int | None, typer.Option(help="Trainings of each of them; default 3, of revo 1.")
+    ] = None,
+    retrain: Annotated[
+        bool | None,
+        typer.Option(
+            help="Retrain with new seeds, or take the search's own training to the test."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
     storage: Storage = DEFAULT_STORAGE,
     study: Annotated[
@@ -135,11 +158,11 @@ def tune_command(
     Continues a study of the same name and settings. Without arguments it runs on scikit-learn's
     digits, with a small network that was pretrained on the digits 0 to 4.
     """
-    paper = one_of("preset", preset, ("default", "paper")) == "paper"
+    preset, sampler = preset_named(preset, sampler)
+    chosen = PRESETS[preset](sampler, encoding, data, seed)
     on_digits = model in (None, digits.SPEC.name)
     if on_digits and data != "digits" and model is None:
         raise ValueError("--model is missing: name the pretrained network, such as resnet18")
-    recipe = BIOTUNE_RECIPE if paper else DIGITS_RECIPE if data == "digits" else Recipe()
     changes: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -153,11 +176,31 @@ def tune_command(
     changes = {name: value for name, value in changes.items() if value is not None}
     if patience is not None:
         changes["patience"] = patience or None
-    n_seeds = seeds_per_trial if seeds_per_trial is not None else (3 if paper else 1)
-    if n_seeds < 1 or (paper and n_seeds > len(PAPER_SEEDS)):
-        raise ValueError(f"--seeds-per-trial must be at least 1 (paper: at most 3), got {n_seeds}")
+    n_seeds = chosen.n_seeds if seeds_per_trial is None else seeds_per_trial
+    if not 1 <= n_seeds <= len(chosen.seeds):
+        raise ValueError(
+            f"--seeds-per-trial must be from 1 to {len(chosen.seeds)} with --preset {preset}, "
+            f"got {n_seeds}"
+        )
+    given: dict[str, Any] = {
+        "train_fraction": train_fraction,
+        "paper_split": paper_split,
+        "granularity": granularity and one_of("granularity", granularity, get_args(Granularity)),
+        "head": head and one_of("head", head, get_args(Head)),
+        "n_folds": folds,
+        "seed_recipes": seed_recipes,
+        "trials": trials,
+        "finalists": finalists,
+        "final_seeds": final_seeds,
+        "retrain": retrain,
+    }
     name = study or Path(data).stem or "study"
-    default_size = digits.SPEC.image_size if on_digits else 224
+    arguments = dict(map(parse_assignment, model_arg or ()))
+    network = ModelSpec(
+        name=model or digits.SPEC.name,
+        args=arguments,
+        weights=None if weights == "none" else weights,
+    )
     settings = Settings(
         data=_absolute(data) or data,
         data_root=None if data_root is None else os.path.abspath(os.path.expanduser(data_root)),
@@ -166,31 +209,26 @@ def tune_command(
         val=val,
         test=test,
         split_seed=split_seed,
-        train_fraction=train_fraction,
-        paper_split=paper_split,
         resize=resize,
         skip_bad_images=skip_bad_images,
         model=model or digits.SPEC.name,
-        model_args=dict(map(parse_assignment, model_arg or ())),
+        model_args=arguments,
         weights=_absolute(weights),
-        mean=channels("mean", mean, (0.485, 0.456, 0.406)),
-        std=channels("std", std, (0.229, 0.224, 0.225)),
-        image_size=default_size if image_size is None else image_size,
-        granularity=one_of("granularity", granularity, get_args(Granularity)),
-        encoding=encoding,
-        head=one_of("head", head or ("search" if paper else "always"), get_args(Head)),
+        mean=channels("mean", mean, network.mean),
+        std=channels("std", std, network.std),
+        image_size=network.image_size if image_size is None else image_size,
+        encoding=chosen.encoding,
         sampler=sampler,
-        sampler_options=({"preset": "paper"} if paper and sampler == "biotune" else {})
-        | dict(map(parse_assignment, sampler_option or ())),
+        sampler_options={
+            **chosen.sampler_options,
+            **dict(map(parse_assignment, sampler_option or ())),
+        },
         seed=seed,
-        recipe=dataclasses.replace(recipe, **changes),
-        seeds=PAPER_SEEDS[:n_seeds] if paper else tuple(range(n_seeds)),
-        n_folds=folds if folds is not None else (2 if paper else 1),
-        tie_break=not paper,
+        recipe=dataclasses.replace(chosen.recipe, **changes),
+        seeds=tuple(chosen.seeds[:n_seeds]),
+        tie_break=chosen.tie_break,
         prune=prune,
-        trials=trials,
-        finalists=finalists,
-        final_seeds=final_seeds,
+        **{k: getattr(chosen, k) if value is None else value for k, value in given.items()},
         output=os.path.abspath(output or os.path.join("optuna-layerwise-runs", name)),
         device=device,
         threads=threads,

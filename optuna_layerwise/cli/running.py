@@ -18,6 +18,9 @@ from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.finalists import stored_final
 from optuna_layerwise.studies import finished, is_paused, open_study, resume, work
 
+N_RECIPES = 4
+"""Known recipes that a search begins with: 4 % of 100 trials."""
+
 
 def run(
     console: Console,
@@ -66,6 +69,9 @@ def run(
     )
     if SETTINGS_KEY in study.user_attrs:  # another process may have been quicker
         refuse_differences(name, settings, Settings.from_study(study))
+    elif stored is None and settings.seed_recipes:
+        for params in objective.encoding.recipes()[: min(N_RECIPES, settings.trials)]:
+            study.enqueue_trial(params, skip_if_exists=True)
     study.set_user_attr(SETTINGS_KEY, settings.to_json())
     if unpause:
         resume(study)
@@ -88,11 +94,12 @@ def run(
         raise typer.Exit(130)
     if stored_final(study) is not None:
         console.print("finalized before: the test split is opened once, so its result stays")
-    with console.status(f"retraining {settings.finalists} finalists and the baselines"):
+    seeds = objective.unused_seeds(settings.final_seeds) if settings.retrain else objective.seeds
+    with console.status(f"training {settings.finalists} finalists and the baselines"):
         final = objective.finalize(
             study,
             top=settings.finalists,
-            seeds=objective.unused_seeds(settings.final_seeds),
+            seeds=seeds,
             weights=Path(settings.output) / "best.safetensors",
         )
     show.show(console, *show.result(final, settings))

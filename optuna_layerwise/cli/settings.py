@@ -6,13 +6,14 @@ import dataclasses
 import difflib
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler
 
 from optuna_layerwise import digits
+from optuna_layerwise.cli.optuna_samplers import OPTUNA_SAMPLERS
 from optuna_layerwise.data import Splits, load_data
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.models import Granularity, ModelSpec
@@ -23,11 +24,7 @@ from optuna_layerwise.samplers import SAMPLERS
 SETTINGS_KEY = "olw:settings"
 """Study user attribute: the settings as JSON."""
 VERSION = 1
-_OPTUNA_SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
-    "random": RandomSampler,
-    "tpe": TPESampler,
-}
-SAMPLER_NAMES = sorted([*SAMPLERS, *_OPTUNA_SAMPLERS])
+SAMPLER_NAMES = sorted([*SAMPLERS, *OPTUNA_SAMPLERS])
 _MAY_CHANGE = {"trials", "data", "data_root", "weights", "output", "device", "threads"}
 
 
@@ -67,9 +64,11 @@ class Settings:
     n_folds: int = 1
     tie_break: bool = True
     prune: bool = False
+    seed_recipes: bool = False
     trials: int = 140
     finalists: int = 5
     final_seeds: int = 3
+    retrain: bool = True
     output: str = ""
     device: str = "auto"
     threads: int | None = None
@@ -84,6 +83,11 @@ class Settings:
         for field in ("trials", "finalists", "final_seeds", "n_folds"):
             if (value := getattr(self, field)) < 1:
                 raise ValueError(f"{field.replace('_', '-')} must be at least 1, got {value}")
+        if not self.retrain and self.n_folds > 1:
+            raise ValueError(
+                f"--no-retrain takes a training on all images to the test, but with --folds "
+                f"{self.n_folds} there is none; choose --folds 1 or --retrain"
+            )
 
     def spec(self) -> ModelSpec:
         """The network.
@@ -149,9 +153,9 @@ class Settings:
             ValueError: for an option that the sampler does not have, or a value out of range.
         """
         try:
-            if self.sampler in _OPTUNA_SAMPLERS:
+            if self.sampler in OPTUNA_SAMPLERS:
                 seed = secrets.randbits(32) if joins else self.seed
-                return _OPTUNA_SAMPLERS[self.sampler](seed=seed, **self.sampler_options)
+                return OPTUNA_SAMPLERS[self.sampler](encoding, seed=seed, **self.sampler_options)
             return SAMPLERS[self.sampler](
                 seed=self.seed, encoding=encoding, **self.sampler_options
             )

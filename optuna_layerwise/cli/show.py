@@ -48,10 +48,11 @@ def result(final: Final, settings: Settings) -> list[Table | str]:
             f"{candidate.trained_share:.1%}",
             f"{candidate.seconds:.1f}",
         )
-    seeds = len(chosen.test)
+    trained = f"finalists: {len(final.finalists)}, trainings of each: {len(chosen.test)}"
+    if not settings.retrain:
+        trained = "trained as in the search: same images, same seeds"
     return [
-        f"\n[bold]The best policy[/bold] by validation (finalists: {len(final.finalists)}, "
-        f"trainings of each: {seeds})",
+        f"\n[bold]The best policy[/bold] by validation ({trained})",
         plan(chosen.policy, settings.recipe),
         "\n[bold]On the test split[/bold], opened once: mean ± standard deviation over the "
         "trainings; the baselines have the same recipe, not tuned",

@@ -1,0 +1,121 @@
+"""What ``tune`` takes where the command says nothing: sensible defaults, or a paper's choices."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from optuna_layerwise.encodings import Head
+from optuna_layerwise.models import Granularity
+from optuna_layerwise.objective import PAPER_SEEDS
+from optuna_layerwise.policy import BIOTUNE_RECIPE, REVO_RECIPE, Recipe
+
+DIGITS_RECIPE = Recipe(lr=3e-3, epochs=15, patience=5, batch_size=25)
+ENCODING_OF = {"catcmawm": "binary", "set-ga": "set", "cmaes": "continuous"}
+"""Sampler to the encoding that suits it; BioTune's for all others."""
+TRIALS_OF = {"biotune": 140}
+"""Sampler to a number of trials that ends a generation; 100 for all others."""
+PAPER_OF = {"biotune": "biotune", "catcmawm": "revo", "set-ga": "revo"}
+"""Sampler to the paper that published results with it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preset:
+    """The fields of `Settings` of the same names; ``seeds`` holds as many as may be asked for."""
+
+    encoding: str
+    recipe: Recipe
+    trials: int
+    seeds: Sequence[int]
+    n_seeds: int = 1
+    n_folds: int = 1
+    tie_break: bool = True
+    granularity: Granularity = "stage"
+    head: Head = "always"
+    sampler_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seed_recipes: bool = False
+    paper_split: bool = False
+    train_fraction: float = 1.0
+    finalists: int = 5
+    final_seeds: int = 3
+    retrain: bool = True
+
+
+def default(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
+    """What we think is best; the differences from the papers are listed in the README."""
+    return Preset(
+        encoding=encoding or ENCODING_OF.get(sampler, "biotune"),
+        recipe=DIGITS_RECIPE if data == "digits" else Recipe(),
+        trials=TRIALS_OF.get(sampler, 100),
+        seeds=range(2**31),
+        seed_recipes=sampler == "catcmawm",
+    )
+
+
+def biotune(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
+    """BioTune (Davila et al.): its paper, and its code where the paper is silent."""
+    return Preset(
+        encoding=encoding or ENCODING_OF.get(sampler, "biotune"),
+        recipe=BIOTUNE_RECIPE,
+        trials=TRIALS_OF.get(sampler, 100),
+        seeds=PAPER_SEEDS,
+        n_seeds=3,
+        n_folds=2,
+        tie_break=False,
+        head="search",
+        sampler_options={"preset": "paper"} if sampler == "biotune" else {},
+    )
+
+
+def revo(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
+    """REVO-Tune: 100 trials, each layer a gene, the best trial's own training is the result.
+
+    Its runs differ in the seed of the search, which is that of the trainings as well. An encoding
+    that searches multipliers has the centre of its range at the rate of the binary variant.
+    """
+    encoding = encoding or ENCODING_OF.get(sampler, "biotune")
+    lr = 2 * REVO_RECIPE.lr if encoding == "continuous-multiplier" else REVO_RECIPE.lr
+    has_own_splits = data == "digits"
+    return Preset(
+        encoding=encoding,
+        recipe=dataclasses.replace(REVO_RECIPE, lr=lr),
+        trials=100,
+        seeds=range(seed, seed + 2**31),
+        tie_break=False,
+        granularity="layer",
+        head="search",
+        sampler_options={"preset": "paper"} if sampler == "catcmawm" else {},
+        paper_split=not has_own_splits,
+        train_fraction=1.0 if has_own_splits else 0.6,
+        finalists=1,
+        final_seeds=1,
+        retrain=False,
+    )
+
+
+PRESETS: dict[str, Callable[[str, str | None, str, int], Preset]] = {
+    "default": default,
+    "biotune": biotune,
+    "revo": revo,
+}
+"""Name to a function of sampler, encoding (``None``: the preset's choice), data and seed."""
+
+
+def preset_named(name: str, sampler: str | None) -> tuple[str, str]:
+    """The preset and the sampler that are meant; ``paper`` is that of the sampler.
+
+    Raises:
+        ValueError: if there is no such preset, or none that published the sampler.
+    """
+    if name == "paper":
+        sampler = sampler or "biotune"
+        if sampler not in PAPER_OF:
+            raise ValueError(
+                f"--preset paper is for --sampler {', '.join(PAPER_OF)}; to run {sampler} with a "
+                f"paper's protocol, name it: --preset {' or '.join(set(PAPER_OF.values()))}"
+            )
+        return PAPER_OF[sampler], sampler
+    if name not in PRESETS:
+        raise ValueError(f"--preset must be one of {', '.join([*PRESETS, 'paper'])}, got {name!r}")
+    return name, sampler or ("catcmawm" if name == "revo" else "biotune")
