@@ -50,7 +50,7 @@ def assert_searched_and_finalized(study: optuna.Study, encoding: str, lr: float)
 
 
 @pytest.mark.parametrize(
-    ("encoding", "sampler"), zip(ENCODINGS, cycle(("tpe", "random")), strict=False)
+    ("encoding", "sampler"), [*zip(ENCODINGS, cycle(("tpe", "random")), strict=False)]
 )
 def test_every_encoding_is_searched_by_optunas_samplers(
     tune: Tune, encoding: str, sampler: str
