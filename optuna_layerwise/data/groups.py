@@ -18,7 +18,8 @@ def grouped_split(
     """Partition the images so that no group is in two parts and each class has near its share.
 
     The groups go to the parts one by one, large ones first, each to the part where it adds least
-    to the chi-square distance of the counts from the shares, classes weighted alike:
+    to the chi-square distance of the counts from the shares, classes weighted alike and all images
+    together like one more class:
     ``sum over parts p and classes k of (count[p, k] - share[p] n[k])^2 / (share[p] n[k]^2)``.
 
     Args:
@@ -38,13 +39,14 @@ def grouped_split(
         raise ValueError(f"fractions must be above 0 and add up to 1, got {list(fractions)}")
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     found, class_of = np.unique(labels, return_inverse=True)
-    counts = np.zeros((len(names), len(found)))
+    counts = np.zeros((len(names), len(found) + 1))
     np.add.at(counts, (group_of, class_of), 1)
+    counts[:, -1] = counts.sum(axis=1)
     totals, wanted = counts.sum(axis=0), np.outer(shares, counts.sum(axis=0))
     have = np.zeros_like(wanted)
     part_of = np.empty(len(names), dtype=np.int64)
     order = np.random.Generator(np.random.Philox(seed)).permutation(len(names))
-    for group in order[np.argsort(-counts[order].sum(axis=1), kind="stable")]:
+    for group in order[np.argsort(-counts[order, -1], kind="stable")]:
         added = counts[group] * (2 * (have - wanted) + counts[group]) / totals**2
         part_of[group] = np.argmin(added.sum(axis=1) / shares)
         have[part_of[group]] += counts[group]

@@ -172,10 +172,11 @@ def _read(name: str, row: Published, root: Path) -> RawData:
     except MemoryError:
         raise
     except Exception as error:  # torchvision, pickle, scipy and bz2 each raise their own
+        reason = " ".join((str(error) or type(error).__name__).split())
         raise ValueError(
-            f"{name} in {root.absolute()} is damaged, or half of a download: "
-            f"{str(error) or type(error).__name__}. Pass download=True (--download) to get it "
-            f"again, or get it from {row.page} and put it in {', '.join(row.places)} there"
+            f"{name} in {root.absolute()} is damaged, or half of a download: {reason}. Pass "
+            f"download=True (--download) to get it again, or get it from "
+            f"{row.page} and put it in {', '.join(row.places)} there"
         ) from error
     return RawData(classes, parts)
 
