@@ -13,21 +13,25 @@ from typing import Annotated, Any, get_args
 
 import optuna
 import typer
-from rich.console import Console
 
-from optuna_layerwise import digits
 from optuna_layerwise.cli import show
-from optuna_layerwise.cli.parsing import channels, one_of, parse_assignment
-from optuna_layerwise.cli.presets import PRESETS, preset_named
+from optuna_layerwise.cli.options import (
+    DEFAULT_STORAGE,
+    Storage,
+    StudyName,
+    absolute,
+    console,
+    load_study,
+)
+from optuna_layerwise.cli.parsing import one_of, parse_assignment
 from optuna_layerwise.cli.replaying import replay, stored_sampler
 from optuna_layerwise.cli.running import run
-from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings
-from optuna_layerwise.data import DATA_NAMES
+from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.cli.tune import tune_command
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.finalists import FinalizedElsewhere, stored_final
-from optuna_layerwise.models import Granularity, ModelSpec
 from optuna_layerwise.samplers import SAMPLERS
-from optuna_layerwise.storage import open_storage, without_secrets
+from optuna_layerwise.storage import open_storage
 from optuna_layerwise.studies import pause
 
 app = typer.Typer(
@@ -36,209 +40,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
-
-Storage = Annotated[str, typer.Option(help="SQLAlchemy URL of the study's database.")]
-StudyName = Annotated[str, typer.Option(help="Name of the study.")]
-DEFAULT_STORAGE = "sqlite:///optuna-layerwise.db"
-
-
-@app.command("tune")
-def tune_command(
-    data: Annotated[
-        str, typer.Option(help=f"Folder, .csv, .npz, or one of {', '.join(DATA_NAMES)}.")
-    ] = "digits",
-    data_root: Annotated[
-        str | None, typer.Option(help="Folder that holds the data sets that go by name.")
-    ] = None,
-    download: Annotated[bool, typer.Option(help="Download the data if they are missing.")] = False,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="What a .csv calls image, label or split: label=dx; repeatable."),
-    ] = None,
-    group_by: Annotated[
-        str, typer.Option(help="Column whose groups stay in one split; auto or none.")
-    ] = "auto",
-    model: Annotated[
-        str | None, typer.Option(help="Torchvision's name of the network, or `digits_cnn`.")
-    ] = None,
-    model_arg: Annotated[
-        list[str] | None, typer.Option(help="Argument of the network, as name=value; repeatable.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="File of pretrained weights, or torchvision's name of them.")
-    ] = None,
-    mean: Annotated[str | None, typer.Option(help="Of pixels in [0, 1]: one or three.")] = None,
-    std: Annotated[str | None, typer.Option(help="Of pixels in [0, 1]: one or three.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
-    granularity: Annotated[
-        str | None, typer.Option(help="Blocks: stage (default), block or layer.")
-    ] = None,
-    encoding: Annotated[
-        str | None,
-        typer.Option(help=f"One of {', '.join(ENCODINGS)}; default one that suits the sampler."),
-    ] = None,
-    head: Annotated[
-        str | None, typer.Option(help="always (trained) or search (may be frozen).")
-    ] = None,
-    sampler: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(SAMPLER_NAMES)}; default biotune.")
-    ] = None,
-    sampler_option: Annotated[
-        list[str] | None,
-        typer.Option(help="Of the sampler, such as reproduction=batched; repeatable."),
-    ] = None,
-    preset: Annotated[
-        str,
-        typer.Option(help=f"{', '.join(PRESETS)}, or paper: as published, for the sampler."),
-    ] = "default",
-    trials: Annotated[
-        int | None,
-        typer.Option(help="Target of finished trials; default 100, of biotune 140."),
-    ] = None,
-    seed_recipes: Annotated[
-        bool | None,
-        typer.Option(help="Begin with known recipes, such as full fine-tuning; catcmawm does."),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option()] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Epochs without improvement; 0 never stops early.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option()] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Rate of a block with multiplier 1.")] = None,
-    weight_decay: Annotated[float | None, typer.Option()] = None,
-    schedule: Annotated[str | None, typer.Option(help="constant or cosine.")] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="accuracy, balanced_accuracy, auc or loss.")
-    ] = None,
-    bn: Annotated[
-        str | None, typer.Option(help="BatchNorm: eval_frozen, train or eval_all.")
-    ] = None,
-    seeds_per_trial: Annotated[int | None, typer.Option(help="Trainings a trial.")] = None,
-    folds: Annotated[int | None, typer.Option(help="Rotating folds; 1 is all data.")] = None,
-    prune: Annotated[bool, typer.Option(help="Stop trials below the median early.")] = False,
-    val: Annotated[float, typer.Option(help="Share of the validation split.")] = 0.2,
-    test: Annotated[float, typer.Option(help="Share of the test split.")] = 0.2,
-    split_seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
-    train_fraction: Annotated[
-        float | None, typer.Option(help="Share of the training split; default 1, of revo 0.6.")
-    ] = None,
-    paper_split: Annotated[
-        bool | None,
-        typer.Option(help="REVO-Tune's: floor(train-fraction n), floor(val n), the rest."),
-    ] = None,
-    resize: Annotated[
-        int | None, typer.Option(help="Short side before cropping; default 232/224 image-size.")
-    ] = None,
-    skip_bad_images: Annotated[bool, typer.Option(help="Leave out unreadable images.")] = False,
-    finalists: Annotated[
-        int | None, typer.Option(help="Policies to retrain; default 5, of revo 1.")
-    ] = None,
-    final_seeds: Annotated[
-        int | None, typer.Option(help="Trainings of each of them; default 3, of revo 1.")
-    ] = None,
-    retrain: Annotated[
-        bool | None,
-        typer.Option(
-            help="Retrain with new seeds, or take the search's own training to the test."
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
-    storage: Storage = DEFAULT_STORAGE,
-    study: Annotated[
-        str | None, typer.Option(help="Name of the study; default that of the data.")
-    ] = None,
-    output: Annotated[str | None, typer.Option(help="Folder for the best weights.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Of torch; default its own.")] = None,
-) -> None:
-    """Search which blocks to train, and how fast; then test the best policy once.
-
-    Continues a study of the same name and settings. Without arguments it runs on scikit-learn's
-    digits, with a small network that was pretrained on the digits 0 to 4.
-    """
-    preset, sampler = preset_named(preset, sampler)
-    chosen = PRESETS[preset](sampler, encoding, data, seed)
-    on_digits = model in (None, digits.SPEC.name)
-    if on_digits and data != "digits" and model is None:
-        raise ValueError("--model is missing: name the pretrained network, such as resnet18")
-    changes: dict[str, Any] = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "optimizer": optimizer,
-        "lr": lr,
-        "weight_decay": weight_decay,
-        "schedule": schedule,
-        "metric": metric,
-        "bn": bn,
-    }
-    changes = {name: value for name, value in changes.items() if value is not None}
-    if patience is not None:
-        changes["patience"] = patience or None
-    n_seeds = chosen.n_seeds if seeds_per_trial is None else seeds_per_trial
-    if not 1 <= n_seeds <= len(chosen.seeds):
-        raise ValueError(
-            f"--seeds-per-trial must be from 1 to {len(chosen.seeds)} with --preset {preset}, "
-            f"got {n_seeds}"
-        )
-    given: dict[str, Any] = {
-        "train_fraction": train_fraction,
-        "paper_split": paper_split,
-        "granularity": granularity and one_of("granularity", granularity, get_args(Granularity)),
-        "head": head and one_of("head", head, get_args(Head)),
-        "n_folds": folds,
-        "seed_recipes": seed_recipes,
-        "trials": trials,
-        "finalists": finalists,
-        "final_seeds": final_seeds,
-        "retrain": retrain,
-    }
-    name = study or Path(data).stem or "study"
-    arguments = dict(map(parse_assignment, model_arg or ()))
-    network = ModelSpec(
-        name=model or digits.SPEC.name,
-        args=arguments,
-        weights=None if weights == "none" else weights,
-    )
-    settings = Settings(
-        data=_absolute(data) or data,
-        data_root=None if data_root is None else os.path.abspath(os.path.expanduser(data_root)),
-        columns={name: str(value) for name, value in map(parse_assignment, column or ())},
-        group_by=None if group_by == "none" else group_by,
-        val=val,
-        test=test,
-        split_seed=split_seed,
-        resize=resize,
-        skip_bad_images=skip_bad_images,
-        model=model or digits.SPEC.name,
-        model_args=arguments,
-        weights=_absolute(weights),
-        mean=channels("mean", mean, network.mean),
-        std=channels("std", std, network.std),
-        image_size=network.image_size if image_size is None else image_size,
-        encoding=chosen.encoding,
-        sampler=sampler,
-        sampler_options={
-            **chosen.sampler_options,
-            **dict(map(parse_assignment, sampler_option or ())),
-        },
-        seed=seed,
-        recipe=dataclasses.replace(chosen.recipe, **changes),
-        seeds=tuple(chosen.seeds[:n_seeds]),
-        tie_break=chosen.tie_break,
-        prune=prune,
-        **{k: getattr(chosen, k) if value is None else value for k, value in given.items()},
-        output=os.path.abspath(output or os.path.join("optuna-layerwise-runs", name)),
-        device=device,
-        threads=threads,
-    )
-    stored = None
-    if name in optuna.get_all_study_names(open_storage(storage)):
-        existing = _load(storage, name)
-        if SETTINGS_KEY in existing.user_attrs or existing.get_trials(deepcopy=False):
-            stored = Settings.from_study(existing)
-    run(console, settings, stored, storage, name, download=download)
+app.command("tune")(tune_command)
 
 
 @app.command("resume")
@@ -256,14 +58,14 @@ def resume_command(
     threads: Annotated[int | None, typer.Option(help="Default as before.")] = None,
 ) -> None:
     """Continue a study with its stored settings; the data and weights must be the same."""
-    stored = Settings.from_study(_load(storage, study))
+    stored = Settings.from_study(load_study(storage, study))
     changed: dict[str, Any] = {
         "device": device,
         "threads": threads,
         "trials": trials,
-        "data": _absolute(data),
+        "data": absolute(data),
         "data_root": data_root and os.path.abspath(os.path.expanduser(data_root)),
-        "weights": _absolute(weights),
+        "weights": absolute(weights),
     }
     given = {field: value for field, value in changed.items() if value is not None}
     settings = dataclasses.replace(stored, **given)
@@ -278,20 +80,20 @@ def status_command(
     """How far the studies of a database are."""
     opened = open_storage(storage, create=False)
     names = [study] if study else optuna.get_all_study_names(opened)
-    console.print(show.status([_load(storage, name) for name in names]))
+    console.print(show.status([load_study(storage, name) for name in names]))
 
 
 @app.command("pause")
 def pause_command(study: StudyName, storage: Storage = DEFAULT_STORAGE) -> None:
     """Ask all workers of a study to stop after their running trials."""
-    pause(_load(storage, study))
+    pause(load_study(storage, study))
     console.print(f"study {study!r} pauses; go on with `optuna-layerwise resume`")
 
 
 @app.command("compare")
 def compare_command(studies: list[str], storage: Storage = DEFAULT_STORAGE) -> None:
     """A table of several studies."""
-    console.print(show.comparison([_load(storage, name) for name in studies]))
+    console.print(show.comparison([load_study(storage, name) for name in studies]))
 
 
 @app.command("export")
@@ -303,7 +105,7 @@ def export_command(
     ),
 ) -> None:
     """Write the chosen policy (JSON) and its fine-tuned weights (safetensors)."""
-    opened = _load(storage, study)
+    opened = load_study(storage, study)
     final, settings = stored_final(opened), Settings.from_study(opened)
     if final is None:
         raise ValueError(
@@ -348,7 +150,7 @@ def replay_command(
     lr: Annotated[float, typer.Option(help="Of the encoding.")] = 1e-3,
 ) -> None:
     """Draw every suggestion of a study again, and say where one differs (exit code 1)."""
-    opened = _load(storage, study)
+    opened = load_study(storage, study)
     if sampler is None:
         made = stored_sampler(opened)
     else:
@@ -387,23 +189,6 @@ def dashboard_command(
     opened = open_storage(storage, create=False)
     console.print(f"http://{host}:{port}/ (Ctrl-C ends it)")
     run_server(opened, host=host, port=port)
-
-
-def _load(storage: str, name: str) -> optuna.Study:
-    opened = open_storage(storage, create=False)
-    names = optuna.get_all_study_names(opened)
-    if name not in names:
-        shown = without_secrets(storage)
-        raise ValueError(f"no study {name!r} in {shown}; there are {names or 'none'}")
-    return optuna.load_study(study_name=name, storage=opened)
-
-
-def _absolute(place: str | None) -> str | None:
-    """An absolute path, if it is one that exists or looks like one; names stay."""
-    if place is None or place in DATA_NAMES:
-        return place
-    path = Path(place)
-    return str(path.absolute()) if path.exists() or path.suffix or os.sep in place else place
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def default(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
         encoding=encoding or ENCODING_OF.get(sampler, "biotune"),
         recipe=DIGITS_RECIPE if data == "digits" else Recipe(),
         trials=TRIALS_OF.get(sampler, 100),
-        seeds=range(2**31),
+        seeds=range(1000),
         seed_recipes=sampler == "catcmawm",
     )
 
@@ -81,7 +81,7 @@ def revo(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
         encoding=encoding,
         recipe=dataclasses.replace(REVO_RECIPE, lr=lr),
         trials=100,
-        seeds=range(seed, seed + 2**31),
+        seeds=range(seed, seed + 1000),
         tie_break=False,
         granularity="layer",
         head="search",

@@ -1,0 +1,43 @@
+"""What several commands take, and what they make of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import optuna
+import typer
+from rich.console import Console
+
+from optuna_layerwise.data import DATA_NAMES
+from optuna_layerwise.storage import open_storage, without_secrets
+
+console = Console()
+"""Where commands print."""
+
+Storage = Annotated[str, typer.Option(help="SQLAlchemy URL of the study's database.")]
+StudyName = Annotated[str, typer.Option(help="Name of the study.")]
+DEFAULT_STORAGE = "sqlite:///optuna-layerwise.db"
+
+
+def load_study(storage: str, name: str) -> optuna.Study:
+    """A study that exists.
+
+    Raises:
+        ValueError: if it does not; the message has those that do.
+    """
+    opened = open_storage(storage, create=False)
+    names = optuna.get_all_study_names(opened)
+    if name not in names:
+        shown = without_secrets(storage)
+        raise ValueError(f"no study {name!r} in {shown}; there are {names or 'none'}")
+    return optuna.load_study(study_name=name, storage=opened)
+
+
+def absolute(place: str | None) -> str | None:
+    """An absolute path, if it is one that exists or looks like one; names stay."""
+    if place is None or place in DATA_NAMES:
+        return place
+    path = Path(place)
+    return str(path.absolute()) if path.exists() or path.suffix or os.sep in place else place

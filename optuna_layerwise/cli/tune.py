@@ -1,0 +1,219 @@
+"""The command ``tune``: options to the settings of a study, which is then run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import optuna
+import typer
+
+from optuna_layerwise import digits
+from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, absolute, console, load_study
+from optuna_layerwise.cli.parsing import channels, one_of, parse_assignment
+from optuna_layerwise.cli.presets import PRESETS, preset_named
+from optuna_layerwise.cli.running import run
+from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings
+from optuna_layerwise.data import DATA_NAMES
+from optuna_layerwise.encodings import ENCODINGS, Head
+from optuna_layerwise.models import Granularity, ModelSpec
+from optuna_layerwise.storage import open_storage
+
+
+def tune_command(
+    data: Annotated[
+        str, typer.Option(help=f"Folder, .csv, .npz, or one of {', '.join(DATA_NAMES)}.")
+    ] = "digits",
+    data_root: Annotated[
+        str | None, typer.Option(help="Folder that holds the data sets that go by name.")
+    ] = None,
+    download: Annotated[bool, typer.Option(help="Download the data if they are missing.")] = False,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="What a .csv calls image, label or split: label=dx; repeatable."),
+    ] = None,
+    group_by: Annotated[
+        str, typer.Option(help="Column whose groups stay in one split; auto or none.")
+    ] = "auto",
+    model: Annotated[
+        str | None, typer.Option(help="Torchvision's name of the network, or `digits_cnn`.")
+    ] = None,
+    model_arg: Annotated[
+        list[str] | None, typer.Option(help="Argument of the network, as name=value; repeatable.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="File of pretrained weights, or torchvision's name of them.")
+    ] = None,
+    mean: Annotated[str | None, typer.Option(help="Of pixels in [0, 1]: one or three.")] = None,
+    std: Annotated[str | None, typer.Option(help="Of pixels in [0, 1]: one or three.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
+    granularity: Annotated[
+        str | None, typer.Option(help="Blocks: stage (default), block or layer.")
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help=f"One of {', '.join(ENCODINGS)}; default one that suits the sampler."),
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option(help="always (trained) or search (may be frozen).")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(SAMPLER_NAMES)}; default biotune.")
+    ] = None,
+    sampler_option: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the sampler, such as reproduction=batched; repeatable."),
+    ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(help=f"{', '.join(PRESETS)}, or paper: as published, for the sampler."),
+    ] = "default",
+    trials: Annotated[
+        int | None,
+        typer.Option(help="Target of finished trials; default 100, of biotune 140."),
+    ] = None,
+    seed_recipes: Annotated[
+        bool | None,
+        typer.Option(help="Begin with known recipes, such as full fine-tuning; catcmawm does."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option()] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without improvement; 0 never stops early.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option()] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Rate of a block with multiplier 1.")] = None,
+    weight_decay: Annotated[float | None, typer.Option()] = None,
+    schedule: Annotated[str | None, typer.Option(help="constant or cosine.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="accuracy, balanced_accuracy, auc or loss.")
+    ] = None,
+    bn: Annotated[
+        str | None, typer.Option(help="BatchNorm: eval_frozen, train or eval_all.")
+    ] = None,
+    seeds_per_trial: Annotated[int | None, typer.Option(help="Trainings a trial.")] = None,
+    folds: Annotated[int | None, typer.Option(help="Rotating folds; 1 is all data.")] = None,
+    prune: Annotated[bool, typer.Option(help="Stop trials below the median early.")] = False,
+    val: Annotated[float, typer.Option(help="Share of the validation split.")] = 0.2,
+    test: Annotated[float, typer.Option(help="Share of the test split.")] = 0.2,
+    split_seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
+    train_fraction: Annotated[
+        float | None, typer.Option(help="Share of the training split; default 1, of revo 0.6.")
+    ] = None,
+    paper_split: Annotated[
+        bool | None,
+        typer.Option(help="REVO-Tune's: floor(train-fraction n), floor(val n), the rest."),
+    ] = None,
+    resize: Annotated[
+        int | None, typer.Option(help="Short side before cropping; default 232/224 image-size.")
+    ] = None,
+    skip_bad_images: Annotated[bool, typer.Option(help="Leave out unreadable images.")] = False,
+    finalists: Annotated[
+        int | None, typer.Option(help="Policies to retrain; default 5, of revo 1.")
+    ] = None,
+    final_seeds: Annotated[
+        int | None, typer.Option(help="Trainings of each of them; default 3, of revo 1.")
+    ] = None,
+    retrain: Annotated[
+        bool | None,
+        typer.Option(
+            help="Retrain with new seeds, or take the search's own training to the test."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
+    storage: Storage = DEFAULT_STORAGE,
+    study: Annotated[
+        str | None, typer.Option(help="Name of the study; default that of the data.")
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="Folder for the best weights.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="Of torch; default its own.")] = None,
+) -> None:
+    """Search which blocks to train, and how fast; then test the best policy once.
+
+    Continues a study of the same name and settings. Without arguments it runs on scikit-learn's
+    digits, with a small network that was pretrained on the digits 0 to 4.
+    """
+    preset, sampler = preset_named(preset, sampler)
+    chosen = PRESETS[preset](sampler, encoding, data, seed)
+    on_digits = model in (None, digits.SPEC.name)
+    if on_digits and data != "digits" and model is None:
+        raise ValueError("--model is missing: name the pretrained network, such as resnet18")
+    changes: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optimizer": optimizer,
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "schedule": schedule,
+        "metric": metric,
+        "bn": bn,
+    }
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if patience is not None:
+        changes["patience"] = patience or None
+    n_seeds = chosen.n_seeds if seeds_per_trial is None else seeds_per_trial
+    if not 1 <= n_seeds <= len(chosen.seeds):
+        raise ValueError(
+            f"--seeds-per-trial must be from 1 to {len(chosen.seeds)} with --preset {preset}, "
+            f"got {n_seeds}"
+        )
+    given: dict[str, Any] = {
+        "train_fraction": train_fraction,
+        "paper_split": paper_split,
+        "granularity": granularity and one_of("granularity", granularity, get_args(Granularity)),
+        "head": head and one_of("head", head, get_args(Head)),
+        "n_folds": folds,
+        "seed_recipes": seed_recipes,
+        "trials": trials,
+        "finalists": finalists,
+        "final_seeds": final_seeds,
+        "retrain": retrain,
+    }
+    name = study or Path(data).stem or "study"
+    arguments = dict(map(parse_assignment, model_arg or ()))
+    network = ModelSpec(
+        name=model or digits.SPEC.name,
+        args=arguments,
+        weights=None if weights == "none" else weights,
+    )
+    settings = Settings(
+        data=absolute(data) or data,
+        data_root=None if data_root is None else os.path.abspath(os.path.expanduser(data_root)),
+        columns={name: str(value) for name, value in map(parse_assignment, column or ())},
+        group_by=None if group_by == "none" else group_by,
+        val=val,
+        test=test,
+        split_seed=split_seed,
+        resize=resize,
+        skip_bad_images=skip_bad_images,
+        model=model or digits.SPEC.name,
+        model_args=arguments,
+        weights=absolute(weights),
+        mean=channels("mean", mean, network.mean),
+        std=channels("std", std, network.std),
+        image_size=network.image_size if image_size is None else image_size,
+        encoding=chosen.encoding,
+        sampler=sampler,
+        sampler_options={
+            **chosen.sampler_options,
+            **dict(map(parse_assignment, sampler_option or ())),
+        },
+        seed=seed,
+        recipe=dataclasses.replace(chosen.recipe, **changes),
+        seeds=tuple(chosen.seeds[:n_seeds]),
+        tie_break=chosen.tie_break,
+        prune=prune,
+        **{k: getattr(chosen, k) if value is None else value for k, value in given.items()},
+        output=os.path.abspath(output or os.path.join("optuna-layerwise-runs", name)),
+        device=device,
+        threads=threads,
+    )
+    stored = None
+    if name in optuna.get_all_study_names(open_storage(storage)):
+        existing = load_study(storage, name)
+        if SETTINGS_KEY in existing.user_attrs or existing.get_trials(deepcopy=False):
+            stored = Settings.from_study(existing)
+    run(console, settings, stored, storage, name, download=download)
