@@ -12,6 +12,7 @@ from networks import NETWORKS
 from transfer import Transfer
 
 from optuna_layerwise.data import Images, load_data
+from optuna_layerwise.models import reset_head
 from optuna_layerwise.policy import Recipe
 from optuna_layerwise.training import evaluate
 
@@ -40,11 +41,12 @@ def test_one_epoch_moves_every_trained_block_and_no_other(name: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = digits.build()
-    before = copy.deepcopy(model.state_dict())
     blocks = digits.spec.partition(model)
+    reset_head(model, blocks, seed=0)  # as the loop does
+    before = copy.deepcopy(model.state_dict())
     policy = {block: float(index != 0) for index, block in enumerate(blocks)}
     recipe = Recipe(epochs=1, batch_size=3, patience=None, metric="loss")
-    result = digits.fit(model, policy, recipe, train=train, val=val)
+    result = digits.fit(model, policy, recipe, train=train, val=val, seed=0)
     assert result.images_seen == 5 and not result.diverged
     assert evaluate(model, val, mean=digits.spec.mean, std=digits.spec.std) == result.metrics
 
