@@ -17,6 +17,8 @@ class Layout:
     Args:
         numbers: Continuous genes, then those with more than two levels.
         n_continuous: How many of them are continuous.
+        names: Their names.
+        ends: Their lowest and their highest genes [2, n].
         choices: Categories, and numbers with two levels, which are categories as well.
         values: For each of these the genes of its choices.
         self_gated: Mask [n] of genes that decide themselves whether they have an effect, such as
@@ -25,6 +27,8 @@ class Layout:
 
     numbers: npt.NDArray[np.intp]
     n_continuous: int
+    names: tuple[str, ...]
+    ends: Genes
     choices: npt.NDArray[np.intp]
     values: tuple[Genes, ...]
     self_gated: Mask
@@ -43,9 +47,13 @@ def lay_out(space: Space) -> Layout:
         else np.array(space.grid[k])
         for k in choices
     )
+    numbers = np.array([*continuous, *levels], dtype=int)
+    ends = [(space.grid[k][0], space.grid[k][-1]) if n_values[k] else (0.0, 1.0) for k in numbers]
     return Layout(
-        np.array([*continuous, *levels], dtype=int),
+        numbers,
         len(continuous),
+        tuple(space.names[k] for k in numbers),
+        np.array(ends).reshape(-1, 2).T,
         np.array(choices, dtype=int),
         values,
         self_gated(space),

@@ -35,7 +35,7 @@ class Model(CatCMAwM):
         choices: For each category the number of choices, at least 2.
         population: Points per update, at least 4.
         mean: Where the numbers and levels start [n].
-        std: Their standard deviations [n].
+        cov: Their covariance [n, n].
         probabilities: For each category the probability of each choice.
         diagonal: Learn no correlations; variances are learned (n + 2) / 3 times as fast, as in
             sep-CMA-ES (Ros and Hansen 2008).
@@ -48,13 +48,13 @@ class Model(CatCMAwM):
         choices: Sequence[int],
         population: int,
         mean: Genes,
-        std: Genes,
+        cov: Genes,
         probabilities: Sequence[npt.NDArray[np.float64]],
         diagonal: bool = False,
     ) -> None:
         grids = [list(grid) for grid in levels if grid]
         n_continuous = len(levels) - len(grids)
-        numbers = {"mean": mean.copy(), "cov": np.diag(std**2)} if len(levels) else {}
+        numbers = {"mean": mean.copy(), "cov": cov.copy()} if len(levels) else {}
         super().__init__(
             x_space=[[0.0, 1.0]] * n_continuous or None,
             z_space=grids or None,

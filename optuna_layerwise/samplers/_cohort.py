@@ -190,6 +190,7 @@ class CohortSampler(BaseSampler):
 
     def _record(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
         """What the trial is drawn from: as stored, or decided (and stored) now."""
+        self._replay_of(study)  # which decides what is ours
         record = trial_record(trial)
         if self._is_ours(record):
             return record
@@ -270,6 +271,10 @@ class CohortSampler(BaseSampler):
         replay.update(all_trials(study))
         return replay
 
+    def _algorithm_for(self, study: Study) -> Algorithm:
+        """The algorithm, with what the study stores of how it was started."""
+        return self._algorithm
+
     def _replay_of(self, study: Study) -> Replay:
         if len(study.directions) != 1:
             raise ValueError(
@@ -279,6 +284,7 @@ class CohortSampler(BaseSampler):
         replayed = (study._storage, study._study_id)
         if self._replay is None or self._replayed != replayed:
             self._replayed = replayed
+            self._algorithm = self._algorithm_for(study)
             self._replay = Replay(
                 self._algorithm, study.direction, self._encoding, self._search_space
             )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from optuna import Study
 from optuna.distributions import BaseDistribution
 
 from optuna_layerwise.samplers._algorithm import (
@@ -28,14 +29,13 @@ from optuna_layerwise.samplers._algorithm import (
     name_with_options,
 )
 from optuna_layerwise.samplers._catcmawm_layout import Layout, lay_out
-from optuna_layerwise.samplers._catcmawm_model import WIDEST, Model
+from optuna_layerwise.samplers._catcmawm_model import Model
+from optuna_layerwise.samplers._catcmawm_start import Start
 from optuna_layerwise.samplers._cohort import CohortSampler
-
-Named = tuple[tuple[str, Any], ...]
+from optuna_layerwise.samplers._warm_start import Params, best_params
+from optuna_layerwise.storage import store_start, stored_start
 
 _ATTEMPTS = 100
-_SURE = 0.8
-"""Probability of the level that a user gives as the mean of a number with two levels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,26 +54,13 @@ class CatCMA:
 
     population: int = 10
     covariance: Literal["full", "diagonal"] = "full"
-    spread: float = 1 / 6
-    level_spread: float = 1 / 6
-    means: Named = ()
-    spreads: Named = ()
-    probabilities: Named = ()
+    begin: Start = Start()
 
     def __post_init__(self) -> None:
         if self.population < 4:
             raise ValueError(f"population must be at least 4, got {self.population}")
         if self.covariance not in ("full", "diagonal"):
             raise ValueError(f"covariance must be 'full' or 'diagonal', got {self.covariance!r}")
-        for name, spread in (("", self.spread), *self.spreads):
-            where = f" of {name!r}" if name else ""
-            if not 0 < spread <= WIDEST:
-                raise ValueError(f"spread{where} must be above 0 and at most 0.5, got {spread}")
-        for name, p in self.probabilities:
-            if min(p, default=-1) < 0 or abs(sum(p) - 1) > 1e-6:
-                raise ValueError(
-                    f"the probabilities of {name!r} must be at least 0 and sum to 1, got {p}"
-                )
 
     @cached_property
     def name(self) -> str:
@@ -91,53 +78,20 @@ class CatCMA:
     def start(self, space: Space) -> State:
         """The first distribution."""
         layout = lay_out(space)
-        model = self._model(space, layout) if space.names else None
+        mean, cov = self.begin.gaussian(space, layout)
+        model = self._model(space, layout, mean, cov) if space.names else None
         return State(space, layout, model)
 
-    def _model(self, space: Space, layout: Layout, mean: Genes | None = None) -> Model:
-        """The first distribution, or one like it about another mean of its numbers."""
-        given = space.encode(dict(self.means))
-        numbers, n = layout.numbers, layout.n_continuous
-        ends = [(grid[0], grid[-1]) if grid else (0.0, 1.0) for grid in space.grid]
-        low, high = np.array(ends)[numbers].T
-        share = np.where(np.arange(len(numbers)) < n, self.spread, self.level_spread)
-        own = dict(self.spreads)
-        share = np.array([own.get(space.names[k], s) for k, s in zip(numbers, share, strict=True)])
-        centre = (low + high) / 2
-        std = np.minimum(centre - low, high - centre) / (0.5 / share)  # rounded as cmaes does
-        if mean is None:
-            mean = np.where(np.isnan(given[numbers]), centre, given[numbers])
-            mean = np.clip(mean, low + std / 2, high - std / 2)
+    def _model(self, space: Space, layout: Layout, mean: Genes, cov: Genes) -> Model:
         return Model(
-            levels=[space.grid[k] for k in numbers],
+            levels=[space.grid[k] for k in layout.numbers],
             choices=[len(values) for values in layout.values],
             population=self.population,
             mean=mean,
-            std=std,
-            probabilities=self._probabilities(space, layout, given),
+            cov=cov,
+            probabilities=self.begin.categories(space, layout),
             diagonal=self.covariance == "diagonal",
         )
-
-    def _probabilities(
-        self, space: Space, layout: Layout, given: Genes
-    ) -> list[npt.NDArray[np.float64]]:
-        """As given, uniform by default, and nowhere below the margin."""
-        margin = 1 - 0.73 ** (1 / max(len(space.names) - layout.n_continuous, 1))
-        probabilities = []
-        for k, values in zip(layout.choices, layout.values, strict=True):
-            n, name = len(values), space.names[k]
-            p = np.array(dict(self.probabilities).get(name, [1 / n] * n))
-            if len(p) != n:
-                raise ValueError(
-                    f"{name!r} has {n} choices: expected as many probabilities, got {p.tolist()}"
-                )
-            if not space.choices[k] and not np.isnan(given[k]):
-                p = np.where(values == given[k], _SURE, 1 - _SURE)
-            if p.min() < margin / (n - 1):
-                p = np.maximum(p, margin / (n - 1))
-                p = p / p.sum()
-            probabilities.append(p)
-        return probabilities
 
     def ask(self, state: State, cohort: int, index: int, rng: Rng) -> Draw:
         """A draw from the distribution; after 100 that are not valid, the last."""
@@ -151,8 +105,7 @@ class CatCMA:
             genes[layout.choices] = [v[c] for v, c in zip(layout.values, chosen, strict=True)]
             if space.valid(genes):
                 break
-        names = (space.names[k] for k in layout.numbers)
-        return Draw(genes, {"raw": dict(zip(names, raw.tolist(), strict=True))})
+        return Draw(genes, {"raw": dict(zip(layout.names, raw.tolist(), strict=True))})
 
     def tell(self, state: State, cohort: int, members: Sequence[Member]) -> State:
         """The state after a cohort; one that says nothing about its points leaves it as it is.
@@ -209,16 +162,17 @@ class CatCMA:
 
     def _restart(self, state: State) -> State:
         """A fresh distribution elsewhere; where depends on nothing but how often."""
-        restarts = state.restarts + 1
-        generator = np.random.Generator(np.random.Philox(key=restarts))
-        mean = generator.uniform(0.1, 0.9, len(state.space.names))[state.layout.numbers]
-        model = self._model(state.space, state.layout, mean)
+        space, layout, restarts = state.space, state.layout, state.restarts + 1
+        low, high = layout.ends
+        share = np.random.Generator(np.random.Philox(key=restarts)).uniform(0.1, 0.9, len(low))
+        cov = np.diag(self.begin.std(space, layout) ** 2)
+        model = self._model(space, layout, low + share * (high - low), cov)
         return dataclasses.replace(state, model=model, restarts=restarts)
 
 
 PRESETS = {
     "default": CatCMA(),
-    "paper": CatCMA(spread=1 / 12, level_spread=1 / 10),
+    "paper": CatCMA(begin=Start(spread=1 / 12, level_spread=1 / 10)),
 }
 
 
@@ -242,13 +196,18 @@ class CatCMAwMSampler(CohortSampler):
             alike, whatever the encoding says.
         population: Trials per generation, at least 4; 10 with an encoding or an unknown search
             space, else 4 + floor(3 ln n) for n parameters.
+        covariance: ``diagonal`` learns no correlations, but deviations faster.
         mean: Parameter name to the value where the search begins; default the encoding's, then
             the centre.
         spread: Standard deviation where the search begins as a share of the range, of each
             parameter or by name; at most 0.5; default the encoding's, then 1/6.
         probabilities: Name of a categorical parameter to the probability of each choice where
             the search begins; default the encoding's, then all alike.
-        covariance: ``diagonal`` learns no correlations, but deviations faster.
+        init_from: Another study: begin where the best tenth of its finished trials was, for the
+            parameters that both have. They are stored with this study, which needs the other no
+            more: a sampler without the option continues it.
+        seed_with: Parameters of the first trials, such as ``encoding.recipes()``; they count as
+            what they are, and do not change where the search begins.
 
     Raises:
         ValueError: for an option out of range, or a study with several objectives.
@@ -269,37 +228,66 @@ class CatCMAwMSampler(CohortSampler):
         search_space: Mapping[str, BaseDistribution] | None = None,
         preset: Literal["default", "paper"] = "default",
         population: int | None = None,
+        covariance: Literal["full", "diagonal"] | None = None,
         mean: Mapping[str, Any] | None = None,
         spread: float | Mapping[str, float] | None = None,
         probabilities: Mapping[str, Sequence[float]] | None = None,
-        covariance: Literal["full", "diagonal"] | None = None,
+        init_from: Study | None = None,
+        seed_with: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         if preset not in PRESETS:
             raise ValueError(f"preset must be one of {list(PRESETS)}, got {preset!r}")
-        informed = encoding if preset == "default" else None
-        known = informed.initial_means if informed else {}
-        means = {name: value for name, (value, _) in known.items()} | dict(mean or {})
-        spreads = {name: share for name, (_, share) in known.items()}
-        start = dict(informed.initial_probabilities if informed else {}) | dict(
-            probabilities or {}
-        )
-        options: dict[str, Any] = {"population": population, "covariance": covariance}
         if population is None and preset == "default" and search_space and not encoding:
-            options["population"] = library_population(search_space)
-        if isinstance(spread, Mapping):
-            spreads |= spread
-        elif spread is not None:
-            spreads, options["spread"], options["level_spread"] = {}, spread, spread
-        options["means"] = tuple(sorted(means.items()))
-        options["spreads"] = tuple(sorted(spreads.items()))
-        options["probabilities"] = tuple(sorted((name, tuple(p)) for name, p in start.items()))
+            population = library_population(search_space)
+        options: dict[str, Any] = {"population": population, "covariance": covariance}
         given = {name: value for name, value in options.items() if value is not None}
+        begin = PRESETS[preset].begin
+        if spread is not None and not isinstance(spread, Mapping):
+            begin = dataclasses.replace(begin, spread=spread, level_spread=spread)
+        self._given = dataclasses.replace(PRESETS[preset], begin=begin, **given)
+        self._informed = encoding if preset == "default" else None
+        self._mean, self._spread, self._probabilities = mean or {}, spread, probabilities or {}
+        self._warm = best_params(init_from) if init_from else ()
         super().__init__(
-            dataclasses.replace(PRESETS[preset], **given),
+            self._beginning(self._warm),
             seed=seed,
             encoding=encoding,
             search_space=search_space,
+            seed_with=seed_with,
         )
+
+    def _algorithm_for(self, study: Study) -> CatCMA:
+        """With the good trials that the study was started with, if there were any."""
+        own = {"warm": [dict(params) for params in self._warm]}
+        start = store_start(study, own) if self._warm else stored_start(study)
+        return self._beginning(
+            tuple(tuple(sorted(params.items())) for params in start.get("warm", ()))
+        )
+
+    def _beginning(self, warm: tuple[Params, ...]) -> CatCMA:
+        """The algorithm; what the user says wins, then good trials, then the encoding."""
+        seen = frozenset(name for params in warm for name, _ in params)
+        means, spreads, probabilities = {}, {}, {}
+        if self._informed:
+            starts = self._informed.initial_means.items()
+            means = {name: mean for name, (mean, _) in starts if name not in seen}
+            spreads = {name: share for name, (_, share) in starts if name not in seen}
+            known = self._informed.initial_probabilities.items()
+            probabilities = {name: tuple(p) for name, p in known if name not in seen}
+        means |= self._mean
+        probabilities |= {name: tuple(p) for name, p in self._probabilities.items()}
+        if isinstance(self._spread, Mapping):
+            spreads |= self._spread
+        elif self._spread is not None:
+            spreads = {}
+        begin = dataclasses.replace(
+            self._given.begin,
+            means=tuple(sorted(means.items())),
+            spreads=tuple(sorted(spreads.items())),
+            probabilities=tuple(sorted(probabilities.items())),
+            warm=warm,
+        )
+        return dataclasses.replace(self._given, begin=begin)
 
 
 def library_population(search_space: Mapping[str, BaseDistribution]) -> int:

@@ -11,15 +11,22 @@ from typing import Any
 import numpy as np
 import optuna
 
-from optuna_layerwise.samplers import BioTuneSampler
+from optuna_layerwise.samplers import BioTuneSampler, CatCMAwMSampler
+from optuna_layerwise.samplers._cohort import CohortSampler
 from optuna_layerwise.storage import open_storage
 from optuna_layerwise.studies import open_study, opening
 
 NAMES = ("x", "y", "z")
 
 
-def sampler() -> BioTuneSampler:
-    return BioTuneSampler(seed=0, population=6, elites=2)
+SMALL: dict[str, Callable[[], CohortSampler]] = {
+    "biotune": lambda: BioTuneSampler(seed=0, population=6, elites=2),
+    "catcmawm": lambda: CatCMAwMSampler(seed=0, population=6),
+}
+
+
+def sampler(name: str = "biotune") -> CohortSampler:
+    return SMALL[name]()
 
 
 def value(trial: optuna.Trial) -> float:
@@ -35,7 +42,7 @@ def start(target: Callable[..., None], *args: Any) -> multiprocessing.process.Ba
     return process
 
 
-def share(url: str, worker: int, n_trials: int, ready: Any, executed: Any) -> None:
+def share(url: str, name: str, worker: int, n_trials: int, ready: Any, executed: Any) -> None:
     """One of several workers; puts the numbers that it executed, or what went wrong."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("error")
@@ -50,7 +57,7 @@ def share(url: str, worker: int, n_trials: int, ready: Any, executed: Any) -> No
 
     try:
         study = optuna.load_study(
-            study_name="shared", storage=open_storage(url), sampler=sampler()
+            study_name="shared", storage=open_storage(url), sampler=sampler(name)
         )
         ready.wait(60)
         study.optimize(
@@ -61,12 +68,12 @@ def share(url: str, worker: int, n_trials: int, ready: Any, executed: Any) -> No
         executed.put(repr(error))
 
 
-def search_on(url: str, n_trials: int, opened: Any) -> None:
+def search_on(url: str, name: str, n_trials: int, opened: Any) -> None:
     """Open a study, or continue it, and bring it to ``n_trials`` finished ones."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     opening.NEWBORN_SECONDS = 0.3
     opened.set()
-    study = open_study(url, study_name="serial", sampler=sampler(), direction="minimize")
+    study = open_study(url, study_name="serial", sampler=sampler(name), direction="minimize")
 
     def objective(trial: optuna.Trial) -> float:
         outcome = value(trial)

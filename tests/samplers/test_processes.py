@@ -21,16 +21,21 @@ FORKSERVER = multiprocessing.get_context("forkserver")
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", processes.SMALL)
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
-def test_eight_processes_share_a_study_without_losing_or_repeating_a_trial(url: str) -> None:
+def test_eight_processes_share_a_study_without_losing_or_repeating_a_trial(
+    url: str, name: str
+) -> None:
     storage = open_storage(url)
-    study = optuna.create_study(study_name="shared", storage=storage, sampler=processes.sampler())
+    study = optuna.create_study(
+        study_name="shared", storage=storage, sampler=processes.sampler(name)
+    )
     n_enqueued, n_trials = 24, 90
     for i in range(n_enqueued):
         study.enqueue_trial({"x": i / n_enqueued})
     ready, executed = FORKSERVER.Barrier(8), FORKSERVER.Queue()
     workers = [
-        processes.start(processes.share, url, worker, n_trials, ready, executed)
+        processes.start(processes.share, url, name, worker, n_trials, ready, executed)
         for worker in range(8)
     ]
     logs = [executed.get(timeout=120) for _ in workers]
@@ -44,11 +49,11 @@ def test_eight_processes_share_a_study_without_losing_or_repeating_a_trial(url: 
     assert [trial.number for trial in trials] == list(range(len(trials)))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     assert len(trials) >= n_trials
-    assert assert_rederives(study, processes.sampler()) == 2 * n_enqueued + 3 * (
+    assert assert_rederives(study, processes.sampler(name)) == 2 * n_enqueued + 3 * (
         len(trials) - n_enqueued
     )
 
-    replay = processes.sampler()._up_to_date(study)
+    replay = processes.sampler(name)._up_to_date(study)
     newest = replay.before(len(trials))
     assert newest.end > len(trials) - 6, "all cohorts but the open one are committed"
     assert len(newest.missing) < 0.1 * len(trials), "nearly all results were used"
@@ -56,15 +61,16 @@ def test_eight_processes_share_a_study_without_losing_or_repeating_a_trial(url: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", processes.SMALL)
 def test_study_killed_at_random_moments_equals_an_uninterrupted_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, n_trials = f"sqlite:///{tmp_path}/killed.db", 80
     delays = random.Random(0)
     kills = 0
     while True:
         opened = FORKSERVER.Event()
-        worker = processes.start(processes.search_on, url, n_trials, opened)
+        worker = processes.start(processes.search_on, url, name, n_trials, opened)
         opened.wait(60)
         worker.join(timeout=delays.uniform(0.02, 0.5) if kills < 20 else 60)
         if worker.exitcode is not None:
@@ -77,7 +83,7 @@ def test_study_killed_at_random_moments_equals_an_uninterrupted_one(
 
     whole = f"sqlite:///{tmp_path}/whole.db"
     monkeypatch.setattr(opening, "NEWBORN_SECONDS", opening.NEWBORN_SECONDS)  # it lowers it
-    processes.search_on(whole, n_trials, FORKSERVER.Event())
+    processes.search_on(whole, name, n_trials, FORKSERVER.Event())
     killed, uninterrupted = (
         open_study(address, study_name="serial", direction="minimize") for address in (url, whole)
     )
@@ -91,7 +97,7 @@ def test_study_killed_at_random_moments_equals_an_uninterrupted_one(
         records = [dict(trial_record(trial), owner=None) for trial in (one, other)]
         assert records[0] == records[1]
     assert len(killed.trials) == n_trials
-    assert assert_rederives(killed, processes.sampler()) == 3 * n_trials
+    assert assert_rederives(killed, processes.sampler(name)) == 3 * n_trials
     for study in (killed, uninterrupted):
         close(study._storage)
 
