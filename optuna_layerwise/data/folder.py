@@ -35,7 +35,8 @@ def read_folder(root: Path) -> RawData:
     if not root.is_dir():
         raise FileNotFoundError(
             f"no such folder: {str(root)!r} (looked for {root.absolute()}); expected a folder of "
-            "class folders, a folder with train, val and test folders, an .npz file or 'digits'"
+            "class folders, a folder with train, val and test folders, a .csv or .npz file, or "
+            "the name of a data set as docs/data.md has it, such as 'cifar10' or 'digits'"
         )
     folders = _folders(root)
     if "train" in folders and folders.keys() <= SPLIT_FOLDERS.keys():

@@ -40,7 +40,7 @@ def load_data(
         source: A folder of class folders; a folder with ``train``, ``test`` and perhaps ``val``
             folders of class folders; a MedMNIST-style ``.npz``; a ``.csv`` with a row per image;
             or one of ``DATA_NAMES``, such as ``cifar10`` or ``digits`` (a folder of that name is
-            ``./digits``).
+            ``./digits`` or a ``Path``).
         image_size: Side of the decoded images in pixels; see `decode`.
         resize: What the short side becomes before the centre is cropped, such as 232 for 224;
             ``None`` for that proportion, with images of the right size left alone.

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from optuna_layerwise.data.decode import SUFFIXES
 from optuna_layerwise.data.raw import RawData
-from optuna_layerwise.data.table import read_rows, table_data
+from optuna_layerwise.data.rows import read_rows
+from optuna_layerwise.data.table import table_data
 
 
 @dataclass(frozen=True)

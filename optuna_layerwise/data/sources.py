@@ -22,7 +22,7 @@ from optuna_layerwise.data.table import read_table
 Source: TypeAlias = "str | os.PathLike[str]"
 
 DATA_NAMES: tuple[str, ...] = ("digits", *PUBLISHED, *SKIN)
-"""The sources that are names; a folder of such a name is ``./name``."""
+"""The sources that are names; a folder of such a name is ``./name``, or a ``Path``."""
 
 _DEFAULTS: dict[str, Any] = {
     "root": None,
@@ -36,7 +36,7 @@ _DEFAULTS: dict[str, Any] = {
 class SourceKind:
     """A kind of source: does it serve this one, how to read it, and which options that takes."""
 
-    serves: Callable[[str], bool]
+    serves: Callable[[Source], bool]
     read: Callable[..., RawData]
     options: tuple[str, ...] = ()
 
@@ -50,10 +50,10 @@ SOURCES: dict[str, SourceKind] = {
     ),
     "a skin data set": SourceKind(lambda source: source in SKIN, read_skin, ("root", "group_by")),
     "an archive": SourceKind(
-        lambda source: source.lower().endswith(".npz"), lambda source: read_npz(Path(source))
+        lambda source: _suffix(source) == ".npz", lambda source: read_npz(Path(source))
     ),
     "a table": SourceKind(
-        lambda source: source.lower().endswith((".csv", ".tsv")),
+        lambda source: _suffix(source) in (".csv", ".tsv"),
         lambda source, **options: read_table(Path(source), **options),
         ("columns", "group_by"),
     ),
@@ -70,16 +70,19 @@ def read_source(source: Source, *, seed: int, **options: Any) -> RawData:
         OSError: if it cannot be downloaded.
         ValueError: if the source is not as expected, or an option is given that it does not take.
     """
-    name = os.fspath(source)
-    kind, row = next((kind, row) for kind, row in SOURCES.items() if row.serves(name))
+    kind, row = next((kind, row) for kind, row in SOURCES.items() if row.serves(source))
     if options["group_by"] is None and "group_by" not in row.options:
         del options["group_by"]
     for option, value in options.items():
         if value != _DEFAULTS[option] and option not in row.options:
             takers = [name for name, other in SOURCES.items() if option in other.options]
             raise ValueError(
-                f"{option}={value!r} is an option of {' and '.join(takers)}, and {name!r} is "
-                f"{kind}; leave it out"
+                f"{option}={value!r} is an option of {' and '.join(takers)}, and "
+                f"{os.fspath(source)!r} is {kind}; leave it out"
             )
     given = {"seed": seed, **options}
-    return row.read(name, **{option: given[option] for option in row.options})
+    return row.read(source, **{option: given[option] for option in row.options})
+
+
+def _suffix(source: Source) -> str:
+    return Path(source).suffix.lower()

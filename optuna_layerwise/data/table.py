@@ -6,11 +6,9 @@ together, such as those of one patient) and perhaps the split it is in.
 
 from __future__ import annotations
 
-import csv
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +16,9 @@ import numpy as np
 from optuna_layerwise.data.folder import SPLIT_FOLDERS
 from optuna_layerwise.data.groups import refuse_leaks
 from optuna_layerwise.data.raw import Part, RawData
+from optuna_layerwise.data.rows import Row, read_rows
 
 COLUMNS = ("image", "label", "split")
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one line of a table says."""
-
-    line: int
-    image: str
-    label: str
-    group: str | None
-    split: str | None
 
 
 def read_table(
@@ -60,58 +48,6 @@ def read_table(
     )
     column = "group" if group_by == "auto" else group_by
     return table_data(path, rows, lambda image: path.parent / image, column or "")
-
-
-def read_rows(
-    path: Path, *, image: str, label: str, group: str | None = None, split: str | None = None
-) -> list[Row]:
-    """The rows of a table, given its columns' names; one that ends in ``?`` may be missing.
-
-    Raises:
-        FileNotFoundError: if there is no such table.
-        ValueError: with the line, if the table is broken or a cell is empty.
-    """
-    lines = _lines(path)
-    _, header = next(lines, (0, []))
-    if not header:
-        raise ValueError(f"{path} is empty; expected a line of column names and a row each image")
-    if len(set(header)) < len(header):
-        raise ValueError(f"{path}: each column name must occur once, got {header}")
-    wanted = {"image": image, "label": label, "group": group, "split": split}
-    places: dict[str, int | None] = {}
-    for field, name in wanted.items():
-        if name is None or (name.endswith("?") and name[:-1] not in header):
-            places[field] = None
-        elif (name := name.removesuffix("?")) in header:
-            places[field] = header.index(name)
-        else:
-            how = "group_by" if field == "group" else f"columns={{{field!r}: ...}}"
-            raise ValueError(
-                f"{path} has no column {name!r} for the {field}; it has {header}. Say with {how} "
-                "which it is"
-            )
-    rows = []
-    for line, cells in lines:
-        if len(cells) != len(header):
-            raise ValueError(
-                f"{path}, line {line}: expected {len(header)} cells as in the first line, got "
-                f"{len(cells)}; correct the line"
-            )
-        values = {f: None if p is None else cells[p].strip() for f, p in places.items()}
-        if empty := [wanted[f] for f, value in values.items() if value == ""]:
-            raise ValueError(f"{path}, line {line}: the cell of {empty[0]!r} is empty; fill it in")
-        rows.append(
-            Row(
-                line,
-                values["image"] or "",
-                values["label"] or "",
-                values["group"],
-                values["split"],
-            )
-        )
-    if not rows:
-        raise ValueError(f"{path} has column names and no row; expected a row for each image")
-    return rows
 
 
 def table_data(
@@ -151,25 +87,6 @@ def table_data(
         grouped = {name: part.groups for name, part in parts.items() if part.groups is not None}
         refuse_leaks(grouped, group_column, str(path))
     return RawData(classes, parts)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of each line that is not blank; comma or tab, as the first line has it."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {str(path)!r} (looked for {path.absolute()})")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        try:
-            delimiter = "\t" if "\t" in file.readline() else ","
-            file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            for cells in reader:
-                if cells:
-                    yield reader.line_num, cells
-        except (csv.Error, UnicodeDecodeError) as error:
-            line = f", line {reader.line_num}" if isinstance(error, csv.Error) else ""
-            raise ValueError(
-                f"{path}{line} cannot be read as UTF-8 comma- or tab-separated text: {error}"
-            ) from error
 
 
 def _each_once(path: Path, rows: list[Row]) -> list[Row]:

@@ -40,6 +40,16 @@ def test_fingerprint_follows_the_content_and_not_the_place(
     assert_equal_splits(load_data(root, image_size=8), load_data(str(copy), image_size=8))
 
 
+def test_a_path_is_never_the_name_of_a_data_set(
+    write_pool: WritePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_pool({"a": 10, "b": 10}, name="mnist").parent)
+    for folder in (Path("mnist"), "./mnist"):
+        assert load_data(folder, image_size=8).classes == ("a", "b")
+    with pytest.raises(ValueError, match="mnist needs root"):
+        load_data("mnist", image_size=8)
+
+
 def flip_last_pixel_byte(root: Path) -> None:
     path = root / "a" / "003.png"
     content = bytearray(path.read_bytes())

@@ -1,0 +1,90 @@
+"""The rows of a comma- or tab-separated file that describes an image each, with their lines."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one line of a table says."""
+
+    line: int
+    image: str
+    label: str
+    group: str | None
+    split: str | None
+
+
+def read_rows(
+    path: Path, *, image: str, label: str, group: str | None = None, split: str | None = None
+) -> list[Row]:
+    """The rows of a table, given its columns' names; one that ends in ``?`` may be missing.
+
+    Raises:
+        FileNotFoundError: if there is no such table.
+        ValueError: with the line, if the table is broken or a cell is empty.
+    """
+    lines = _lines(path)
+    _, header = next(lines, (0, []))
+    if not header:
+        raise ValueError(f"{path} is empty; expected a line of column names and a row each image")
+    if len(set(header)) < len(header):
+        raise ValueError(f"{path}: each column name must occur once, got {header}")
+    wanted = {"image": image, "label": label, "group": group, "split": split}
+    places: dict[str, int | None] = {}
+    for field, name in wanted.items():
+        if name is None or (name.endswith("?") and name[:-1] not in header):
+            places[field] = None
+        elif (name := name.removesuffix("?")) in header:
+            places[field] = header.index(name)
+        else:
+            how = "group_by" if field == "group" else f"columns={{{field!r}: ...}}"
+            raise ValueError(
+                f"{path} has no column {name!r} for the {field}; it has {header}. Say with {how} "
+                "which it is"
+            )
+    rows = []
+    for line, cells in lines:
+        if len(cells) != len(header):
+            raise ValueError(
+                f"{path}, line {line}: expected {len(header)} cells as in the first line, got "
+                f"{len(cells)}; correct the line"
+            )
+        values = {f: None if p is None else cells[p].strip() for f, p in places.items()}
+        if empty := [wanted[f] for f, value in values.items() if value == ""]:
+            raise ValueError(f"{path}, line {line}: the cell of {empty[0]!r} is empty; fill it in")
+        rows.append(
+            Row(
+                line,
+                values["image"] or "",
+                values["label"] or "",
+                values["group"],
+                values["split"],
+            )
+        )
+    if not rows:
+        raise ValueError(f"{path} has column names and no row; expected a row for each image")
+    return rows
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of each line that is not blank; comma or tab, as the first line has it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {str(path)!r} (looked for {path.absolute()})")
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        try:
+            delimiter = "\t" if "\t" in file.readline() else ","
+            file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            for cells in reader:
+                if cells:
+                    yield reader.line_num, cells
+        except (csv.Error, UnicodeDecodeError) as error:
+            line = f", line {reader.line_num}" if isinstance(error, csv.Error) else ""
+            raise ValueError(
+                f"{path}{line} cannot be read as UTF-8 comma- or tab-separated text: {error}"
+            ) from error
