@@ -39,7 +39,7 @@ def nsga2(encoding: Encoding, *, seed: int, **options: Any) -> BaseSampler:
 
 
 def cmaes(encoding: Encoding, *, seed: int, **options: Any) -> BaseSampler:
-    """CMA-ES that begins where the encoding says.
+    """CMA-ES; it begins anywhere, since Optuna deprecates the option to say where.
 
     Raises:
         ValueError: for an encoding with categories, which it would draw at random.
@@ -51,8 +51,7 @@ def cmaes(encoding: Encoding, *, seed: int, **options: Any) -> BaseSampler:
             f"{', '.join(categories[:3])}{', ...' if len(categories) > 3 else ''}; choose "
             "--encoding continuous, continuous-multiplier or biotune, or --sampler catcmawm"
         )
-    start = {name: mean for name, (mean, _) in encoding.initial_means.items()}
-    return CmaEsSampler(seed=seed, **{"x0": start, **options})
+    return CmaEsSampler(seed=seed, **options)
 
 
 OPTUNA_SAMPLERS: dict[str, Callable[..., BaseSampler]] = {

@@ -258,6 +258,10 @@ def test_a_search_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
         (("--sampler-option", "populations=8"), "does not take"),
         (("--sampler-option", "population=3"), "population must be at least 4"),
         (("--seed", "-1"), "seed must be at least 0"),
+        (("--sampler", "cmaes", "--encoding", "binary"), "cannot search categories"),
+        (("--preset", "paper", "--sampler", "tpe"), "name it: --preset"),
+        (("--no-retrain", "--folds", "2"), "choose --folds 1 or --retrain"),
+        (("--seeds-per-trial", "0"), "--seeds-per-trial must be from 1"),
         (("--threads", "0"), "threads must be at least 1"),
     ],
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 import optuna
 import pytest
+import torch
 from commands import DIGITS, Cli
 
 from optuna_layerwise import Encoding
+from optuna_layerwise.models import ModelSpec
 from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import open_storage
 
@@ -27,8 +30,13 @@ def edit(statement: str, path: str = "optuna-layerwise.db") -> None:
 def test_an_intact_study_of_tune_is_drawn_again_without_its_weights(
     cli: Cli, sampler: str, genes: int
 ) -> None:
-    options = ("--sampler", sampler, "--sampler-option", "population=4")
+    weights = Path("weights.pth")
+    torch.save(
+        ModelSpec(name="digits_cnn", image_size=8).build(num_classes=5).state_dict(), weights
+    )
+    options = ("--sampler", sampler, "--sampler-option", "population=4", "--weights", str(weights))
     assert cli(*DIGITS, *options, "--trials", "6")[0] == 0
+    weights.unlink()
     code, out, err = cli("replay", *STUDY)
     assert (code, err) == (0, "")
     assert out == f"6 trials, {genes} genes: every suggestion re-derives\n"

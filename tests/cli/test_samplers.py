@@ -1,0 +1,55 @@
+"""The samplers of the command line."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from commands import DIGITS, Cli, load
+
+from optuna_layerwise.cli.optuna_samplers import OPTUNA_SAMPLERS
+from optuna_layerwise.cli.settings import SAMPLER_NAMES, Settings
+from optuna_layerwise.encodings import Encoding
+
+BLOCKS = ["stem", "layer1", "layer2", "head"]
+CONTINUOUS = Encoding.preset("continuous", BLOCKS)
+
+
+@pytest.mark.parametrize("sampler", SAMPLER_NAMES)
+def test_every_sampler_searches_from_the_command_line(cli: Cli, sampler: str) -> None:
+    code, _, err = cli(*DIGITS, "--sampler", sampler, "--trials", "3")
+    assert (code, err) == (0, "")
+    trials = load("digits").trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3
+    assert len({tuple(trial.params.values()) for trial in trials}) == 3
+
+
+def search(sampler: str, n_trials: int, *, joins: bool = False) -> optuna.Study:
+    made = Settings(sampler=sampler, seed=1).make_sampler(CONTINUOUS, joins=joins)
+    study = optuna.create_study(sampler=made)
+    study.optimize(lambda trial: sum(CONTINUOUS.suggest(trial).values()), n_trials=n_trials)
+    return study
+
+
+@pytest.mark.parametrize("sampler", OPTUNA_SAMPLERS)
+def test_a_process_that_joins_does_not_repeat_what_the_first_one_draws(sampler: str) -> None:
+    first = search(sampler, 2).trials[0].params
+    assert search(sampler, 2).trials[0].params == first
+    assert search(sampler, 2, joins=True).trials[0].params != first
+
+
+@pytest.mark.parametrize("encoding", ["binary", "set", "hybrid", "profile"])
+def test_cmaes_refuses_categories_and_says_what_to_take(encoding: str) -> None:
+    categories = Encoding.preset(encoding, BLOCKS)
+    with pytest.raises(ValueError, match="cannot search categories.*catcmawm"):
+        Settings(sampler="cmaes").make_sampler(categories, joins=False)
+
+
+def test_options_go_to_the_sampler() -> None:
+    made = Settings(sampler="nsga2", sampler_options={"population_size": 8})
+    sampler = made.make_sampler(CONTINUOUS, joins=False)
+    assert isinstance(sampler, optuna.samplers.NSGAIISampler)
+    assert sampler.population_size == 8
+    with pytest.raises(ValueError, match="sampler nsga2 does not take"):
+        Settings(sampler="nsga2", sampler_options={"populations": 8}).make_sampler(
+            CONTINUOUS, joins=False
+        )
