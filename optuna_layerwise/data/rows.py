@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,15 @@ class Row:
 
 
 def read_rows(
-    path: Path, *, image: str, label: str, group: str | None = None, split: str | None = None
+    path: Path, columns: Mapping[str, str | None], *, optional: Collection[str] = ()
 ) -> list[Row]:
-    """The rows of a table, given its columns' names; one that ends in ``?`` may be missing.
+    """The rows of a table.
+
+    Args:
+        path: Of the table.
+        columns: The fields ``image``, ``label``, ``group`` and ``split`` to their columns' names,
+            or ``None`` for a field that is not wanted.
+        optional: Fields whose column may be missing.
 
     Raises:
         FileNotFoundError: if there is no such table.
@@ -34,18 +40,15 @@ def read_rows(
         raise ValueError(f"{path} is empty; expected a line of column names and a row each image")
     if len(set(header)) < len(header):
         raise ValueError(f"{path}: each column name must occur once, got {header}")
-    wanted = {"image": image, "label": label, "group": group, "split": split}
-    places: dict[str, int | None] = {}
-    for field, name in wanted.items():
-        if name is None or (name.endswith("?") and name[:-1] not in header):
-            places[field] = None
-        elif (name := name.removesuffix("?")) in header:
+    places: dict[str, int] = {}
+    for field, name in columns.items():
+        if name in header:
             places[field] = header.index(name)
-        else:
-            how = "group_by" if field == "group" else f"columns={{{field!r}: ...}}"
+        elif name is not None and field not in optional:
+            how = "group_by (--group-by)" if field == "group" else "columns (--column)"
             raise ValueError(
-                f"{path} has no column {name!r} for the {field}; it has {header}. Say with {how} "
-                "which it is"
+                f"{path} has no column {name!r} for the {field}; it has {header}. The {field}s of "
+                f"a table of your own may have another name: say which with {how}"
             )
     rows = []
     for line, cells in lines:
@@ -54,18 +57,11 @@ def read_rows(
                 f"{path}, line {line}: expected {len(header)} cells as in the first line, got "
                 f"{len(cells)}; correct the line"
             )
-        values = {f: None if p is None else cells[p].strip() for f, p in places.items()}
-        if empty := [wanted[f] for f, value in values.items() if value == ""]:
+        values = {field: cells[place].strip() for field, place in places.items()}
+        if empty := [columns[field] for field, value in values.items() if not value]:
             raise ValueError(f"{path}, line {line}: the cell of {empty[0]!r} is empty; fill it in")
-        rows.append(
-            Row(
-                line,
-                values["image"] or "",
-                values["label"] or "",
-                values["group"],
-                values["split"],
-            )
-        )
+        group, split = values.get("group"), values.get("split")
+        rows.append(Row(line, values["image"], values["label"], group, split))
     if not rows:
         raise ValueError(f"{path} has column names and no row; expected a row for each image")
     return rows

@@ -69,7 +69,7 @@ def read_skin(name: str, *, root: Path | None, group_by: str | None = "auto") ->
             f"or in folders below it, the images; get them from {row.page} and unpack them there"
         )
     group = row.group if group_by == "auto" else group_by
-    rows = read_rows(table, image=row.image, label=row.label, group=group)
+    rows = read_rows(table, {"image": row.image, "label": row.label, "group": group})
     files = _images(root)
     return table_data(table, rows, files.get, group or "")
 

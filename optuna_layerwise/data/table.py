@@ -39,15 +39,14 @@ def read_table(
     columns = dict(columns or {})
     if unknown := sorted(columns.keys() - set(COLUMNS)):
         raise ValueError(f"columns can name {', '.join(COLUMNS)}, got {unknown}")
+    group = "group" if group_by == "auto" else group_by
+    optional = {"group"} if group_by == "auto" else set()
     rows = read_rows(
         path,
-        image=columns.get("image", "image"),
-        label=columns.get("label", "label"),
-        split=columns.get("split", "split?"),
-        group="group?" if group_by == "auto" else group_by,
+        {field: columns.get(field, field) for field in COLUMNS} | {"group": group},
+        optional=optional if "split" in columns else optional | {"split"},
     )
-    column = "group" if group_by == "auto" else group_by
-    return table_data(path, rows, lambda image: path.parent / image, column or "")
+    return table_data(path, rows, lambda image: path.parent / image, group or "")
 
 
 def table_data(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gc
 import http.server
 import threading
@@ -231,6 +232,22 @@ def test_a_damaged_set_is_refused_and_a_download_repairs_it(
     else:
         file.write_bytes(content[: len(content) // 2 + 1])
     with pytest.raises(ValueError, match=f"{name} in .* is damaged, or half .*--download"):
+        load(name, miniature, tmp_path)
+    assert load(name, miniature, tmp_path, download=True).fingerprint == whole.fingerprint
+
+
+@pytest.mark.parametrize("name", ["usps", "svhn", "cifar10", "stl10"])
+def test_a_whole_file_of_another_content_is_refused_and_downloaded_again(
+    name: str, made: Callable[[str], Miniature], tmp_path: Path
+) -> None:
+    miniature = made(name)
+    whole = load(name, miniature, tmp_path, download=True)
+    file = tmp_path / UNPACKED[name]
+    content = file.read_bytes()
+    if name == "usps":
+        content = bz2.compress(bz2.decompress(content) * 2)
+    file.write_bytes(content + b"\n" * (name != "usps"))
+    with pytest.raises(ValueError, match=f"{name} in .* is damaged"):
         load(name, miniature, tmp_path)
     assert load(name, miniature, tmp_path, download=True).fingerprint == whole.fingerprint
 

@@ -176,7 +176,7 @@ BROKEN: dict[str, tuple[list[str], str]] = {
         ["picture,label", *rows()],
         r"no column 'image' for the image; it has \['p",
     ),
-    "no label column": (["image,class", *rows()], r"'label' for the label.*columns=\{'label'"),
+    "no label column": (["image,class", *rows()], r"'label' for the label.*--column"),
     "same column twice": (["image,label,label", *rows(20, ",x")], "each column name must occur"),
     "cell too many": (
         ["image,label", *rows(3), "a9.png,a,x"],
