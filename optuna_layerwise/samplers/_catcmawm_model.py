@@ -20,8 +20,8 @@ WIDEST = 0.5
 """Largest standard deviation of a variable; on a plateau it would grow without end."""
 FINEST = 1e-9
 """All standard deviations below it: nothing is left to be learned here."""
-FINEST_TIED = 1e-5
-"""The same where the points are so close that all their values are equal."""
+FINEST_TIED = 1e-3
+"""The same where all values are equal: on a plateau, or at the limit of floating point."""
 _CONDITION = 1e14
 _FARTHEST = 6.0
 

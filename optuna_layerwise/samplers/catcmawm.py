@@ -16,7 +16,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from optuna import Study
-from optuna.distributions import BaseDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from optuna_layerwise.samplers._algorithm import (
     Draw,
@@ -31,6 +36,7 @@ from optuna_layerwise.samplers._algorithm import (
 from optuna_layerwise.samplers._catcmawm_layout import Layout, lay_out
 from optuna_layerwise.samplers._catcmawm_model import Model
 from optuna_layerwise.samplers._catcmawm_start import Start
+from optuna_layerwise.samplers._codec import grid, n_choices
 from optuna_layerwise.samplers._cohort import CohortSampler
 from optuna_layerwise.samplers._warm_start import Params, best_params
 from optuna_layerwise.storage import store_start, stored_start
@@ -156,9 +162,8 @@ class CatCMA:
     def _raw(self, space: Space, member: Member) -> Genes:
         """The raw numbers that were drawn [n], NaN for others."""
         raw = (member.facts or {}).get("raw")
-        if not isinstance(raw, dict):
-            return np.full(len(space.names), np.nan)
-        return np.array([raw.get(name, np.nan) for name in space.names], dtype=float)
+        drawn = [raw.get(name) if isinstance(raw, dict) else None for name in space.names]
+        return np.array([v if isinstance(v, float) and abs(v) < np.inf else np.nan for v in drawn])
 
     def _restart(self, state: State) -> State:
         """A fresh distribution elsewhere; where depends on nothing but how often."""
@@ -248,6 +253,10 @@ class CatCMAwMSampler(CohortSampler):
         self._informed = encoding if preset == "default" else None
         self._mean, self._spread, self._probabilities = mean or {}, spread, probabilities or {}
         self._warm = best_params(init_from) if init_from else ()
+        if search_space or encoding:
+            whole = search_space is not None
+            known = search_space or (encoding.search_space if encoding else {})
+            _check_start(known, self._mean, self._probabilities, whole=whole)
         super().__init__(
             self._beginning(self._warm),
             seed=seed,
@@ -288,6 +297,34 @@ class CatCMAwMSampler(CohortSampler):
             warm=warm,
         )
         return dataclasses.replace(self._given, begin=begin)
+
+
+def _check_start(
+    known: Mapping[str, BaseDistribution],
+    means: Mapping[str, Any],
+    probabilities: Mapping[str, Sequence[float]],
+    *,
+    whole: bool,
+) -> None:
+    """Refuse a start that the known search space has no place for."""
+    for name in (*means, *probabilities):
+        if whole and name not in known:
+            raise ValueError(
+                f"{name!r} is no parameter of the search space, whose are {sorted(known)}"
+            )
+    for name, value in means.items():
+        distribution = known.get(name)
+        if isinstance(distribution, CategoricalDistribution):
+            raise ValueError(f"{name!r} has no mean: it is a category; give probabilities")
+        if isinstance(distribution, FloatDistribution | IntDistribution) and not (
+            distribution.low <= value <= distribution.high
+        ):
+            raise ValueError(f"the mean of {name!r} is {value}, which is not in {distribution}")
+    for name, p in probabilities.items():
+        if name in known and not (n_choices(known[name]) or len(grid(known[name])) == 2):
+            raise ValueError(f"{name!r} has no choices: it is a number; give a mean")
+        if name in known and len(p) != (n := n_choices(known[name]) or 2):
+            raise ValueError(f"{name!r} has {n} choices, got {len(p)} probabilities")
 
 
 def library_population(search_space: Mapping[str, BaseDistribution]) -> int:
