@@ -13,13 +13,11 @@ import typer
 from rich.console import Console
 
 from optuna_layerwise.cli import show
+from optuna_layerwise.cli.options import load_study
 from optuna_layerwise.cli.progress import search_progress
-from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.cli.settings import SETTINGS_KEY, STARTS_INFORMED, Settings
 from optuna_layerwise.finalists import stored_final
 from optuna_layerwise.studies import finished, is_paused, open_study, resume, work
-
-N_RECIPES = 4
-"""Known recipes that a search begins with: 4 % of 100 trials."""
 
 
 def run(
@@ -60,17 +58,22 @@ def run(
         )
     if stored is not None:
         refuse_differences(name, settings, stored)
+    init_from = None
+    if settings.init_from is not None and stored is None:
+        init_from = load_study(storage, settings.init_from)
     study = open_study(
         storage,
         study_name=name,
         direction="maximize" if objective.direction.name == "MAXIMIZE" else "minimize",
         pruner=settings.make_pruner(),
-        sampler=settings.make_sampler(objective.encoding, joins=stored is not None),
+        sampler=settings.make_sampler(
+            objective.encoding, joins=stored is not None, init_from=init_from
+        ),
     )
     if SETTINGS_KEY in study.user_attrs:  # another process may have been quicker
         refuse_differences(name, settings, Settings.from_study(study))
-    elif stored is None and settings.seed_recipes:
-        for params in objective.encoding.recipes()[: min(N_RECIPES, settings.trials)]:
+    elif stored is None and settings.sampler not in STARTS_INFORMED:
+        for params in settings.recipes(objective.encoding)[: settings.trials]:
             study.enqueue_trial(params, skip_if_exists=True)
     study.set_user_attr(SETTINGS_KEY, settings.to_json())
     if unpause:

@@ -78,6 +78,10 @@ def tune_command(
         bool | None,
         typer.Option(help="Begin with known recipes, such as full fine-tuning; catcmawm does."),
     ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(help="Another study of this database: begin where its best trials are."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option()] = None,
     patience: Annotated[
         int | None, typer.Option(help="Epochs without improvement; 0 never stops early.")
@@ -206,6 +210,7 @@ def tune_command(
         seeds=tuple(chosen.seeds[:n_seeds]),
         tie_break=chosen.tie_break,
         prune=prune,
+        init_from=init_from,
         **{k: getattr(chosen, k) if value is None else value for k, value in given.items()},
         output=os.path.abspath(output or os.path.join("optuna-layerwise-runs", name)),
         device=device,

@@ -13,6 +13,7 @@ from optuna_layerwise.encodings import ENCODINGS, Encoding
 from optuna_layerwise.finalists import stored_final
 from optuna_layerwise.policy import BIOTUNE_RECIPE, REVO_RECIPE
 from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.storage import stored_start
 
 QUICK = ("--threads", "1", "--epochs", "1")
 RECIPES = [
@@ -130,6 +131,23 @@ def test_known_recipes_come_first_and_once(cli: Cli, sampler: str) -> None:
     for policy, recipe in zip(policies, RECIPES, strict=False):
         assert policy == pytest.approx(recipe)
     assert all(policies.count(policy) == 1 for policy in policies[:4])
+
+
+def test_a_search_begins_where_the_best_trials_of_another_study_are(cli: Cli) -> None:
+    arguments = (*DIGITS, "--sampler", "catcmawm", "--encoding", "continuous")
+    arguments = (*arguments, "--no-seed-recipes", "--sampler-option", "population=8")
+    assert cli(*arguments, "--trials", "8", "--study", "first")[0] == 0
+    warm = (*arguments, "--study", "second", "--init-from", "first")
+    assert cli(*warm, "--trials", "4")[0] == 0
+    code, out, _ = cli("replay", "--study", "second")
+    assert (code, out) == (0, "4 trials, 20 genes: every suggestion re-derives\n")
+    best = sorted(load("first").trials, key=lambda trial: trial.values, reverse=True)[:4]
+    second = load("second")
+    assert [set(params) for params in stored_start(second)["warm"]] == [
+        set(t.params) for t in best
+    ]
+    assert stored_start(second)["warm"][0] == best[0].params
+    assert [t.params for t in second.trials] != [t.params for t in load("first").trials]
 
 
 def test_without_recipes_the_first_trial_is_the_samplers(cli: Cli) -> None:
