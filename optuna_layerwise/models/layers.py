@@ -67,7 +67,10 @@ def split_layers(model: nn.Module, blocks: Mapping[str, Sequence[str]]) -> dict[
     paths = [path for path, _ in layers]
     paths[0] = "stem"
     paths[-1] = "head"
-    return {path: members for path, (_, members) in zip(paths, layers, strict=True)}
+    found: dict[str, list[str]] = {}
+    for path, (_, members) in zip(paths, layers, strict=True):
+        found.setdefault(path, []).extend(members)  # a layer before the last may be called head
+    return found
 
 
 def _starts_with_norm(owners: Iterable[nn.Module]) -> bool:

@@ -131,8 +131,11 @@ def _members(model: nn.Module, depth: Depth) -> dict[str, list[str]]:
 def _in_forward_order(
     groups: Mapping[str, Sequence[str]], model: nn.Module
 ) -> dict[str, Sequence[str]]:
-    """Groups by the place of their first parameter."""
-    names = [name for members in _members(model, "block").values() for name in members]
+    """Groups by the place of their first parameter; as registered, if there is no better order."""
+    try:
+        names = [name for members in _members(model, "block").values() for name in members]
+    except ValueError:  # without patterns it could not be split, which is why there are some
+        names = [name for name, _ in model.named_parameters()]
     place = {name: index for index, name in enumerate(names)}
     found = {block: members for block, members in groups.items() if members}
     return dict(sorted(found.items(), key=lambda item: min(place[n] for n in item[1])))

@@ -97,17 +97,22 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
             f"cannot read weights from {path}: expected a .safetensors file or a state dict saved "
             f"by torch.save, got {type(error).__name__}: {str(error).strip().splitlines()[:1]}"
         ) from error
-    while isinstance(content, dict) and (
-        inner := next((k for k in _WRAPPERS if isinstance(content.get(k), dict)), None)
-    ):
-        content = content[inner]
-    if isinstance(content, dict):  # how many weights were averaged
-        content = {name: tensor for name, tensor in content.items() if name != "n_averaged"}
-    if not isinstance(content, dict) or not all(torch.is_tensor(t) for t in content.values()):
+    if (state := _state_in(content)) is None:
         raise ValueError(
             f"expected {path} to hold a state dict (name to tensor), got {type(content).__name__}"
         )
-    return {str(name): tensor for name, tensor in content.items()}
+    return state
+
+
+def _state_in(content: object) -> dict[str, torch.Tensor] | None:
+    """The state dict that a saved object is or holds."""
+    if not isinstance(content, dict):
+        return None
+    for key in _WRAPPERS:
+        if (inner := _state_in(content.get(key))) is not None:
+            return inner
+    state = {str(name): tensor for name, tensor in content.items() if name != "n_averaged"}
+    return state if state and all(map(torch.is_tensor, state.values())) else None
 
 
 def _current_name(name: str, target: Container[str]) -> str:

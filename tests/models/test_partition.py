@@ -6,6 +6,7 @@ import torchvision
 from torch import nn
 
 from optuna_layerwise.models import DigitsCNN, check_partition, partition
+from optuna_layerwise.models.layers import split_layers
 
 COUNTS = {
     "resnet18": {"stage": 6, "block": 10, "layer": 21},
@@ -201,6 +202,13 @@ def test_wrapper_is_split_like_the_model_in_it(granularity):
         tuple(name.removeprefix("0.net.") for name in members)
         for members in partition(wrapped, granularity=granularity).values()
     ] == list(blocks.values())
+
+
+def test_layers_called_head_are_one_block():
+    model = nn.ModuleDict({name: nn.Linear(2, 2) for name in ("trunk", "head", "head_dist")})
+    patterns = {"trunk": "trunk.*", "head": "head.*"}
+    layers = split_layers(model, partition(model, patterns=patterns))
+    assert [len(members) for members in layers.values()] == [2, 4]
 
 
 def test_single_layer_is_one_head():

@@ -56,6 +56,10 @@ WRAPPED = {
         "model": other,
         "model_ema": {"n_averaged": torch.tensor(7), **prefixed("module.", state)},
     },
+    "average of another kind": lambda state, other: {
+        "ema": {"decay": 0.9, "shadow_params": list(other.values())},
+        "model": state,
+    },
     "timm's average": lambda state, other: {"state_dict": other, "state_dict_ema": state},
 }
 

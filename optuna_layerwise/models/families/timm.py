@@ -28,7 +28,10 @@ def blocks(model: nn.Module, depth: Depth) -> Paths | None:
     fine: list[list[str]] = [*group(model, matcher(coarse=False)).values()]
     if depth == "block":
         return _named(fine)
-    coarse = group(model, matcher(coarse=True))
+    try:
+        coarse = group(model, matcher(coarse=True))
+    except (AssertionError, NotImplementedError):  # a few have no coarse groups
+        coarse = {index: names for index, names in enumerate(fine)}
     stage_of = {name: stage for stage, names in coarse.items() for name in names}
     stages: dict[int, list[str]] = {}
     for names in fine:
@@ -39,10 +42,15 @@ def blocks(model: nn.Module, depth: Depth) -> Paths | None:
 
 
 def _named(groups: Sequence[Sequence[str]]) -> Paths:
-    """Groups by the path that their parameters share; the first is the stem, the last the head."""
+    """Groups by the path that their parameters share; the first is the stem, the last the head.
+
+    Where that is none, or another group's, the path of the first parameter's module.
+    """
     first, *trunk, last = groups
     paths: Paths = {"stem": first}
     for names in trunk:
-        shared = os.path.commonprefix([f"{n}.".split(".")[:-2] for n in names])
-        paths[".".join(shared) or names[0].rpartition(".")[0]] = names
+        modules = [name.split(".")[:-1] for name in names]
+        shared = ".".join(os.path.commonprefix(modules))
+        taken = shared in ("", "head", *paths)
+        paths[".".join(modules[0]) if taken else shared] = names
     return {**paths, "head": last}

@@ -1,7 +1,8 @@
 """Models of transformers by their module lists: embeddings, encoder layers or stages, head.
 
-Their structure is a convention, not an interface: a base model (named by ``base_model_prefix``)
-that holds a list of layers, or of stages with lists of blocks, and a classifier behind it.
+Their structure is a convention, not an interface: a base model (mostly the child called
+``base_model_prefix``) that holds a list of layers, or of stages with lists of blocks, and a
+classifier behind it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ def blocks(model: nn.Module, depth: Depth) -> Paths | None:
     Where the list's items have no lists of their own (ViT), a stage is a quarter of the list. A
     part without a layer, such as a last norm, joins the block before it.
     """
-    base = getattr(model, "base_model_prefix", "")
-    if base not in children(model) or not _holds_list(model.get_submodule(base)):
+    holders = [name for name, child in children(model).items() if _holds_list(child)]
+    prefix = getattr(model, "base_model_prefix", None)
+    if not holders:
         return None
+    base = prefix if prefix in holders else holders[0]
     stages = [*_parts(model, base)]
     parts = [inner for path in stages for inner in _expanded(model, path)]
     found: dict[str, list[str]] = {}
@@ -44,6 +47,8 @@ def blocks(model: nn.Module, depth: Depth) -> Paths | None:
     else:
         paths |= found
     head = [*direct(model), *(name for name in children(model) if name != base)]
+    if not head:
+        head = [*paths.pop(names[-1])]
     return {"stem" if n == names[0] else n: p for n, p in paths.items()} | {"head": head}
 
 
