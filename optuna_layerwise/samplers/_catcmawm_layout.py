@@ -65,7 +65,7 @@ def self_gated(space: Space) -> Mask:
     n = len(space.names)
     generator = np.random.Generator(np.random.Philox(key=0))
     gated = np.zeros(n, dtype=bool)
-    for point in (np.full(n, 0.5), *generator.random((3, n))):
+    for point in (np.full(n, 0.5), *generator.random((1, n))):
         for k in range(n):
             effects = set()
             for value in (0.0, 1.0, *((np.arange(m := space.choices[k]) + 0.5) / max(m, 1))):

@@ -18,7 +18,7 @@ from optuna_layerwise.samplers._algorithm import Genes, Mask
 
 WIDEST = 0.5
 """Largest standard deviation of a variable; on a plateau it would grow without end."""
-FINEST = 1e-9
+FINEST = 1e-7
 """All standard deviations below it: nothing is left to be learned here."""
 FINEST_TIED = 1e-3
 """The same where all values are equal: on a plateau, or at the limit of floating point."""

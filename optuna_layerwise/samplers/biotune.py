@@ -289,6 +289,7 @@ class BioTuneSampler(CohortSampler):
             its code stores momentum and never adds it.
         reevaluate_elites: Evaluate elites again at each generation from the second on, for
             folds that rotate.
+        seed_with: Parameters of the first trials, such as ``encoding.recipes()``.
 
     Raises:
         ValueError: for an option out of range, or a study with several objectives.
@@ -315,6 +316,7 @@ class BioTuneSampler(CohortSampler):
         extinction: Literal["range", "rank", "unit"] | None = None,
         momentum: bool | None = None,
         reevaluate_elites: bool | None = None,
+        seed_with: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         if preset not in PRESETS:
             raise ValueError(f"preset must be one of {list(PRESETS)}, got {preset!r}")
@@ -333,4 +335,5 @@ class BioTuneSampler(CohortSampler):
             seed=seed,
             encoding=encoding,
             search_space=search_space,
+            seed_with=seed_with,
         )

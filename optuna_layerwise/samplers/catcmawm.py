@@ -42,6 +42,7 @@ from optuna_layerwise.samplers._warm_start import Params, best_params
 from optuna_layerwise.storage import store_start, stored_start
 
 _ATTEMPTS = 100
+_HUGE = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +106,7 @@ class CatCMA:
             return Draw(np.empty(0), {"raw": {}})
         space, layout, genes = state.space, state.layout, np.empty(len(state.space.names))
         for attempt in range(_ATTEMPTS):
-            words = rng(f"catcmawm/{attempt}").integers(2**32, size=4, dtype=np.uint32)
+            words = rng(f"draw/{attempt}").integers(2**32, size=4, dtype=np.uint32)
             raw, executed, chosen = state.model.draw(words)
             genes[layout.numbers] = executed
             genes[layout.choices] = [v[c] for v, c in zip(layout.values, chosen, strict=True)]
@@ -160,10 +161,10 @@ class CatCMA:
         return points[:, numbers], used[:, numbers], chosen
 
     def _raw(self, space: Space, member: Member) -> Genes:
-        """The raw numbers that were drawn [n], NaN for others."""
+        """The raw numbers that were drawn [n], NaN for others, and for what cannot be one."""
         raw = (member.facts or {}).get("raw")
         drawn = [raw.get(name) if isinstance(raw, dict) else None for name in space.names]
-        return np.array([v if isinstance(v, float) and abs(v) < np.inf else np.nan for v in drawn])
+        return np.array([v if isinstance(v, float) and abs(v) < _HUGE else np.nan for v in drawn])
 
     def _restart(self, state: State) -> State:
         """A fresh distribution elsewhere; where depends on nothing but how often."""

@@ -243,7 +243,7 @@ def test_gene_without_effect_keeps_its_mean_and_deviation(covariance: Any, level
     search.run(lambda genes: float(((genes[:2] - 0.3) ** 2).sum()), generations=40)
     end = model_of(search.state)
     assert search.state.restarts == 0
-    assert end.std[:2].max() < 1e-3, "the others have converged"
+    assert end.std[:2].max() < 5e-3, "the others have converged"
     if not levels:
         assert end.mean[2:] == pytest.approx(start.mean[2:], abs=1e-12)
         assert end.std[2:] == pytest.approx(start.std[2:], rel=1e-6)

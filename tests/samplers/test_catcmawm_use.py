@@ -20,7 +20,7 @@ from searching import SPACE, Broken, mixed, run, value
 from test_codec import categories, float_steps, floats, ints, log_ints
 
 from optuna_layerwise.encodings import ENCODINGS, Encoding
-from optuna_layerwise.samplers import CatCMAwMSampler, catcmawm
+from optuna_layerwise.samplers import BioTuneSampler, CatCMAwMSampler, catcmawm
 from optuna_layerwise.samplers._algorithm import Member
 from optuna_layerwise.samplers._warm_start import ALPHA, promising
 from optuna_layerwise.storage import open_storage, trial_record
@@ -143,15 +143,16 @@ def test_trials_out_of_a_changed_range_do_not_count_where_they_were_not() -> Non
     assert_rederives(study, small())
 
 
-def test_seeds_are_the_first_trials_and_leave_the_start_where_it_is() -> None:
+@pytest.mark.parametrize("make", [CatCMAwMSampler, BioTuneSampler])
+def test_seeds_are_the_first_trials_and_leave_the_start_where_it_is(make: Any) -> None:
     seeds = [{"x": 1.0, "kind": "a"}, {"x": -2, "lr": 1e-2, "n": 3, "kind": "c"}]
-    study = optuna.create_study(sampler=small(seed_with=seeds))
+    study = optuna.create_study(sampler=make(seed=0, population=5, seed_with=seeds))
     run(study, 20)
     for params, trial in zip(seeds, study.trials, strict=False):
         assert params.items() <= trial.params.items()
     assert {type(study.trials[1].params["x"]), type(study.trials[1].params["n"])} == {float, int}
-    assert_rederives(study, small())
-    assert small(seed_with=seeds)._algorithm == small()._algorithm
+    assert_rederives(study, make(seed=0, population=5))
+    assert make(seed_with=seeds)._algorithm == make()._algorithm
 
 
 def test_seeds_of_an_encoding_are_its_recipes() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import time
@@ -58,3 +59,16 @@ def test_command_with_spaces_and_brackets_in_its_name_has_a_start() -> None:
         mine = Owner.of_this_process().started.rpartition(":")[2]
         child.kill()
     assert int(ticks) >= int(mine) > 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_forked_process_is_its_own_owner() -> None:
+    code = (
+        "import os; from optuna_layerwise.storage import Owner\n"
+        "parent = Owner.of_this_process(); child = os.fork()\n"
+        "if not child:\n"
+        "    mine = Owner.of_this_process()\n"
+        "    os._exit(int(not (mine.pid == os.getpid() != parent.pid and not mine.is_dead)))\n"
+        "raise SystemExit(os.waitpid(child, 0)[1])\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
