@@ -42,11 +42,11 @@ def expanded(model: nn.Module, path: str) -> Paths:
 
 
 def quarters(blocks: Sequence[Sequence[str]]) -> Paths:
-    """Four stages of as many blocks each (the later ones may have one more).
+    """At most four stages of as many blocks each, give or take one.
 
     For networks that keep one resolution and one width, such as ViT, and so have no stages.
     """
-    stages: dict[str, list[str]] = {}
+    n, stages = min(4, len(blocks)), dict[str, list[str]]()
     for index, paths in enumerate(blocks):
-        stages.setdefault(f"stage{4 * index // len(blocks) + 1}", []).extend(paths)
+        stages.setdefault(f"stage{n * index // len(blocks) + 1}", []).extend(paths)
     return dict(stages)
