@@ -131,10 +131,10 @@ def _cause(
     """Of the first difference; ``agreed``: what all trials before it were drawn from."""
     if trial_record(trial) == record:
         name = next(name for name, value in params.items() if trial.params[name] != value)
-        return (
-            f"parameter {name!r} of trial {trial.number} was changed: its sampler recorded what "
-            f"gives {params[name]}"
-        )
+        parameter = f"parameter {name!r} of trial {trial.number}"
+        if name in record["genes"]:
+            return f"{parameter} was changed: its sampler recorded what gives {params[name]}"
+        return f"{parameter} or the seed in its record was changed: that gives {params[name]}"
     if not record["end"]:
         return (
             f"trial {trial.number} was drawn from no other trial: its record was changed, or "
