@@ -44,13 +44,12 @@ def blocks(model: nn.Module, depth: Depth) -> Paths | None:
 def _named(groups: Sequence[Sequence[str]]) -> Paths:
     """Groups by the path that their parameters share; the first is the stem, the last the head.
 
-    Where that is none, or another group's, the path of the first parameter's module.
+    Where that is none, or another group's, the path of the first parameter's module, or its own.
     """
     first, *trunk, last = groups
     paths: Paths = {"stem": first}
     for names in trunk:
         modules = [name.split(".")[:-1] for name in names]
-        shared = ".".join(os.path.commonprefix(modules))
-        taken = shared in ("", "head", *paths)
-        paths[".".join(modules[0]) if taken else shared] = names
+        candidates = (".".join(os.path.commonprefix(modules)), ".".join(modules[0]), names[0])
+        paths[next(c for c in candidates if c not in ("", "head", *paths))] = names
     return {**paths, "head": last}
