@@ -87,7 +87,7 @@ def load_data(
         root=None if root is None else Path(root).expanduser(),
         download=download,
         columns=columns,
-        group_by=None if paper_split else group_by,
+        group_by=group_by,
     )
     if image_size < raw.least_size:
         raise ValueError(
