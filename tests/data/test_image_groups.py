@@ -47,6 +47,14 @@ def test_lesions_and_patients_keep_their_classes_shares() -> None:
             assert (np.abs(found - expected) <= 2 + 0.02 * expected).all()
 
 
+def test_the_parts_sizes_are_the_shares_too() -> None:
+    """Each class's 3 of 30 are 2 or 4 images of its pairs; together they are 6 of 60."""
+    labels = np.repeat(np.arange(30) % 2, 2)
+    groups = np.repeat(np.arange(30), 2).astype(str)
+    parts = grouped_split(labels, groups, (0.8, 0.1, 0.1), seed=0)
+    assert [len(part) for part in parts] == [48, 6, 6]
+
+
 def test_large_and_small_groups_are_spread() -> None:
     groups = np.repeat(np.arange(150), np.repeat([20, 1], [50, 100]))
     parts = grouped_split(np.zeros(len(groups), int), groups.astype(str), (0.6, 0.2, 0.2), seed=0)
