@@ -4,7 +4,9 @@ MobileNetV2 0.35 on BUSI (breast ultrasound, 3 classes) and citrus leaves (5 cla
 a data set, a seed (of search and split) and a method, and is one run of the command line: a
 search of a fixed number of trials without early stopping, so that every method sees equally many
 images, then the best policy by validation is retrained with new seeds and tested once. The same
-run tests full fine-tuning and a linear probe at the recipe's rate.
+run tests full fine-tuning and a linear probe at the recipe's rate. CatCMAwM runs twice: from its
+own draws alone, and, as it does by default, from four known recipes (full, head only, layer-wise
+decay, the last two blocks; those that the encoding can express).
 
 Each cell is one line of the output, and is not run again; one that was interrupted continues
 from its database. `python benchmarks/encodings.py --table` writes the table alone.
@@ -36,11 +38,14 @@ from optuna_layerwise.runs import RUN_KEY, utc_now
 from optuna_layerwise.storage import open_storage
 
 METHODS = {
-    # name: title, sampler, encoding; the first is what the others are compared with
-    "biotune": ("BioTune", "biotune", "biotune"),
-    "binary": ("CatCMAwM, binary", "catcmawm", "binary"),
-    "continuous": ("CatCMAwM, continuous", "catcmawm", "continuous"),
-    "profile": ("CatCMAwM, profile", "catcmawm", "profile"),
+    # name: title, sampler, encoding, known recipes first; all are compared with the first
+    "biotune": ("BioTune", "biotune", "biotune", False),
+    "binary": ("CatCMAwM, binary", "catcmawm", "binary", False),
+    "continuous": ("CatCMAwM, continuous", "catcmawm", "continuous", False),
+    "profile": ("CatCMAwM, profile", "catcmawm", "profile", False),
+    "binary+recipes": ("CatCMAwM, binary, recipes first", "catcmawm", "binary", True),
+    "continuous+recipes": ("CatCMAwM, continuous, recipes first", "catcmawm", "continuous", True),
+    "profile+recipes": ("CatCMAwM, profile, recipes first", "catcmawm", "profile", True),
 }
 REFERENCES = ("full fine-tuning", "linear probe")
 METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
@@ -72,13 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     origin = provenance(device=processor(), threads=args.threads, commit=args.commit)
     for seed in [] if args.table else args.seeds:
         for data in args.data:
-            for method in METHODS:
+            for method in args.methods:
                 if (data.name, seed, method) not in cells:
                     cell = run(args, settings, data, seed, method, origin)
                     cells[data.name, seed, method] = cell
                     append(args.output, cell)
     output = args.output.with_suffix(".md")
-    output.write_text(table(cells))
+    output.write_text(table(cells, args.methods))
     say(f"wrote {output}")
 
 
@@ -91,17 +96,17 @@ def run(
     origin: Mapping[str, Any],
 ) -> dict[str, Any]:
     """One run of the command line, and what its study holds."""
-    _, sampler, encoding = METHODS[method]
+    _, sampler, encoding, recipes = METHODS[method]
     folder = args.studies / f"{data.name}-{seed}-{method}-{str(origin['commit'])[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     storage, name = f"sqlite:///{folder / 'study.db'}", f"{data.name}-{method}"
     chosen = {
         **settings,
         **{"sampler": sampler, "encoding": encoding, "seed": seed, "split-seed": seed},
-        **{"device": "cpu", "threads": args.threads},
+        **{"seed-recipes": recipes, "device": "cpu", "threads": args.threads},
     }
     places = {"data": data, "weights": args.weights, "storage": storage, "output": folder}
-    flags = [str(part) for k, v in {**chosen, **places}.items() for part in (f"--{k}", v)]
+    flags = [str(part) for k, v in {**chosen, **places}.items() for part in flag(k, v)]
     say(f"{data.name}, seed {seed}, {method}")
     started, clock = utc_now(), time.perf_counter()
     subprocess.run(
@@ -143,23 +148,29 @@ def run(
     return cell
 
 
-def table(cells: Cells) -> str:
-    """Markdown for the sets and seeds of which every method is done.
+def flag(name: str, value: Any) -> list[Any]:
+    """As it is typed."""
+    if isinstance(value, bool):
+        return [f"--{'' if value else 'no-'}{name}"]
+    return [f"--{name}", value]
+
+
+def table(cells: Cells, methods: Sequence[str]) -> str:
+    """Markdown for the sets and seeds of which each of these methods is done.
 
     Raises:
         ValueError: if there are none.
     """
-    pairs = sorted({(d, s) for d, s, _ in cells if all((d, s, m) in cells for m in METHODS)})
+    pairs = sorted({(d, s) for d, s, _ in cells if all((d, s, m) in cells for m in methods)})
     if not pairs:
-        raise ValueError(f"no data set and seed have all of {list(METHODS)}")
-    used = {m: [cells[d, s, m] for d, s in pairs] for m in METHODS}
+        raise ValueError(f"no data set and seed have all of {list(methods)}")
+    used = {m: [cells[d, s, m] for d, s in pairs] for m in methods}
     rows = {METHODS[m][0]: [cell["finalists"][0] for cell in of] for m, of in used.items()}
     for title in REFERENCES:
         rows[f"{title}, recipe's rate"] = [
-            next(c for c in cell["references"] if c["name"] == title)
-            for cell in used[next(iter(METHODS))]
+            next(c for c in cell["references"] if c["name"] == title) for cell in used[methods[0]]
         ]
-    settings = used[next(iter(METHODS))][0]["settings"]
+    settings = used[methods[0]][0]["settings"]
     interval = bootstrap(len(pairs), settings["final-seeds"])
     rival, *others = rows
     text = [
@@ -168,7 +179,7 @@ def table(cells: Cells) -> str:
         f"{len(pairs)} pairs of a data set and a seed, with {settings['final-seeds']} trainings "
         "of what each search chose."
     ]
-    for title in others[: len(METHODS) - 1]:
+    for title in others[: len(methods) - 1]:
         for metric, name in METRICS.items():
             difference = scores(rows[title], metric) - scores(rows[rival], metric)
             low, high = interval(difference)
@@ -212,7 +223,13 @@ def scores(chosen: Sequence[Mapping[str, Any]], metric: str, part: str = "test")
 
 def _searches(used: Mapping[str, list[dict[str, Any]]]) -> str:
     lines = [["search", "best validation accuracy, %", "of the finalist's trainings, %"]]
-    lines[0] += ["trained parameters of the finalist, %", "images", "seconds", "diverged trials"]
+    lines[0] += [
+        "trained parameters of the finalist, %",
+        "images",
+        "seconds",
+        "diverged trials",
+        "commit",
+    ]
     for method, cells in used.items():
         searches, finalists = [c["search"] for c in cells], [c["finalists"][0] for c in cells]
         best = [max(v for v in s["values"] if v is not None) for s in searches]
@@ -225,6 +242,7 @@ def _searches(used: Mapping[str, list[dict[str, Any]]]) -> str:
                 f"{np.mean([s['images_seen'] for s in searches]):,.0f}",
                 f"{np.mean([s['seconds'] for s in searches]):,.0f}",
                 f"{sum(s['outcomes'].get('diverged', 0) for s in searches)}",
+                ", ".join(sorted({str(c["provenance"]["commit"])[:7] for c in cells})),
             ]
         )
     return markdown(lines)
@@ -241,7 +259,7 @@ def _notes(
         "images. The best validation result of a search is that of one training, chosen for it; "
         "the finalist's trainings have new seeds. Seconds depend on what else the machine did.",
         f"Pairs: {', '.join(f'{data} {seed}' for data, seed in pairs)}. Each cell is "
-        f"`optuna-layerwise tune` with {used['biotune'][0]['settings']}.",
+        f"`optuna-layerwise tune` with {cells[0]['settings']}.",
         *origins(cells),
     ]
 
@@ -255,6 +273,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--data", nargs="+", default=[shared / "citrus", shared / "busi"], type=Path)
     add("--weights", default=shared / "weights/mobilenet_v2_w035_imagenet_notop.pth", type=Path)
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of searches and splits")
+    add("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="and their order")
     add("--trials", type=int, default=30, help="of a search")
     add("--epochs", type=int, default=3, help="of every training")
     add("--image-size", type=int, default=64, help="pixels")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = ["biotune", "binary", "continuous", "profile"]
+METHODS = ["biotune", "binary", "continuous", "profile+recipes"]
 pytestmark = pytest.mark.slow
 
 
@@ -20,7 +20,7 @@ def start(folder: Path, shared_data: Path, *more: str) -> str:
     command += ["--weights", shared_data / "weights/mobilenet_v2_w035_imagenet_notop.pth"]
     command += ["--seeds", "3", "--trials", "2", "--epochs", "1", "--image-size", "48"]
     command += ["--final-seeds", "1", "--output", folder / "encodings.jsonl"]
-    command += ["--studies", folder / "studies", *more]
+    command += ["--studies", folder / "studies", "--methods", *METHODS, *more]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -60,12 +60,18 @@ def test_methods_see_equally_many_images_and_have_the_same_references(finished: 
         assert [r["test"] for r in cell["references"]] == [r["test"] for r in first["references"]]
 
 
+def test_known_recipes_come_first_where_the_method_says_so(finished: Path) -> None:
+    shares = [cell["search"]["trained_share"] for cell in cells(finished)]
+    assert shares[3][0] == 1.0 and shares[3][1] < 0.05, "full fine-tuning, then the head alone"
+    assert shares[0][:2] != shares[3][:2] != shares[1][:2]
+
+
 def test_a_restart_runs_what_is_missing_alone(finished: Path, shared_data: Path) -> None:
     output = finished / "encodings.jsonl"
     whole = output.read_text()
     output.write_text("".join(whole.splitlines(keepends=True)[:3]))
     said = start(finished, shared_data)
-    assert "profile: done" in said and "binary: done" not in said
+    assert "profile+recipes: done" in said and "binary: done" not in said
     assert (
         cells(finished)[3]["search"]["values"]
         == json.loads(whole.splitlines()[3])["search"]["values"]
@@ -83,7 +89,8 @@ def test_the_table_compares_the_test_results_with_those_of_biotune(finished: Pat
     ]
     by_title = {row[0]: row for row in rows if len(row) == 5}
     accuracy = [100 * cell["finalists"][0]["test"][0]["accuracy"] for cell in cells(finished)]
-    titles = ["BioTune", *(f"CatCMAwM, {name}" for name in METHODS[1:])]
+    titles = ["BioTune", "CatCMAwM, binary", "CatCMAwM, continuous"]
+    titles.append("CatCMAwM, profile, recipes first")
     for title, value in zip(titles, accuracy, strict=True):
         assert by_title[title][1] == f"{value:.1f}"
     difference = accuracy[3] - accuracy[0]
