@@ -30,6 +30,10 @@ NETWORKS = {
     network.name: network
     for network in (
         Network("resnet18"),
+        Network("alexnet", 64),
+        Network("squeezenet1_1"),
+        Network("mnasnet0_5"),
+        Network("maxvit_t", 224),
         Network("densenet121"),
         Network("vgg11_bn"),
         Network("inception_v3", 299),
@@ -49,6 +53,8 @@ NETWORKS = {
         Network("timm/vit_tiny_patch16_224", args={"img_size": 32, "patch_size": 8}),
         Network("timm/convnext_atto"),
         Network("timm/mobilenetv3_small_050"),
+        Network("timm/deit_tiny_distilled_patch16_224", args={"img_size": 32, "patch_size": 8}),
+        Network("timm/resnetv2_50", args={"layers": [1, 1, 1, 1], "channels": [8, 16, 24, 32]}),
         Network("transformers/vit", args=_VIT),
         Network(
             "transformers/convnext",
@@ -64,6 +70,7 @@ NETWORKS = {
                 **{"embedding_size": 8, "layer_type": "basic"},
             },
         ),
+        Network("transformers/hgnet_v2", 64),
     )
 }
 """By the name of `ModelSpec`."""

@@ -1,11 +1,13 @@
 """The classification head: a new one for n classes, and its reset before each training.
 
-What happens to the head happens to Inception's auxiliary classifiers, too.
+What happens to the head happens to a distilled model's second one and to Inception's auxiliary
+classifiers, too.
 """
 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,46 +19,74 @@ from optuna_layerwise.models.outputs import auxiliary_heads
 
 
 def find_head(model: nn.Module) -> str:
-    """The path of the classifier: the last ``nn.Linear`` in module order.
+    """The path of the classifier: the last ``nn.Linear``, or a 1 x 1 convolution at the very end.
 
-    That is ``fc`` of a ResNet and ``classifier[-1]`` of torchvision's other networks.
+    The first is ``fc`` of a ResNet and ``classifier[-1]`` of most other networks, the second
+    SqueezeNet's ``classifier[1]``; both by module order.
 
     Raises:
-        ValueError: if the model has no linear layer below its root.
+        ValueError: if the model has neither below its root.
     """
-    found: list[str] = [
-        path for path, m in model.named_modules() if path and isinstance(m, nn.Linear)
-    ]
+    owners = [(path, m) for path, m in model.named_modules() if path and m._parameters]
+    found: list[str] = [path for path, m in owners if isinstance(m, nn.Linear)]
+    found += [path for path, m in owners[-1:] if _is_pointwise(m)]
     if not found:
         raise ValueError(
-            f"expected a linear layer as the head of this {type(model).__name__}, found none; "
-            "set the classifier yourself"
+            "expected a linear layer, or a 1 x 1 convolution at the end, as the head of this "
+            f"{type(model).__name__}, found none; set the classifier yourself"
         )
     return found[-1]
 
 
-def replace_head(model: nn.Module, num_classes: int) -> None:
-    """Put a fresh linear layer with ``num_classes`` outputs in the place of the head, in place.
+def find_heads(model: nn.Module) -> list[str]:
+    """The paths of all classifiers: the one of `find_head`, then those trained beside it.
 
-    Its weights come from torch's global generator; `reset_head` makes them repeatable.
+    These are the second head of a distilled model, whose logits are averaged with the first one's
+    (DeiT's ``head`` and ``head_dist``), and Inception's auxiliary classifiers.
+    """
+    head = find_head(model)
+    return [head, *_beside(model, head)]
+
+
+def _beside(model: nn.Module, head: str) -> list[str]:
+    twin = _DISTILLED.sub("", head)
+    modules = dict(model.named_modules())
+    twins = [twin] if twin != head and isinstance(modules.get(twin), nn.Linear) else []
+    return [*twins, *auxiliary_heads(model).values()]
+
+
+_DISTILLED = re.compile(r"_distill|_dist|dist_")
+"""What sets the name of a distilled head apart from the first one's, in timm and transformers."""
+
+
+def _is_pointwise(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1
+
+
+def replace_head(model: nn.Module, num_classes: int) -> None:
+    """Put a fresh layer with ``num_classes`` outputs in the place of the head, in place.
+
+    A linear layer, or a 1 x 1 convolution where the head is one; also in the place of the other
+    classifiers of a model that has several. The weights come from torch's global generator;
+    `reset_head` makes them repeatable.
 
     Raises:
-        ValueError: if the model has no linear layer, or ``num_classes`` is below 1.
+        ValueError: if the model has no such layer, or ``num_classes`` is below 1.
     """
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-    for path in (find_head(model), *auxiliary_heads(model).values()):
+    for path in find_heads(model):
         old = model.get_submodule(path)
-        assert isinstance(old, nn.Linear)
-        new = nn.Linear(
-            old.in_features,
-            num_classes,
-            bias=old.bias is not None,
-            device=old.weight.device,
-            dtype=old.weight.dtype,
-        )
         parent, _, name = path.rpartition(".")
-        setattr(model.get_submodule(parent), name, new.train(old.training))
+        setattr(model.get_submodule(parent), name, _like(old, num_classes).train(old.training))
+
+
+def _like(old: nn.Module, outputs: int) -> nn.Module:
+    assert isinstance(old, (nn.Linear, nn.Conv2d))
+    place: Any = {"device": old.weight.device, "dtype": old.weight.dtype}
+    if isinstance(old, nn.Linear):
+        return nn.Linear(old.in_features, outputs, bias=old.bias is not None, **place)
+    return nn.Conv2d(old.in_channels, outputs, 1, bias=old.bias is not None, **place)
 
 
 def reset_head(model: nn.Module, blocks: Mapping[str, Sequence[str]], seed: int) -> None:
@@ -83,10 +113,10 @@ def reset_head(model: nn.Module, blocks: Mapping[str, Sequence[str]], seed: int)
             f"the layer {layers[-1]!r} shares weights with a block other than {block!r}, "
             "so it cannot be reset alone; call replace_head(model, num_classes) first"
         )
-    auxiliary = [model.get_submodule(path) for path in auxiliary_heads(model).values()]
+    others = [model.get_submodule(path) for path in _beside(model, layers[-1])]
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
-        for old in (layer, *auxiliary):
+        for old in (layer, *others):
             fresh: Any = copy.deepcopy(old).cpu()
             fresh.reset_parameters()
             old.load_state_dict(fresh.state_dict())

@@ -37,7 +37,8 @@ def has_layer(module: nn.Module) -> bool:
 def split_layers(model: nn.Module, blocks: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Parameter names by layer, in the order of ``blocks``; no layer spans two of them.
 
-    What is no layer joins the layer before it in its block, or at the block's start the first one.
+    What is no layer joins the layer before it in its block, or at the block's start the first one;
+    a table or scale of a module that contains layers (MaxViT's attention) the layer behind it.
     In a block that starts with a norm (DenseNet, the encoders of ViT and Swin), each norm belongs
     to the layer behind it: such blocks repeat norm, activation, layer. The blocks are ``stem``,
     the module paths of the layers between, and ``head``.
@@ -55,7 +56,7 @@ def split_layers(model: nn.Module, blocks: Mapping[str, Sequence[str]]) -> dict[
             elif is_layer(owner):
                 layers.append((path, [*waiting, name]))
                 waiting = []
-            elif len(layers) == before or (norm_first and _is_norm(owner)):
+            elif len(layers) == before or (norm_first and _is_norm(owner)) or has_layer(owner):
                 waiting.append(name)
             else:
                 layers[-1][1].append(name)

@@ -96,7 +96,7 @@ class ModelSpec:
         try:
             with self._downloading():
                 model = source.build(name, self.args, self._published, num_classes)
-        except TypeError as error:
+        except (AssertionError, TypeError) as error:  # torchvision asserts what it expects
             raise ValueError(f"{self.name} does not take {dict(self.args)}: {error}") from error
         if self._is_file and self.weights is not None:
             load_weights(model, self.weights)
@@ -113,6 +113,18 @@ class ModelSpec:
         source, name = source_of(self.name)
         with self._downloading():
             return source.preprocessing(name, self.args, self._published)
+
+    @property
+    def resize(self) -> int | None:
+        """What published weights expect the short side to become before the centre is cropped.
+
+        In proportion to ``image_size``; ``None`` for a file or random weights.
+        """
+        return (
+            None
+            if self._published is None
+            else (self.preprocessing.at(self.image_size).resize_size)
+        )
 
     @contextmanager
     def _downloading(self) -> Iterator[None]:

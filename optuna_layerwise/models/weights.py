@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from optuna_layerwise.models.heads import find_head
-from optuna_layerwise.models.outputs import auxiliary_heads
+from optuna_layerwise.models.heads import find_heads
 
 _WRAPPERS = (
     *("model_ema", "state_dict_ema", "ema_state_dict", "ema"),
@@ -47,7 +46,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     }
     state = {_current_name(name, target): tensor for name, tensor in _read(path).items()}
     fresh: set[str] = set()
-    for head in (find_head(model), *auxiliary_heads(model).values()):
+    for head in find_heads(model):
         own = {name for name in target if name.startswith(f"{head}.")}
         if any(name not in state or state[name].shape != target[name].shape for name in own):
             state = {n: tensor for n, tensor in state.items() if not n.startswith(f"{head}.")}
@@ -86,16 +85,17 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         raise FileNotFoundError(f"expected a file of weights, found none at {path}")
     content: object
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             content = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # unpickling raises almost anything
+        reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"cannot read weights from {path}: expected a .safetensors file or a state dict saved "
-            f"by torch.save, got {type(error).__name__}: {str(error).strip().splitlines()[:1]}"
+            f"by torch.save, got {type(error).__name__} ({reason}); the file may be cut short"
         ) from error
     if (state := _state_in(content)) is None:
         raise ValueError(

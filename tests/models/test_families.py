@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from optuna_layerwise.models import (
     Granularity,
+    ModelSpec,
     check_input,
     frozen,
     logits_of,
@@ -163,3 +164,27 @@ def test_frozen_trunk_of_a_family_works_in_train_mode_as_in_eval_mode(name: str)
 def test_auxiliary_classifiers_are_blocks_of_their_own() -> None:
     assert "AuxLogits" in partition(built("inception_v3"))
     assert {"aux1", "aux2"} < set(partition(built("googlenet")))
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("timm/resnetv2_50", [f"stages.{i}" for i in range(4)]),
+        ("timm/resnet10t", [f"layer{i}" for i in range(1, 5)]),
+        ("transformers/hgnet_v2", [f"encoder.stages.{i}" for i in range(4)]),
+    ],
+)
+def test_stages_are_called_by_their_shortest_path(name: str, stages: list[str]) -> None:
+    """The shortest that leads to no other block."""
+    assert list(partition(built(name))) == ["stem", *stages, "head"]
+
+
+def test_patches_and_blocks_of_a_stage_belong_together() -> None:
+    """Of PVT, which has a list of each."""
+    args = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 2, 1], "image_size": 32}
+    args["num_attention_heads"] = [1, 1, 1, 1]
+    blocks = partition(ModelSpec(name="transformers/pvt", args=args).build(3))
+    assert list(blocks) == ["stage1", "stage2", "stage3", "stage4", "head"]
+    for stage in range(4):
+        lists = {".".join(n.split(".")[2:4]) for n in blocks[f"stage{stage + 1}"]}
+        assert {f"patch_embeddings.{stage}", f"block.{stage}"} <= lists

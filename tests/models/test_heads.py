@@ -5,20 +5,27 @@ import copy
 import pytest
 import torch
 import torchvision
+from networks import NETWORKS
 from torch import nn
 
 from optuna_layerwise.models import DigitsCNN, partition, replace_head, reset_head
+from optuna_layerwise.models.heads import find_head, find_heads
 
 
 @pytest.mark.parametrize(
     ("name", "path"),
-    [("resnet18", "fc"), ("mobilenet_v2", "classifier.1"), ("densenet121", "classifier")],
+    [
+        ("resnet18", "fc"),
+        ("mobilenet_v2", "classifier.1"),
+        ("densenet121", "classifier"),
+        ("squeezenet1_1", "classifier.1"),
+    ],
 )
 def test_replaced_head_is_the_classifier_and_is_in_the_last_block(name, path):
     with torch.device("meta"):
         model = torchvision.models.get_model(name)
     replace_head(model, 7)
-    assert model.get_submodule(path).out_features == 7
+    assert len(model.get_submodule(path).weight) == 7
     assert partition(model)["head"] == (f"{path}.weight", f"{path}.bias")
 
 
@@ -30,10 +37,53 @@ def test_replaced_head_keeps_bias_type_and_mode_of_the_old_one():
     assert head.weight.shape == (3, 4)
 
 
+def test_head_that_is_a_pointwise_convolution_is_replaced_by_one():
+    model = torchvision.models.squeezenet1_1().double().eval()
+    replace_head(model, 3)
+    head = model.classifier[1]
+    assert head.weight.shape == (3, 512, 1, 1) and head.weight.dtype == torch.float64
+    assert not head.training and head.bias is not None
+    assert model(torch.zeros(2, 3, 64, 64, dtype=torch.float64)).shape == (2, 3)
+    before = copy.deepcopy(model)
+    reset_head(model, partition(model), 0)
+    assert not torch.equal(head.weight, before.classifier[1].weight)
+
+
+@pytest.mark.parametrize(
+    ("behind", "head"),
+    [
+        ([nn.Conv2d(4, 4, 1)], "2"),
+        ([nn.Conv2d(4, 4, 3)], "1"),
+        ([nn.Conv2d(4, 4, 1, groups=2)], "1"),
+        ([nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)], "1"),
+    ],
+)
+def test_convolution_is_the_head_only_if_it_is_pointwise_and_last(behind, head):
+    assert find_head(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Linear(4, 4), *behind)) == head
+
+
+def test_both_heads_of_a_distilled_model_are_replaced_and_reset():
+    spec = NETWORKS["timm/deit_tiny_distilled_patch16_224"].spec
+    model = spec.build(9)
+    assert find_heads(model) == ["head_dist", "head"]
+    replace_head(model, 3)
+    assert model.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
+    twin = spec.build(3)
+    for network in (model, twin):
+        reset_head(network, partition(network), 0)
+    for path in ("head", "head_dist"):
+        assert torch.equal(twin.get_submodule(path).weight, model.get_submodule(path).weight)
+    assert not torch.equal(model.head.weight, model.head_dist.weight)
+
+
 @pytest.mark.parametrize(
     ("model", "classes", "message"),
     [
-        (nn.Sequential(nn.Conv2d(3, 3, 1)), 3, "a linear layer as the head of this Sequential"),
+        (
+            nn.Sequential(nn.Conv2d(3, 3, 3)),
+            3,
+            "a linear layer, .* as the head of this Sequential",
+        ),
         (nn.Linear(3, 3), 3, "found none"),
         (DigitsCNN(), 0, "num_classes must be at least 1, got 0"),
     ],

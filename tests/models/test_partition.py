@@ -9,6 +9,10 @@ from optuna_layerwise.models import DigitsCNN, check_partition, partition
 from optuna_layerwise.models.layers import split_layers
 
 COUNTS = {
+    "alexnet": {"stage": 4, "block": 6, "layer": 8},
+    "maxvit_t": {"stage": 6, "block": 13, "layer": 151},
+    "mnasnet1_0": {"stage": 7, "block": 19, "layer": 53},
+    "squeezenet1_1": {"stage": 5, "block": 10, "layer": 26},
     "resnet18": {"stage": 6, "block": 10, "layer": 21},
     "resnet50": {"stage": 6, "block": 18, "layer": 54},
     "mobilenet_v2": {"stage": 7, "block": 20, "layer": 53},
@@ -106,6 +110,10 @@ def test_lone_parameters_join_the_block_that_uses_them():
     swin = partition(torchvision_model("swin_t"), granularity="layer")
     attention = "features.1.0.attn"
     assert f"{attention}.relative_position_bias_table" in swin[f"{attention}.qkv"]
+    maxvit = partition(torchvision_model("maxvit_t"), granularity="layer")
+    for part in ("window_attention", "grid_attention"):
+        attention = f"blocks.1.layers.0.layers.{part}.attn_layer.1"
+        assert f"{attention}.relative_position_bias_table" in maxvit[f"{attention}.to_qkv"]
     next_ = partition(torchvision_model("convnext_tiny"), granularity="block")
     assert "features.1.0.layer_scale" in next_["features.1.0"]
 

@@ -194,6 +194,14 @@ def test_spec_out_of_range_names_the_field(fields, message):
         ModelSpec(name="resnet18", **fields)
 
 
+@pytest.mark.parametrize(
+    ("name", "args"), [("resnet18", {"depth": 9}), ("vit_b_16", {"image_size": 30})]
+)
+def test_arguments_that_a_network_does_not_take_are_named(name, args):
+    with pytest.raises(ValueError, match=f"{name} does not take {args}: "):
+        ModelSpec(name=name, args=args, image_size=32).build(2)
+
+
 @pytest.mark.parametrize("name", ["resnet18", "digits_cnn"])
 def test_weights_that_torchvision_does_not_have_are_refused_with_those_it_has(name):
     known = r"\['IMAGENET1K_V1', 'DEFAULT'\]" if name == "resnet18" else r"\[\]"

@@ -7,10 +7,12 @@ import re
 import pytest
 import torch
 import torchvision
+from networks import NETWORKS
 from safetensors.torch import save_file
 from torch import nn
 
 from optuna_layerwise.models import DigitsCNN, ModelSpec, ResNet20, load_weights, partition
+from optuna_layerwise.models.heads import find_heads
 
 
 def equal(model: nn.Module, state: dict[str, torch.Tensor]) -> bool:
@@ -120,6 +122,33 @@ def test_auxiliary_heads_of_another_size_and_unwanted_ones_are_left_alone(tmp_pa
     assert torch.equal(
         without.Mixed_7c.branch1x1.conv.weight, source.Mixed_7c.branch1x1.conv.weight
     )
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "timm/deit_tiny_distilled_patch16_224"])
+def test_heads_of_every_kind_are_left_alone_if_the_file_has_another_size(tmp_path, name):
+    spec = NETWORKS[name].spec
+    source = spec.build(7)
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    model = dataclasses.replace(spec, weights=tmp_path / "w.pth").build(3)
+    heads = find_heads(model)
+    assert [len(model.get_submodule(path).weight) for path in heads] == [3] * len(heads)
+    state = source.state_dict()
+    assert all(
+        torch.equal(t, state[n])
+        for n, t in model.state_dict().items()
+        if n.rpartition(".")[0] not in heads
+    )
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_file_that_is_cut_short_is_refused_in_one_line(tmp_path, name):
+    state = DigitsCNN().state_dict()
+    (save_file if name.endswith("safetensors") else torch.save)(state, tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="cannot read weights .* may be cut short") as caught:
+        load_weights(DigitsCNN(), tmp_path / name)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["plain.pt", "wrapped.pth", "parallel.th", "safe.safetensors"])

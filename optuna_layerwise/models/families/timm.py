@@ -6,7 +6,8 @@ That is the structure that timm's layer-wise learning-rate decay uses.
 from __future__ import annotations
 
 import importlib
-import os
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,14 +43,18 @@ def blocks(model: nn.Module, depth: Depth) -> Paths | None:
 
 
 def _named(groups: Sequence[Sequence[str]]) -> Paths:
-    """Groups by the path that their parameters share; the first is the stem, the last the head.
+    """Groups by the shortest path to their first parameter that no other group shares.
 
-    Where that is none, or another group's, the path of the first parameter's module, or its own.
+    The first is the stem, the last the head.
     """
-    first, *trunk, last = groups
-    paths: Paths = {"stem": first}
+    groups_at = Counter(path for names in groups for path in {p for n in names for p in _above(n)})
+    _, *trunk, last = groups
+    paths: Paths = {"stem": groups[0]}
     for names in trunk:
-        modules = [name.split(".")[:-1] for name in names]
-        candidates = (".".join(os.path.commonprefix(modules)), ".".join(modules[0]), names[0])
-        paths[next(c for c in candidates if c not in ("", "head", *paths))] = names
+        paths[next(p for p in _above(names[0]) if groups_at[p] == 1 and p != "head")] = names
     return {**paths, "head": last}
+
+
+def _above(name: str) -> list[str]:
+    """The paths of the modules around a parameter, from the outside, and its own."""
+    return [*itertools.accumulate(name.split("."), "{}.{}".format)]

@@ -17,8 +17,10 @@ from optuna_layerwise.models.families.paths import (
     Paths,
     children,
     expanded,
+    merged,
     quarters,
 )
+from optuna_layerwise.models.layers import has_layer
 
 
 def resnet(model: nn.Module, depth: Depth) -> Paths:
@@ -41,13 +43,13 @@ def densenet(model: nn.Module, depth: Depth) -> Paths:
     return {**paths, last: [*paths[last], "features.norm5"], "head": ["classifier"]}
 
 
-def vgg(model: nn.Module, depth: Depth) -> Paths:
-    """The convolutions between two poolings, or each of them, and the classifier."""
+def between_poolings(model: nn.Module, depth: Depth) -> Paths:
+    """VGG, AlexNet, SqueezeNet: the layers between two poolings, or each, and the classifier."""
     paths: dict[str, list[str]] = {}
     stage, block = 1, ""
     for name, module in model.get_submodule("features").named_children():
         stage += isinstance(module, nn.MaxPool2d)
-        if isinstance(module, nn.Conv2d):
+        if has_layer(module):
             block = f"stage{stage}" if depth == "stage" else f"features.{name}"
         if any(True for _ in module.parameters()):
             paths.setdefault(block, []).append(f"features.{name}")
@@ -99,10 +101,38 @@ def inverted_residuals(model: nn.Module, depth: Depth) -> Paths:
             continue
         elif depth == "block":
             block = path
-        elif any(max(m.stride) > 1 for m in module.modules() if isinstance(m, nn.Conv2d)):
+        elif _halves(module):
             block = f"stage{len(paths)}"
         paths.setdefault(block, []).append(path)
     return {**paths, "last_conv": [f"features.{last[0]}"], "head": ["classifier"]}
+
+
+def mnasnet(model: nn.Module, depth: Depth) -> Paths:
+    """The trunk cut where the resolution halves, or each block; the convolution behind it."""
+    layers = model.get_submodule("layers")
+    *trunk, last = merged(children(layers)).values()
+    paths: dict[str, list[str]] = {}
+    for names in trunk:
+        members = [f"layers.{name}" for name in names]
+        module = layers.get_submodule(names[0])
+        if depth == "block" and type(module) is nn.Sequential:
+            paths |= {block: list(inner) for block, inner in expanded(model, members[0]).items()}
+            continue
+        if not paths:
+            block = "stem"
+        elif type(module) is nn.Sequential and _halves(module):
+            block = f"stage{len(paths)}"
+        paths.setdefault(block, []).extend(members)
+    return {**paths, "last_conv": [f"layers.{name}" for name in last], "head": ["classifier"]}
+
+
+def maxvit(model: nn.Module, depth: Depth) -> Paths:
+    """The stem, each of ``blocks`` or each layer in it, and the classifier with its norm."""
+    paths: Paths = {"stem": ["stem"]}
+    for number, (name, members) in enumerate(expanded(model, "blocks").items(), 1):
+        inner = expanded(model, f"{name}.layers")
+        paths |= inner if depth == "block" else {f"stage{number}": members}
+    return {**paths, "head": ["classifier"]}
 
 
 def shufflenet_v2(model: nn.Module, depth: Depth) -> Paths:
@@ -157,6 +187,11 @@ def vit(model: nn.Module, depth: Depth) -> Paths:
     return {"stem": stem, **trunk, "head": ["heads"]}
 
 
+def _halves(module: nn.Module) -> bool:
+    """Whether it halves the resolution by a convolution."""
+    return any(max(m.stride) > 1 for m in module.modules() if isinstance(m, nn.Conv2d))
+
+
 def _hierarchy(model: nn.Module, depth: Depth) -> Paths:
     """``features``: a stem, then stages of blocks with a downsampling between every two."""
     paths: dict[str, list[str]] = {}
@@ -178,17 +213,21 @@ def _v2_blocks(model: nn.Module, path: str) -> list[str]:
 
 _MODELS = "torchvision.models"
 FAMILIES: Mapping[str, Family] = {
+    f"{_MODELS}.alexnet.AlexNet": between_poolings,
     f"{_MODELS}.convnext.ConvNeXt": convnext,
     f"{_MODELS}.densenet.DenseNet": densenet,
     f"{_MODELS}.efficientnet.EfficientNet": inverted_residuals,
     f"{_MODELS}.googlenet.GoogLeNet": googlenet,
     f"{_MODELS}.inception.Inception3": inception_v3,
+    f"{_MODELS}.maxvit.MaxVit": maxvit,
+    f"{_MODELS}.mnasnet.MNASNet": mnasnet,
     f"{_MODELS}.mobilenetv2.MobileNetV2": inverted_residuals,
     f"{_MODELS}.mobilenetv3.MobileNetV3": inverted_residuals,
     f"{_MODELS}.regnet.RegNet": regnet,
     f"{_MODELS}.resnet.ResNet": resnet,
     f"{_MODELS}.shufflenetv2.ShuffleNetV2": shufflenet_v2,
+    f"{_MODELS}.squeezenet.SqueezeNet": between_poolings,
     f"{_MODELS}.swin_transformer.SwinTransformer": swin,
-    f"{_MODELS}.vgg.VGG": vgg,
+    f"{_MODELS}.vgg.VGG": between_poolings,
     f"{_MODELS}.vision_transformer.VisionTransformer": vit,
 }

@@ -19,7 +19,7 @@ _RUNS = (("layernorm_before", "attention", "layernorm_after"), ("layer", "shortc
 
 
 def blocks(model: nn.Module, depth: Depth) -> Paths | None:
-    """The parts of the base model, then the rest as the head; ``None`` without module lists.
+    """What comes before the base model, its parts, the rest as head; ``None`` without lists.
 
     Where the list's items have no lists of their own (ViT), a stage is a quarter of the list. A
     part without a layer, such as a last norm, joins the block before it.
@@ -29,7 +29,8 @@ def blocks(model: nn.Module, depth: Depth) -> Paths | None:
     if not holders:
         return None
     base = prefix if prefix in holders else holders[0]
-    stages = [*_parts(model, base)]
+    before = [*children(model)][: [*children(model)].index(base)]
+    stages = [*before, *_parts(model, base)]
     parts = [inner for path in stages for inner in _expanded(model, path)]
     found: dict[str, list[str]] = {}
     for path in parts if depth == "block" else stages:
@@ -46,20 +47,28 @@ def blocks(model: nn.Module, depth: Depth) -> Paths | None:
             paths |= cut if name in trunk else {name: found[name]}
     else:
         paths |= found
-    head = [*direct(model), *(name for name in children(model) if name != base)]
+    head = [*direct(model), *(n for n in children(model) if n not in (*before, base))]
     if not head:
         head = [*paths.pop(names[-1])]
     return {"stem" if n == names[0] else n: p for n, p in paths.items()} | {"head": head}
 
 
 def _parts(model: nn.Module, path: str) -> Iterator[str]:
-    """The paths of a module's parts: the items of its lists, and what lies beside the lists."""
+    """The paths of a module's parts: the items of its lists, and what lies beside the lists.
+
+    Lists of one length run in turn (PVT's ``patch_embeddings`` and ``block``).
+    """
     module = model.get_submodule(path)
     yield from (f"{path}.{name}" for name in direct(module))
+    lists = {n: [*children(c)] for n, c in children(module).items() if _is_list(c)}
     for name, child in children(module).items():
         inside = f"{path}.{name}"
-        if _is_list(child):
-            yield from (f"{inside}.{item}" for item in children(child))
+        if name in lists:
+            together = [n for n in lists if len(lists[n]) == len(lists[name])]
+            if name == together[0]:
+                turns = zip(*(lists[n] for n in together), strict=True)
+                for items in turns:
+                    yield from (f"{path}.{n}.{i}" for n, i in zip(together, items, strict=True))
         elif _holds_list(child):
             yield from _parts(model, inside)
         else:
