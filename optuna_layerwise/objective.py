@@ -89,7 +89,7 @@ class FinetuneObjective(Trainer):
     ) -> None:
         spec = named_model(model) if isinstance(model, str) else model
         if not isinstance(data, Splits):
-            data = load_data(data, image_size=spec.image_size)
+            data = load_data(data, image_size=spec.image_size, resize=spec.resize)
         super().__init__(spec, data, Recipe() if recipe is None else recipe, device=device)
         self.seeds = tuple(seeds)
         if not self.seeds:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from optuna_layerwise.data.published import PUBLISHED
 from optuna_layerwise.encodings import Head
 from optuna_layerwise.models import Granularity
 from optuna_layerwise.objective import PAPER_SEEDS
@@ -76,7 +78,7 @@ def revo(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
     """
     encoding = encoding or ENCODING_OF.get(sampler, "biotune")
     lr = 2 * REVO_RECIPE.lr if encoding == "continuous-multiplier" else REVO_RECIPE.lr
-    has_own_splits = data == "digits"
+    has_own_splits = data in ("digits", *PUBLISHED) or Path(data).suffix == ".npz"
     return Preset(
         encoding=encoding,
         recipe=dataclasses.replace(REVO_RECIPE, lr=lr),

@@ -111,7 +111,10 @@ def tune_command(
         typer.Option(help="REVO-Tune's: floor(train-fraction n), floor(val n), the rest."),
     ] = None,
     resize: Annotated[
-        int | None, typer.Option(help="Short side before cropping; default 232/224 image-size.")
+        int | None,
+        typer.Option(
+            help="Short side before cropping; default that of published weights, else 232/224."
+        ),
     ] = None,
     skip_bad_images: Annotated[bool, typer.Option(help="Leave out unreadable images.")] = False,
     finalists: Annotated[
@@ -182,6 +185,7 @@ def tune_command(
         name=model or digits.SPEC.name,
         args=arguments,
         weights=None if weights == "none" else weights,
+        **({} if image_size is None else {"image_size": image_size}),
     )
     settings = Settings(
         data=absolute(data) or data,
@@ -191,14 +195,14 @@ def tune_command(
         val=val,
         test=test,
         split_seed=split_seed,
-        resize=resize,
+        resize=network.resize if resize is None else resize,
         skip_bad_images=skip_bad_images,
         model=model or digits.SPEC.name,
         model_args=arguments,
         weights=absolute(weights),
         mean=channels("mean", mean, network.mean),
         std=channels("std", std, network.std),
-        image_size=network.image_size if image_size is None else image_size,
+        image_size=network.image_size,
         encoding=chosen.encoding,
         sampler=sampler,
         sampler_options={

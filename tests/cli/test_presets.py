@@ -92,8 +92,9 @@ def test_no_paper_published_other_samplers_but_they_may_run_its_protocol() -> No
     assert PRESETS["revo"]("tpe", "binary", "leaves", 0).sampler_options == {}
 
 
-def test_data_with_their_own_splits_are_not_cut_by_revo_tunes_preset() -> None:
-    assert not PRESETS["revo"]("catcmawm", None, "digits", 0).paper_split
+@pytest.mark.parametrize("data", ["digits", "cifar10", "some/breastmnist.npz"])
+def test_data_with_their_own_splits_are_not_cut_by_revo_tunes_preset(data: str) -> None:
+    assert not PRESETS["revo"]("catcmawm", None, data, 0).paper_split
 
 
 @pytest.mark.parametrize(

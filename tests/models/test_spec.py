@@ -120,6 +120,13 @@ def test_preprocessing_comes_with_the_weights_and_can_be_set(fields, expected):
     assert (own.mean, own.std, own.image_size) == ((0.1, 0.2, 0.3), expected.std, 48)
 
 
+def test_published_weights_say_how_to_resize_and_a_file_does_not(tmp_path):
+    assert ModelSpec(name="resnet18", weights="IMAGENET1K_V1").resize == 256
+    assert ModelSpec(name="resnet50", weights="IMAGENET1K_V2", image_size=112).resize == 116
+    assert ModelSpec(name="resnet18", weights=tmp_path / "resnet18.pth").resize is None
+    assert ModelSpec(name="resnet18").resize is None
+
+
 def test_preprocessing_of_a_local_file_is_that_of_the_network(tmp_path):
     assert ModelSpec(name="inception_v3", weights=tmp_path / "w.pth").image_size == 299
 
