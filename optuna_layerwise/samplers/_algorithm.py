@@ -33,7 +33,7 @@ class Space:
         grid: For each ordered gene the genes of its values, ascending; none on a continuous
             scale, nor where there are so many that it is as good as continuous.
         executed: Genes [n] to those of the values that a trial would get: levels at their centre.
-        encode: Parameters to genes [n], NaN for those that are not given.
+        encode: Parameters to genes [n], NaN for those that are not given, or out of the range.
         active: Genes [n] to a mask [n] of those whose value has an effect.
         valid: Genes [n] to whether the point is worth an evaluation.
         gates: Mask [n] of the genes that only decide which others are active.
@@ -101,6 +101,14 @@ class Rng(Protocol):
 def uniform_gene(rng: Rng, name: str, index: int | None = None) -> float:
     """The gene of a first trial, uniform in [0, 1): the same whether or not others are known."""
     return float(rng(f"gene/{name}", index).random())
+
+
+def check_whole(name: str, value: object, *, least: int) -> None:
+    """Refuse an option that is no whole number, or too small."""
+    if not isinstance(value, int):
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 def name_with_options(name: str, options: object) -> str:

@@ -36,7 +36,7 @@ class Model(CatCMAwM):
         population: Points per update, at least 4.
         mean: Where the numbers and levels start [n].
         cov: Their covariance [n, n].
-        probabilities: For each category the probability of each choice.
+        probabilities: For each category the probability of each choice; raised to the margin.
         diagonal: Learn no correlations; variances are learned (n + 2) / 3 times as fast, as in
             sep-CMA-ES (Ros and Hansen 2008).
     """
@@ -63,6 +63,10 @@ class Model(CatCMAwM):
             cat_param=_padded(probabilities) if choices else None,
             **numbers,
         )
+        for q, k, least in zip(self._q, self._K, self._qmin, strict=True) if choices else ():
+            if q[:k].min() < least:  # what cmaes keeps after each update
+                q[:k] = np.maximum(q[:k], least)
+                q /= q.sum()
         self._diagonal = diagonal
         self._unused: dict[int, Mask] = {}
         self._told: list[tuple[CatCMAwM.Solution, float]] = []

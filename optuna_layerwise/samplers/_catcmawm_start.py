@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optuna_layerwise.samplers._algorithm import Genes, Space
-from optuna_layerwise.samplers._catcmawm_layout import Layout
+from optuna_layerwise.samplers._catcmawm_layout import Layout, lay_out
 from optuna_layerwise.samplers._catcmawm_model import WIDEST
 from optuna_layerwise.samplers._warm_start import Params, frequencies, promising
 
@@ -40,18 +40,22 @@ class Start:
     def __post_init__(self) -> None:
         for name, spread in (("", self.spread), *self.spreads):
             where = f" of {name!r}" if name else ""
-            if not 0 < spread <= WIDEST:
+            if not (isinstance(spread, int | float) and 0 < spread <= WIDEST):
                 raise ValueError(
-                    f"spread{where} must be above 0 and at most {WIDEST}, got {spread}"
+                    f"spread{where} must be above 0 and at most {WIDEST}, got {spread!r}"
                 )
         for name, p in self.probabilities:
-            if min(p, default=-1) < 0 or abs(sum(p) - 1) > 1e-6:
+            if not (min(p, default=-1) >= 0 and abs(sum(p) - 1) <= 1e-6):
                 raise ValueError(
                     f"the probabilities of {name!r} must be at least 0 and sum to 1, got {p}"
                 )
 
     def gaussian(self, space: Space, layout: Layout) -> tuple[Genes, Genes]:
-        """Mean [n] and covariance [n, n] of numbers and levels."""
+        """Mean [n] and covariance [n, n] of numbers and levels.
+
+        Raises:
+            ValueError: for a mean out of the range, or of a category.
+        """
         low, high = layout.ends
         mean, std, names = (low + high) / 2, self.std(space, layout), layout.names
         cov = np.diag(std**2)
@@ -61,7 +65,7 @@ class Start:
             fixed = np.isin(names, [name for name, _ in self.spreads])
             scale = np.where(fixed, std / np.sqrt(np.diag(cov)), 1.0)
             cov = scale[:, None] * cov * scale
-        given = space.encode(dict(self.means))[layout.numbers]
+        given = self._means(space)[layout.numbers]
         mean = np.where(np.isnan(given), mean, given)
         inside = np.sqrt(np.diag(cov)) / 2  # on a bound half of the draws would be alike
         return np.clip(mean, low + inside, high - inside), cov
@@ -76,13 +80,15 @@ class Start:
         return np.array([own.get(name, s) for name, s in zip(layout.names, std, strict=True)])
 
     def categories(self, space: Space, layout: Layout) -> list[npt.NDArray[np.float64]]:
-        """The probabilities of each category's choices, nowhere below the margin.
+        """The probabilities of each category's choices.
 
         Raises:
-            ValueError: for more or fewer probabilities than choices.
+            ValueError: for more or fewer probabilities than choices, or those of a number.
         """
-        margin = 1 - 0.73 ** (1 / max(len(space.names) - layout.n_continuous, 1))
-        given, means = dict(self.probabilities), space.encode(dict(self.means))
+        given, means = dict(self.probabilities), self._means(space)
+        for k in layout.numbers:
+            if space.names[k] in given:
+                raise ValueError(f"{space.names[k]!r} has no choices: it is a number; give a mean")
         good, categories = self._good(space), []
         for k, values in zip(layout.choices, layout.values, strict=True):
             n, name, seen = len(values), space.names[k], good[~np.isnan(good[:, k]), k]
@@ -97,11 +103,40 @@ class Start:
                 raise ValueError(
                     f"{name!r} has {n} choices: expected as many probabilities, got {given[name]}"
                 )
-            if p.min() < margin / (n - 1):
-                p = np.maximum(p, margin / (n - 1))
-                p = p / p.sum()
             categories.append(p)
         return categories
+
+    def tells_of(self, name: str) -> bool:
+        """Whether anything but the defaults applies to a parameter."""
+        named = (
+            *self.means,
+            *self.spreads,
+            *self.probabilities,
+            *(p for t in self.warm for p in t),
+        )
+        spreads = {self.spread, self.level_spread}
+        return spreads != {Start.spread} or any(name == other for other, *_ in named)
+
+    def draw(self, space: Space, rng: np.random.Generator) -> float:
+        """A gene of a space that has no other."""
+        layout = lay_out(space)
+        for p, values in zip(self.categories(space, layout), layout.values, strict=True):
+            return float(rng.choice(values, p=p / p.sum()))
+        mean, cov = self.gaussian(space, layout)
+        return float(np.clip(rng.normal(mean[0], np.sqrt(cov[0, 0])), 0, 1))
+
+    def _means(self, space: Space) -> Genes:
+        """The genes [n] of the means that are given, NaN where none is."""
+        means = dict(self.means)
+        genes = space.encode(means)
+        for name, gene, n in zip(space.names, genes, space.choices, strict=True):
+            if name in means and n:
+                raise ValueError(f"{name!r} has no mean: it is a category; give probabilities")
+            if name in means and np.isnan(gene):
+                raise ValueError(
+                    f"the mean of {name!r} is {means[name]}, which is not in its range"
+                )
+        return genes
 
     def _good(self, space: Space) -> Genes:
         """The good trials' genes [k, n], at least one row of NaN."""

@@ -43,13 +43,19 @@ def grid(distribution: BaseDistribution) -> tuple[float, ...]:
     return tuple(to_gene(low + level * step, distribution) for level in range(n))
 
 
-def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether a value is one of the distribution's."""
+def in_range(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a value is a choice, or a number between the ends, on a level or not."""
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    if not isinstance(value, int | float) or not distribution.low <= value <= distribution.high:
-        return False
+    return isinstance(value, int | float) and distribution.low <= value <= distribution.high
+
+
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a value is one of the distribution's."""
+    if isinstance(distribution, CategoricalDistribution) or not in_range(distribution, value):
+        return in_range(distribution, value)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
     level = from_gene(to_gene(value, distribution), distribution)
     return distribution.step is None or math.isclose(level, value, abs_tol=1e-8)
 

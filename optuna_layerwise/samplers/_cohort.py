@@ -65,8 +65,8 @@ class CohortSampler(BaseSampler):
         self._seed = seed
         self._encoding = encoding
         self._search_space = search_space
+        _check_seeds(seed_with, search_space or (encoding.search_space if encoding else {}))
         self._seed_with = [dict(params) for params in seed_with]
-        _check_seeds(self._seed_with, search_space or (encoding.search_space if encoding else {}))
         self._lock = threading.RLock()
         self._replay: Replay | None = None
         self._replayed: tuple[BaseStorage, int] | None = None
@@ -118,7 +118,7 @@ class CohortSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """A parameter outside the known space: uniform on its scale, keyed by its name."""
+        """A parameter outside the known space: drawn on its own, keyed by its name."""
         asked = {param_name: param_distribution}
         with self._lock:
             record = self._record(study, trial)
@@ -180,13 +180,22 @@ class CohortSampler(BaseSampler):
         rng, given = self._rng(replay, number, record), record.get("given", {})
 
         def value(name: str, distribution: BaseDistribution) -> Any:
-            if name in given and contains(distribution, given[name]):
-                return native(given[name], distribution)
+            if name in given:
+                if contains(distribution, given[name]):
+                    return native(given[name], distribution)
+                self._warn(
+                    f"seed_with[{number}] has {name!r} = {given[name]!r}, which is not a value of "
+                    f"{distribution}; it is drawn instead"
+                )
             if name in genes and known.get(name) == distribution:
                 return from_gene(float(genes[name]), distribution)
-            return from_gene(uniform_gene(rng, name), distribution)
+            return from_gene(self._gene_alone(rng, name, distribution), distribution)
 
         return {name: value(name, distribution) for name, distribution in asked.items()}
+
+    def _gene_alone(self, rng: TrialRng, name: str, distribution: BaseDistribution) -> float:
+        """Of a parameter outside the known space."""
+        return uniform_gene(rng, name)
 
     def _record(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
         """What the trial is drawn from: as stored, or decided (and stored) now."""
@@ -296,6 +305,8 @@ def _check_seeds(
     seeds: Sequence[Mapping[str, Any]], search_space: Mapping[str, BaseDistribution]
 ) -> None:
     for i, params in enumerate(seeds):
+        if not isinstance(params, Mapping):
+            raise ValueError(f"seed_with must be a list of dictionaries, but [{i}] is {params!r}")
         for name, value in params.items():
             if name in search_space and not contains(search_space[name], value):
                 raise ValueError(

@@ -26,6 +26,7 @@ from optuna_layerwise.samplers._codec import (
     contains,
     from_gene,
     grid,
+    in_range,
     n_choices,
     n_levels,
     to_gene,
@@ -272,7 +273,9 @@ def make_space(search_space: SearchSpace, encoding: Encoding | None) -> Space:
 
     def encode(given: Mapping[str, Any]) -> Genes:
         genes = (
-            to_gene(given[name], distribution) if name in given else math.nan
+            to_gene(given[name], distribution)
+            if name in given and in_range(distribution, given[name])
+            else math.nan
             for name, distribution in search_space.items()
         )
         return np.array(list(genes))

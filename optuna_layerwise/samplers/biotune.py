@@ -22,6 +22,7 @@ from optuna_layerwise.samplers._algorithm import (
     Member,
     Rng,
     Space,
+    check_whole,
     name_with_options,
 )
 from optuna_layerwise.samplers._biotune_operators import (
@@ -79,9 +80,9 @@ class BioTune:
     compat_ties: bool = False
 
     def __post_init__(self) -> None:
-        if self.population < 4:
-            raise ValueError(f"population must be at least 4, got {self.population}")
-        if not 0 <= self.elites < self.population:
+        check_whole("population", self.population, least=4)
+        check_whole("elites", self.elites, least=0)
+        if self.elites >= self.population:
             raise ValueError(
                 f"elites must be from 0 to population - 1 = {self.population - 1}, "
                 f"got {self.elites}"

@@ -16,12 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from optuna import Study
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 
 from optuna_layerwise.samplers._algorithm import (
     Draw,
@@ -31,13 +26,15 @@ from optuna_layerwise.samplers._algorithm import (
     Member,
     Rng,
     Space,
+    check_whole,
     name_with_options,
 )
 from optuna_layerwise.samplers._catcmawm_layout import Layout, lay_out
 from optuna_layerwise.samplers._catcmawm_model import Model
 from optuna_layerwise.samplers._catcmawm_start import Start
-from optuna_layerwise.samplers._codec import grid, n_choices
 from optuna_layerwise.samplers._cohort import CohortSampler
+from optuna_layerwise.samplers._replay import make_space
+from optuna_layerwise.samplers._rng import TrialRng
 from optuna_layerwise.samplers._warm_start import Params, best_params
 from optuna_layerwise.storage import store_start, stored_start
 
@@ -64,8 +61,7 @@ class CatCMA:
     begin: Start = Start()
 
     def __post_init__(self) -> None:
-        if self.population < 4:
-            raise ValueError(f"population must be at least 4, got {self.population}")
+        check_whole("population", self.population, least=4)
         if self.covariance not in ("full", "diagonal"):
             raise ValueError(f"covariance must be 'full' or 'diagonal', got {self.covariance!r}")
 
@@ -208,12 +204,15 @@ class CatCMAwMSampler(CohortSampler):
         spread: Standard deviation where the search begins as a share of the range, of each
             parameter or by name; at most 0.5; default the encoding's, then 1/6.
         probabilities: Name of a categorical parameter to the probability of each choice where
-            the search begins; default the encoding's, then all alike.
+            the search begins; default the encoding's, then all alike. Of an unknown search space
+            the first generation's parameters are drawn one by one: uniformly, if no option says
+            where the search begins.
         init_from: Another study: begin where the best tenth of its finished trials was, for the
             parameters that both have. They are stored with this study, which needs the other no
             more: a sampler without the option continues it.
         seed_with: Parameters of the first trials, such as ``encoding.recipes()``; they count as
-            what they are, and do not change where the search begins.
+            what they are, and do not change where the search begins. Trials are counted from 0:
+            in a study that has some already, the first of these have no effect.
 
     Raises:
         ValueError: for an option out of range, or a study with several objectives.
@@ -254,17 +253,32 @@ class CatCMAwMSampler(CohortSampler):
         self._informed = encoding if preset == "default" else None
         self._mean, self._spread, self._probabilities = mean or {}, spread, probabilities or {}
         self._warm = best_params(init_from) if init_from else ()
-        if search_space or encoding:
-            whole = search_space is not None
-            known = search_space or (encoding.search_space if encoding else {})
-            _check_start(known, self._mean, self._probabilities, whole=whole)
+        algorithm = self._beginning(self._warm)
+        known = search_space or (encoding.search_space if encoding else {})
+        spreads = spread if isinstance(spread, Mapping) else {}
+        for name in [*self._mean, *self._probabilities, *spreads]:
+            if search_space is not None and name not in known:
+                raise ValueError(
+                    f"{name!r} is no parameter of the search space, whose are {sorted(known)}"
+                )
+        if self._mean or self._probabilities:  # refuses now what it would in the first trial
+            searched = {name: d for name, d in known.items() if not d.single()}
+            algorithm.start(make_space(searched, encoding))
         super().__init__(
-            self._beginning(self._warm),
+            algorithm,
             seed=seed,
             encoding=encoding,
             search_space=search_space,
             seed_with=seed_with,
         )
+
+    def _gene_alone(self, rng: TrialRng, name: str, distribution: BaseDistribution) -> float:
+        """Where the search begins, if anything is said about that; else uniform."""
+        assert isinstance(self._algorithm, CatCMA)
+        begin = self._algorithm.begin
+        if distribution.single() or not begin.tells_of(name):
+            return super()._gene_alone(rng, name, distribution)
+        return begin.draw(make_space({name: distribution}, None), rng(f"gene/{name}"))
 
     def _algorithm_for(self, study: Study) -> CatCMA:
         """With the good trials that the study was started with, if there were any."""
@@ -298,34 +312,6 @@ class CatCMAwMSampler(CohortSampler):
             warm=warm,
         )
         return dataclasses.replace(self._given, begin=begin)
-
-
-def _check_start(
-    known: Mapping[str, BaseDistribution],
-    means: Mapping[str, Any],
-    probabilities: Mapping[str, Sequence[float]],
-    *,
-    whole: bool,
-) -> None:
-    """Refuse a start that the known search space has no place for."""
-    for name in (*means, *probabilities):
-        if whole and name not in known:
-            raise ValueError(
-                f"{name!r} is no parameter of the search space, whose are {sorted(known)}"
-            )
-    for name, value in means.items():
-        distribution = known.get(name)
-        if isinstance(distribution, CategoricalDistribution):
-            raise ValueError(f"{name!r} has no mean: it is a category; give probabilities")
-        if isinstance(distribution, FloatDistribution | IntDistribution) and not (
-            distribution.low <= value <= distribution.high
-        ):
-            raise ValueError(f"the mean of {name!r} is {value}, which is not in {distribution}")
-    for name, p in probabilities.items():
-        if name in known and not (n_choices(known[name]) or len(grid(known[name])) == 2):
-            raise ValueError(f"{name!r} has no choices: it is a number; give a mean")
-        if name in known and len(p) != (n := n_choices(known[name]) or 2):
-            raise ValueError(f"{name!r} has {n} choices, got {len(p)} probabilities")
 
 
 def library_population(search_space: Mapping[str, BaseDistribution]) -> int:

@@ -24,6 +24,7 @@ from optuna_layerwise.samplers._algorithm import (
     Member,
     Rng,
     Space,
+    check_whole,
     name_with_options,
     uniform_gene,
 )
@@ -62,12 +63,10 @@ class SetGA:
     mutation: float = 0.1
 
     def __post_init__(self) -> None:
-        for field, least in (("population", 2), ("parents", 2)):
-            if (value := getattr(self, field)) < least:
-                raise ValueError(f"{field} must be at least {least}, got {value}")
+        for field in ("population", "parents"):
+            check_whole(field, getattr(self, field), least=2)
         for field in ("mutants", "crossovers", "immigrants"):
-            if (value := getattr(self, field)) < 0:
-                raise ValueError(f"{field} must be at least 0, got {value}")
+            check_whole(field, getattr(self, field), least=0)
         if not self.cohort_size(1):
             raise ValueError("mutants, crossovers and immigrants must not all be 0, got 0")
         if not 0 < self.mutation <= 1:

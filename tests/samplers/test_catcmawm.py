@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -340,9 +341,17 @@ def test_levels_of_a_short_range_keep_their_margin_beside_a_long_one() -> None:
     "options, message",
     [
         ({"population": 3}, "population must be at least 4, got 3"),
+        ({"population": 4.5}, "population must be a whole number, got 4.5"),
         ({"covariance": "sparse"}, "covariance must be 'full' or 'diagonal', got 'sparse'"),
         ({"spread": 0.7}, "spread must be above 0 and at most 0.5, got 0.7"),
         ({"spread": {"x": 0}}, "spread of 'x' must be above 0"),
+        ({"spread": {"y": 0.1}}, "'y' is no parameter of the search space"),
+        ({"spread": "wide"}, "spread must be above 0 and at most 0.5, got 'wide'"),
+        (
+            {"probabilities": {"kind": [math.nan, 0.5, 0.5]}},
+            "probabilities of 'kind' must be at least 0",
+        ),
+        ({"seed_with": {"x": 1.0}}, r"seed_with must be a list of dictionaries, but \[0\] is 'x'"),
         (
             {"probabilities": {"kind": [0.5, 0.3, 0.3]}},
             "probabilities of 'kind' must be at least 0",

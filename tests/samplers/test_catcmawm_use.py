@@ -247,6 +247,57 @@ def test_warm_start_is_that_of_the_first_even_if_the_other_study_went_on(
     assert_rederives(study, small())
 
 
+def test_first_trials_of_an_unknown_space_are_drawn_where_the_search_begins() -> None:
+    options: dict[str, Any] = {
+        "mean": {"x": 1.5},
+        "spread": {"x": 0.01},
+        "probabilities": {"kind": (0.0, 1.0, 0.0)},
+    }
+    study = optuna.create_study(sampler=CatCMAwMSampler(seed=0, **options))
+    run(study, 10)
+    assert all(abs(trial.params["x"] - 1.5) < 0.3 for trial in study.trials)
+    assert {trial.params["kind"] for trial in study.trials} == {"b"}
+    assert_rederives(study, CatCMAwMSampler(**options))
+    untold = optuna.create_study(sampler=CatCMAwMSampler(seed=0))
+    run(untold, 10)
+    assert [t.params["lr"] for t in study.trials] == [t.params["lr"] for t in untold.trials]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"mean": {"x": 9.0}}, "mean of 'x' is 9.0, which is not in its range"),
+        ({"mean": {"kind": "a"}}, "'kind' has no mean"),
+        ({"probabilities": {"x": [0.5, 0.5]}}, "'x' has no choices"),
+    ],
+)
+def test_impossible_start_of_an_unknown_space_is_refused_in_the_first_trial(
+    options: dict[str, Any], message: str
+) -> None:
+    study = optuna.create_study(sampler=CatCMAwMSampler(seed=0, **options))
+    with pytest.raises(ValueError, match=message):
+        run(study, 1)
+
+
+def test_seed_out_of_a_range_that_was_not_known_is_told() -> None:
+    study = optuna.create_study(sampler=small(seed_with=[{"x": 99.0}]))
+    with pytest.warns(UserWarning, match=r"seed_with\[0\] has 'x' = 99.0, which is not a value"):
+        run(study, 1)
+
+
+def test_good_values_out_of_the_range_of_the_study_do_not_say_where_it_begins() -> None:
+    source = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    source.optimize(
+        lambda trial: trial.suggest_float("x", 50, 90) + trial.suggest_float("y", 0, 4), 30
+    )
+    space = {"x": FloatDistribution(0, 10), "y": FloatDistribution(0, 4)}
+    study = optuna.create_study(sampler=small(init_from=source, search_space=space))
+    study.ask()
+    x, y = state_of(study).model.mean
+    assert x == 0.5
+    assert y != 0.5
+
+
 def test_warm_start_is_that_of_cmaes() -> None:
     points = np.random.default_rng(0).random((10, 4))
     mean, cov = promising(points)
