@@ -158,6 +158,15 @@ def test_each_layer_of_resnet50_is_one_weight_with_its_norm():
     assert head == ("fc.weight", "fc.bias")
 
 
+def test_stages_of_vit_are_quarters_of_its_layers():
+    blocks = partition(torchvision_model("vit_b_16"))
+    layers = [
+        {n.split(".")[2] for n in blocks[f"stage{s}"] if "layers." in n} for s in range(1, 5)
+    ]
+    assert [len(stage) for stage in layers] == [3, 3, 3, 3]
+    assert {f"encoder_layer_{i}" for i in (3, 4, 5)} == layers[1]
+
+
 def test_digits_cnn_has_the_five_blocks_of_its_children():
     assert list(partition(DigitsCNN())) == ["stem", "stage1", "stage2", "stage3", "head"]
 

@@ -204,6 +204,18 @@ def test_weights_of_another_model_are_refused_with_the_keys_and_nothing_is_loade
     assert equal(model, before)
 
 
+@pytest.mark.parametrize("lost", ["stage3.0.weight", "stem.1.running_mean"])
+def test_file_that_only_lacks_a_weight_is_refused_and_nothing_is_loaded(tmp_path, lost):
+    state = DigitsCNN().state_dict()
+    del state[lost]
+    torch.save(state, tmp_path / "w.pt")
+    model = DigitsCNN()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=rf"1 missing \({lost}\), 0 unexpected, 0 of another"):
+        load_weights(model, tmp_path / "w.pt")
+    assert equal(model, before)
+
+
 def test_many_wrong_keys_are_counted_and_a_few_are_named(tmp_path):
     torch.save(ResNet20().state_dict(), tmp_path / "w.pt")
     with pytest.raises(ValueError, match=r"20 missing \(stem.0.weight, [^)]*, \.\.\.\)"):
