@@ -68,6 +68,7 @@ class Model(CatCMAwM):
                 q[:k] = np.maximum(q[:k], least)
                 q /= q.sum()
         self._diagonal = diagonal
+        self._last = np.array(choices, dtype=int) - 1
         self._unused: dict[int, Mask] = {}
         self._told: list[tuple[CatCMAwM.Solution, float]] = []
         if diagonal and levels:
@@ -115,6 +116,29 @@ class Model(CatCMAwM):
         choices = np.empty((0, 1)) if point.c is None else point.c
         raw = nothing if point._v_raw is None else point._v_raw
         return raw, np.concatenate(numbers), choices.argmax(axis=1)
+
+    def draws(
+        self, m: int, generator: np.random.Generator, *, wide: bool = False
+    ) -> tuple[Genes, npt.NDArray[np.intp]]:
+        """Raw numbers and levels [m, n] and choices [m, k] of independent points.
+
+        ``wide`` has twice the deviations, at least 0.1, without correlations, and a fifth of
+        the choices uniform.
+        """
+        raw, q = np.empty((m, 0)), np.empty((0, 1))
+        if self._use_gaussian:
+            raw = generator.standard_normal((m, self._Nmi))
+            if wide:
+                raw = self._mean + np.maximum(2 * self.std, 0.1) * raw
+            else:
+                basis, axes = self._eigen_decomposition()
+                raw = self._mean + self._sigma * self._A * ((raw * axes) @ basis.T)
+        if self._use_categorical:
+            q = self._q
+            if wide:
+                q = 0.8 * q + 0.2 * (np.arange(self._Kmax) < self._K[:, None]) / self._K[:, None]
+        below = q.cumsum(axis=1)[:, :-1] <= generator.random((m, len(q), 1))
+        return raw, np.minimum(below.sum(axis=2), self._last)
 
     def learn(self, points: Genes, used: Mask, choices: npt.NDArray[np.intp]) -> Model:
         """The model after an update with a population of points, best first.

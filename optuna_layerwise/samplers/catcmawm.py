@@ -35,6 +35,7 @@ from optuna_layerwise.samplers._catcmawm_start import Start
 from optuna_layerwise.samplers._cohort import CohortSampler
 from optuna_layerwise.samplers._replay import make_space
 from optuna_layerwise.samplers._rng import TrialRng
+from optuna_layerwise.samplers._screening import Screen
 from optuna_layerwise.samplers._warm_start import Params, best_params
 from optuna_layerwise.storage import store_start, stored_start
 
@@ -50,6 +51,7 @@ class State:
     layout: Layout
     model: Model | None
     restarts: int = 0
+    screen: Screen | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,7 @@ class CatCMA:
     population: int = 10
     covariance: Literal["full", "diagonal"] = "full"
     begin: Start = Start()
+    surrogate: bool = False
 
     def __post_init__(self) -> None:
         check_whole("population", self.population, least=4)
@@ -83,7 +86,8 @@ class CatCMA:
         layout = lay_out(space)
         mean, cov = self.begin.gaussian(space, layout)
         model = self._model(space, layout, mean, cov) if space.names else None
-        return State(space, layout, model)
+        screen = Screen(space, layout) if self.surrogate else None
+        return State(space, layout, model, screen=screen)
 
     def _model(self, space: Space, layout: Layout, mean: Genes, cov: Genes) -> Model:
         return Model(
@@ -100,6 +104,8 @@ class CatCMA:
         """A draw from the distribution; after 100 that are not valid, the last."""
         if state.model is None:
             return Draw(np.empty(0), {"raw": {}})
+        if state.screen and state.screen.surrogate:
+            return state.screen.draw(state.model, index, rng)
         space, layout, genes = state.space, state.layout, np.empty(len(state.space.names))
         for attempt in range(_ATTEMPTS):
             words = rng(f"draw/{attempt}").integers(2**32, size=4, dtype=np.uint32)
@@ -123,6 +129,8 @@ class CatCMA:
         model = state.model
         if not tied:
             model = model.learn(*self._points(state, ranked))
+        if state.screen:
+            state = dataclasses.replace(state, screen=state.screen.tell(members))
         if not model.is_spent(tied=tied):
             return dataclasses.replace(state, model=model)
         return self._restart(state)
@@ -173,7 +181,7 @@ class CatCMA:
 
 
 PRESETS = {
-    "default": CatCMA(),
+    "default": CatCMA(surrogate=True),
     "paper": CatCMA(begin=Start(spread=1 / 12, level_spread=1 / 10)),
 }
 
@@ -199,6 +207,8 @@ class CatCMAwMSampler(CohortSampler):
         population: Trials per generation, at least 4; 10 with an encoding or an unknown search
             space, else 4 + floor(3 ln n) for n parameters.
         covariance: ``diagonal`` learns no correlations, but deviations faster.
+        surrogate: From the 21st trial on, let a Gaussian process over the trials choose among
+            draws; on by default, off in ``paper``.
         mean: Parameter name to the value where the search begins; default the encoding's, then
             the centre.
         spread: Standard deviation where the search begins as a share of the range, of each
@@ -234,6 +244,7 @@ class CatCMAwMSampler(CohortSampler):
         preset: Literal["default", "paper"] = "default",
         population: int | None = None,
         covariance: Literal["full", "diagonal"] | None = None,
+        surrogate: bool | None = None,
         mean: Mapping[str, Any] | None = None,
         spread: float | Mapping[str, float] | None = None,
         probabilities: Mapping[str, Sequence[float]] | None = None,
@@ -244,7 +255,11 @@ class CatCMAwMSampler(CohortSampler):
             raise ValueError(f"preset must be one of {list(PRESETS)}, got {preset!r}")
         if population is None and preset == "default" and search_space and not encoding:
             population = library_population(search_space)
-        options: dict[str, Any] = {"population": population, "covariance": covariance}
+        options: dict[str, Any] = {
+            "population": population,
+            "covariance": covariance,
+            "surrogate": surrogate,
+        }
         given = {name: value for name, value in options.items() if value is not None}
         begin = PRESETS[preset].begin
         if spread is not None and not isinstance(spread, Mapping):
