@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = ["biotune", "binary", "continuous", "profile+recipes"]
+METHODS = ["biotune", "binary", "continuous", "profile-default"]
 pytestmark = pytest.mark.slow
 
 
@@ -60,7 +60,7 @@ def test_methods_see_equally_many_images_and_have_the_same_references(finished: 
         assert [r["test"] for r in cell["references"]] == [r["test"] for r in first["references"]]
 
 
-def test_known_recipes_come_first_where_the_method_says_so(finished: Path) -> None:
+def test_known_recipes_come_first_by_default(finished: Path) -> None:
     shares = [cell["search"]["trained_share"] for cell in cells(finished)]
     assert shares[3][0] == 1.0 and shares[3][1] < 0.05, "full fine-tuning, then the head alone"
     assert shares[0][:2] != shares[3][:2] != shares[1][:2]
@@ -71,7 +71,7 @@ def test_a_restart_runs_what_is_missing_alone(finished: Path, shared_data: Path)
     whole = output.read_text()
     output.write_text("".join(whole.splitlines(keepends=True)[:3]))
     said = start(finished, shared_data)
-    assert "profile+recipes: done" in said and "binary: done" not in said
+    assert "profile-default: done" in said and "binary: done" not in said
     assert (
         cells(finished)[3]["search"]["values"]
         == json.loads(whole.splitlines()[3])["search"]["values"]
@@ -90,7 +90,7 @@ def test_the_table_compares_the_test_results_with_those_of_biotune(finished: Pat
     by_title = {row[0]: row for row in rows if len(row) == 5}
     accuracy = [100 * cell["finalists"][0]["test"][0]["accuracy"] for cell in cells(finished)]
     titles = ["BioTune", "CatCMAwM, binary", "CatCMAwM, continuous"]
-    titles.append("CatCMAwM, profile, recipes first")
+    titles.append("CatCMAwM, profile")
     for title, value in zip(titles, accuracy, strict=True):
         assert by_title[title][1] == f"{value:.1f}"
     difference = accuracy[3] - accuracy[0]
