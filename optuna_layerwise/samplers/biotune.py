@@ -274,7 +274,7 @@ class BioTuneSampler(CohortSampler):
 
     Args:
         seed: Of the study; the seed of its first trial wins.
-        encoding: What the parameters mean, such as `optuna_layerwise.encodings.BioTune`.
+        encoding: What the parameters mean, such as `optuna_layerwise.encodings.Encoding`.
         search_space: Parameter name to distribution; default the encoding's, and all other
             parameters seen in earlier trials.
         preset: ``paper`` takes every literal choice of BioTune: the extinction formula (for

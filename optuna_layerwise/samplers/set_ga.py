@@ -226,7 +226,8 @@ class SetGASampler(CohortSampler):
     * a space of levels is exhausted: its draws are then random points, of kind ``repeat``;
     * a parallel worker draws before the results of the batch before it are known, or beside a
       straggler, an enqueued trial or one of an older state, whose points are not known to it;
-    * no search space is known, for the first batch: its parameters are drawn one by one.
+    * no search space is known, for the first batch: its parameters are drawn one by one;
+    * points differ in a threshold alone that leaves the same blocks trained.
 
     Args:
         seed: Of the study; the seed of its first trial wins.
