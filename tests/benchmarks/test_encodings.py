@@ -89,7 +89,7 @@ def test_the_table_compares_the_test_results_with_those_of_biotune(finished: Pat
     ]
     by_title = {row[0]: row for row in rows if len(row) == 5}
     accuracy = [100 * cell["finalists"][0]["test"][0]["accuracy"] for cell in cells(finished)]
-    titles = ["BioTune", "CatCMAwM, binary", "CatCMAwM, continuous"]
+    titles = ["BioTune", "CatCMAwM, plain, binary", "CatCMAwM, plain, continuous"]
     titles.append("CatCMAwM, profile")
     for title, value in zip(titles, accuracy, strict=True):
         assert by_title[title][1] == f"{value:.1f}"
