@@ -22,7 +22,7 @@ from test_codec import categories, float_steps, floats, ints, log_ints
 from optuna_layerwise.encodings import ENCODINGS, Encoding
 from optuna_layerwise.samplers import BioTuneSampler, CatCMAwMSampler, catcmawm
 from optuna_layerwise.samplers._algorithm import Member
-from optuna_layerwise.samplers._warm_start import ALPHA, promising
+from optuna_layerwise.samplers._warm_start import ALPHA, best_params, promising
 from optuna_layerwise.storage import open_storage, trial_record
 
 BLOCKS = ["stem", "layer1", "layer2", "layer3", "head"]
@@ -215,6 +215,18 @@ def test_warm_start_begins_at_the_best_tenth_of_another_study(source: optuna.Stu
     assert q == pytest.approx([(kinds.count(kind) + 1) / 13 for kind in "abc"])
     [start] = study._storage.get_study_system_attrs(study._study_id).values()
     assert start["warm"] == [trial.params for trial in best]
+
+
+def test_best_of_a_maximised_study_are_its_highest(source: optuna.Study) -> None:
+    mirrored = optuna.create_study(direction="maximize")
+    for trial in source.trials:
+        assert trial.value is not None
+        mirrored.add_trial(
+            optuna.trial.create_trial(
+                params=trial.params, distributions=trial.distributions, value=-trial.value
+            )
+        )
+    assert best_params(mirrored) == best_params(source)
 
 
 def test_warm_started_study_goes_on_without_the_other_one(
