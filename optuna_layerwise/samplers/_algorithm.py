@@ -111,6 +111,12 @@ def check_whole(name: str, value: object, *, least: int) -> None:
         raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
+def check_flag(name: str, value: object) -> None:
+    """Refuse an option that is neither true nor false, such as the word no, which is true."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {value!r}")
+
+
 def name_with_options(name: str, options: object) -> str:
     """A name that differs where options do: trials drawn under others are read as foreign."""
     return f"{name}/{hashlib.blake2b(repr(options).encode(), digest_size=4).hexdigest()}"

@@ -22,6 +22,7 @@ from optuna_layerwise.samplers._algorithm import (
     Member,
     Rng,
     Space,
+    check_flag,
     check_whole,
     name_with_options,
 )
@@ -82,6 +83,8 @@ class BioTune:
     def __post_init__(self) -> None:
         check_whole("population", self.population, least=4)
         check_whole("elites", self.elites, least=0)
+        for flag in ("momentum", "reevaluate_elites", "compat_ranks", "compat_ties"):
+            check_flag(flag, getattr(self, flag))
         if self.elites >= self.population:
             raise ValueError(
                 f"elites must be from 0 to population - 1 = {self.population - 1}, "

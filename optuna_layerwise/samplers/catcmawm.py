@@ -26,6 +26,7 @@ from optuna_layerwise.samplers._algorithm import (
     Member,
     Rng,
     Space,
+    check_flag,
     check_whole,
     name_with_options,
 )
@@ -65,6 +66,7 @@ class CatCMA:
 
     def __post_init__(self) -> None:
         check_whole("population", self.population, least=4)
+        check_flag("surrogate", self.surrogate)
         if self.covariance not in ("full", "diagonal"):
             raise ValueError(f"covariance must be 'full' or 'diagonal', got {self.covariance!r}")
 
@@ -207,8 +209,9 @@ class CatCMAwMSampler(CohortSampler):
         population: Trials per generation, at least 4; 10 with an encoding or an unknown search
             space, else 4 + floor(3 ln n) for n parameters.
         covariance: ``diagonal`` learns no correlations, but deviations faster.
-        surrogate: From the 21st trial on, let a Gaussian process over the trials choose among
-            draws; on by default, off in ``paper``.
+        surrogate: Let a Gaussian process over the trials choose among draws, from the 21st trial
+            on, with more than 10 parameters from twice their number; on by default, off in
+            ``paper``.
         mean: Parameter name to the value where the search begins; default the encoding's, then
             the centre.
         spread: Standard deviation where the search begins as a share of the range, of each

@@ -357,6 +357,8 @@ def test_evolution_beats_its_own_start_population() -> None:
         ({"population": 3}, "population"),
         ({"elites": 10}, "elites"),
         ({"elites": -1}, "elites"),
+        ({"momentum": "no"}, "momentum"),
+        ({"population": 4.5}, "population"),
         ({"perturbation": 0.0}, "perturbation"),
         ({"reproduction": "parallel"}, "reproduction"),
         ({"extinction": "linear"}, "extinction"),

@@ -345,6 +345,7 @@ def test_levels_of_a_short_range_keep_their_margin_beside_a_long_one() -> None:
     [
         ({"population": 3}, "population must be at least 4, got 3"),
         ({"population": 4.5}, "population must be a whole number, got 4.5"),
+        ({"surrogate": "no"}, "surrogate must be true or false, got 'no'"),
         ({"covariance": "sparse"}, "covariance must be 'full' or 'diagonal', got 'sparse'"),
         ({"spread": 0.7}, "spread must be above 0 and at most 0.5, got 0.7"),
         ({"spread": {"x": 0}}, "spread of 'x' must be above 0"),
