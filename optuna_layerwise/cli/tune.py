@@ -181,11 +181,12 @@ def tune_command(
     }
     name = study or Path(data).stem or "study"
     arguments = dict(map(parse_assignment, model_arg or ()))
+    size: dict[str, Any] = {} if image_size is None else {"image_size": image_size}
     network = ModelSpec(
         name=model or digits.SPEC.name,
         args=arguments,
         weights=None if weights == "none" else weights,
-        **({} if image_size is None else {"image_size": image_size}),
+        **size,
     )
     settings = Settings(
         data=absolute(data) or data,
