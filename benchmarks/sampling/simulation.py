@@ -77,27 +77,35 @@ def batches(search: Search, trials: int, size: int = 10) -> Iterator[int]:
             yield count
 
 
-def workers(
-    search: Search,
+def workers_of(
+    *,
+    ask: Callable[[], Trial],
+    duration: Callable[[Trial], float],
     trials: int,
-    count: int = 8,
-    duration: Callable[[Trial], float] | None = None,
-) -> Iterator[int]:
-    """So many workers, each with one trial at a time that takes as long as its policy needs."""
-    rng = np.random.Generator(np.random.Philox(key=[search.seed, 0]))
-
-    def lasts(trial: Trial) -> float:
-        base = duration(trial) if duration else search.instance.duration(trial.params)
-        return base * float(np.exp(0.1 * rng.standard_normal()))
-
+    count: int,
+) -> Iterator[Trial]:
+    """Trials in the order in which so many workers finish them, one at a time each."""
     running: list[tuple[float, int, Trial]] = []
     now, asked = 0.0, 0
-    for told in range(1, trials + 1):
+    for _ in range(trials):
         while len(running) < count and asked < trials:
-            trial = search.ask()
-            heapq.heappush(running, (now + lasts(trial), trial.number, trial))
+            trial = ask()
+            heapq.heappush(running, (now + duration(trial), trial.number, trial))
             asked += 1
         now, _, trial = heapq.heappop(running)
+        yield trial
+
+
+def workers(search: Search, trials: int, count: int = 8) -> Iterator[int]:
+    """So many workers beside each other; a trial takes as long as its policy needs."""
+    rng = np.random.Generator(np.random.Philox(key=[search.seed, 0]))
+
+    def duration(trial: Trial) -> float:
+        jitter = float(np.exp(0.1 * rng.standard_normal()))
+        return search.instance.duration(trial.params) * jitter
+
+    finished = workers_of(ask=search.ask, duration=duration, trials=trials, count=count)
+    for told, trial in enumerate(finished, 1):
         search.tell(trial)
         yield told
 
