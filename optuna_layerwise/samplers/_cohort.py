@@ -23,6 +23,7 @@ from optuna_layerwise.samplers._codec import contains, from_gene, native
 from optuna_layerwise.samplers._fingerprint import fingerprint
 from optuna_layerwise.samplers._replay import Replay, Snapshot
 from optuna_layerwise.samplers._rng import TrialRng
+from optuna_layerwise.samplers._threads import one_thread
 from optuna_layerwise.storage import (
     Owner,
     all_trials,
@@ -233,7 +234,8 @@ class CohortSampler(BaseSampler):
     def _draw(self, replay: Replay, number: int, record: Mapping[str, Any]) -> Draw:
         rng = self._rng(replay, number, record)
         state = self._snapshot(replay, record).state
-        return self._algorithm.ask(state, rng.cohort, rng.index, rng)
+        with one_thread():
+            return self._algorithm.ask(state, rng.cohort, rng.index, rng)
 
     def _snapshot(self, replay: Replay, record: Mapping[str, Any]) -> Snapshot:
         return replay.at(record["base"], record["missing"])

@@ -31,6 +31,7 @@ from optuna_layerwise.samplers._codec import (
     n_levels,
     to_gene,
 )
+from optuna_layerwise.samplers._threads import one_thread
 from optuna_layerwise.storage import TIE_KEY, trial_record
 
 SearchSpace = dict[str, BaseDistribution]
@@ -201,7 +202,9 @@ class Replay:
             if not distribution.single()
         }
         space = make_space(searched, self._encoding)
-        return Snapshot(0, 0, frozenset(), searched, space, self._algorithm.start(space))
+        with one_thread():
+            state = self._algorithm.start(space)
+        return Snapshot(0, 0, frozenset(), searched, space, state)
 
     def _tell(self, snapshot: Snapshot, missing: frozenset[int]) -> Snapshot:
         end = self._end(snapshot)
@@ -209,12 +212,14 @@ class Replay:
             self._member(trial, snapshot.search_space, missing=trial.number in missing)
             for trial in self._trials[snapshot.end : end]
         ]
+        with one_thread():
+            state = self._algorithm.tell(snapshot.state, snapshot.base, members)
         return dataclasses.replace(
             snapshot,
             base=snapshot.base + 1,
             end=end,
             missing=frozenset(n for n in missing if n < end),
-            state=self._algorithm.tell(snapshot.state, snapshot.base, members),
+            state=state,
         )
 
     def _member(self, trial: FrozenTrial, search_space: SearchSpace, *, missing: bool) -> Member:
