@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any, Literal
 
 from optuna import Trial
@@ -96,7 +97,7 @@ class Encoding:
             )
         return cls(tuple(blocks), *ENCODINGS[name], head=head, lr=lr)
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """What the mask and the rate are told."""
         always = frozenset(self.blocks[-1:] if self.head == "always" else ())
@@ -133,7 +134,7 @@ class Encoding:
             if isinstance(gene.distribution, CategoricalDistribution)
         }
 
-    @property
+    @cached_property
     def gates(self) -> frozenset[str]:
         """Parameters that only decide which others are active."""
         return frozenset(self.mask.genes(self.layout)) - frozenset(self.rate.genes(self.layout))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from optuna.distributions import (
@@ -88,21 +89,30 @@ def to_gene(value: Any, distribution: BaseDistribution) -> float:
 
 def from_gene(gene: float, distribution: BaseDistribution) -> Any:
     """The value of a gene in [0, 1]: float, int or the category itself, always in range."""
+    return decoder(distribution)(gene)
+
+
+def decoder(distribution: BaseDistribution) -> Callable[[float], Any]:
+    """`from_gene` of one distribution, for many genes."""
     if isinstance(distribution, CategoricalDistribution):
-        n = len(distribution.choices)
-        return distribution.choices[min(int(gene * n), n - 1)]
+        choices, last = distribution.choices, len(distribution.choices) - 1
+        return lambda gene: choices[min(int(gene * (last + 1)), last)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    if levels := n_levels(distribution):
-        level = min(int(gene * levels), levels - 1)
-        value = distribution.low + level * (distribution.step or 1)
-    else:
-        low, high = _bounds(distribution)
-        value = low + float(gene) * (high - low)
-        if distribution.log:
-            value = math.exp(value)
-    if isinstance(distribution, IntDistribution):
-        return min(max(round(value), distribution.low), distribution.high)
-    return float(min(max(value, distribution.low), distribution.high))
+    least, most = distribution.low, distribution.high
+    levels, step, log = n_levels(distribution), distribution.step or 1, distribution.log
+    low, high = _bounds(distribution)
+    whole = isinstance(distribution, IntDistribution)
+
+    def decode(gene: float) -> float:
+        if levels:
+            value = least + min(int(gene * levels), levels - 1) * step
+        else:
+            value = low + float(gene) * (high - low)
+            value = math.exp(value) if log else value
+        value = round(value) if whole else float(value)
+        return min(max(value, least), most)
+
+    return decode
 
 
 def _bounds(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:

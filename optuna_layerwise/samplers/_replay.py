@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_layerwise.samplers._algorithm import Algorithm, Encoding, Genes, Mask, Member, Space
 from optuna_layerwise.samplers._codec import (
     contains,
-    from_gene,
+    decoder,
     grid,
     in_range,
     n_choices,
@@ -265,12 +265,11 @@ def _gene(trial: FrozenTrial, name: str, distribution: BaseDistribution) -> floa
 def make_space(search_space: SearchSpace, encoding: Encoding | None) -> Space:
     """The unit-cube view of a search space, with what the encoding knows about it."""
     names = tuple(search_space)
+    decoders = [decoder(distribution) for distribution in search_space.values()]
 
     def params(genes: Genes) -> dict[str, Any]:
-        return {
-            name: from_gene(gene, search_space[name])
-            for name, gene in zip(names, genes.tolist(), strict=True)
-        }
+        values = zip(names, decoders, genes.tolist(), strict=True)
+        return {name: decode(gene) for name, decode, gene in values}
 
     def executed(genes: Genes) -> Genes:
         values = params(genes).items()
