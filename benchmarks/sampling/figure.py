@@ -17,6 +17,7 @@ COLOURS = {
 }
 WIDTH, HEIGHT, COLUMNS = 220, 170, 4
 LEFT, TOP = 36, 24
+AXES = "Median regret in points (log scale) after so many evaluations, in batches of 10"
 Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
 
 
@@ -32,9 +33,12 @@ def figure(curves: Curves) -> str:
         f'<text x="{LEFT + k * 105}" y="{rows * HEIGHT + 18}" fill="{colour}">{name}</text>'
         for k, (name, colour) in enumerate(COLOURS.items())
     )
-    size = f'width="{COLUMNS * WIDTH}" height="{rows * HEIGHT + 30}"'
+    axes = f'<text x="{LEFT}" y="{rows * HEIGHT + 38}" fill="#666">{AXES}</text>'
+    width, height = COLUMNS * WIDTH + 40, rows * HEIGHT + 48
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    ground = '<rect width="100%" height="100%" fill="#fff"/>'
     style = 'font-family="sans-serif" font-size="10"'
-    body = "\n".join([*panels, legend])
+    body = "\n".join([ground, *panels, legend, axes])
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>\n{body}\n</svg>\n'
 
 
