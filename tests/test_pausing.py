@@ -22,9 +22,12 @@ def send(number: signal.Signals) -> None:
 
 @pytest.fixture(autouse=True)
 def handlers_are_left_as_they_were() -> Iterator[None]:
+    """They are Python's, also where the tests were started with Ctrl-C ignored (``nohup``)."""
+    at_start = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = [signal.getsignal(number) for number in SIGNALS]
     yield
     assert [signal.getsignal(number) for number in SIGNALS] == before
+    signal.signal(signal.SIGINT, at_start)
 
 
 @pytest.mark.parametrize("number", SIGNALS)

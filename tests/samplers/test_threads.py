@@ -8,7 +8,7 @@ from threadpoolctl import ThreadpoolController
 from optuna_layerwise.samplers import CatCMAwMSampler, _catcmawm_model, _screening, _surrogate
 from optuna_layerwise.samplers._threads import one_thread
 
-LIBRARIES = ThreadpoolController()
+LIBRARIES = ThreadpoolController().select(user_api="blas")  # not torch's own
 
 
 def threads() -> set[int]:
