@@ -71,11 +71,15 @@ class CohortSampler(BaseSampler):
         self._lock = threading.RLock()
         self._replay: Replay | None = None
         self._replayed: tuple[BaseStorage, int] | None = None
+        self._first: Mapping[str, Any] | None = None  # record of a seed, which all others follow
         self._warned: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the lock and the cache behind: the state is in the study."""
-        return {**self.__dict__, "_lock": None, "_replay": None, "_replayed": None}
+        return {
+            **self.__dict__,
+            **dict.fromkeys(("_lock", "_replay", "_replayed", "_first")),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -245,8 +249,10 @@ class CohortSampler(BaseSampler):
 
     def _seed_of(self, study: Study) -> int:
         """The seed of the study's first trial; warns if that was drawn in another way."""
-        records = (trial_record(trial) for trial in all_trials(study))
-        first = next((record for record in records if "seed" in record), None)
+        if self._first is None:
+            records = (trial_record(trial) for trial in all_trials(study))
+            self._first = next((record for record in records if "seed" in record), None)
+        first = self._first
         if first is None:
             return secrets.randbits(32) if self._seed is None else self._seed
         seed = int(first["seed"])
@@ -295,6 +301,7 @@ class CohortSampler(BaseSampler):
         replayed = (study._storage, study._study_id)
         if self._replay is None or self._replayed != replayed:
             self._replayed = replayed
+            self._first = None
             self._algorithm = self._algorithm_for(study)
             self._replay = Replay(
                 self._algorithm, study.direction, self._encoding, self._search_space
