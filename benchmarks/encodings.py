@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     cell = run(args, settings, data, seed, method, origin)
                     cells[data.name, seed, method] = cell
                     append(args.output, cell)
-    output = args.output.with_suffix(".md")
+    output = args.report or args.output.with_suffix(".md")
     output.write_text(table(cells, args.methods))
     say(f"wrote {output}")
 
@@ -282,6 +282,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--final-seeds", type=int, default=3, help="trainings of a finalist")
     add("--threads", type=int, default=1, help="of torch")
     add("--output", type=Path, default=Path("benchmarks/results/encodings.jsonl"))
+    add("--report", type=Path, help="default the output as .md")
     add("--studies", type=Path, default=Path("optuna-layerwise-runs/encodings"), help="scratch")
     add("--commit", help="of this code, where it is a copy without its git repository")
     parser.add_argument("--table", action="store_true", help="run nothing")
