@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +115,25 @@ def check_flag(name: str, value: object) -> None:
     """Refuse an option that is neither true nor false, such as the word no, which is true."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false, got {value!r}")
+
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+A = TypeVar("A", bound=_Dataclass)
+
+
+def preset_with(presets: Mapping[str, A], preset: str, options: Mapping[str, Any]) -> A:
+    """A preset, with those of the options that are not ``None`` instead of its own.
+
+    Raises:
+        ValueError: for an unknown preset, or an option out of range.
+    """
+    if preset not in presets:
+        raise ValueError(f"preset must be one of {list(presets)}, got {preset!r}")
+    given = {name: value for name, value in options.items() if value is not None}
+    return dataclasses.replace(presets[preset], **given)
 
 
 def name_with_options(name: str, options: object) -> str:

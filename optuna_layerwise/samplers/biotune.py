@@ -25,6 +25,7 @@ from optuna_layerwise.samplers._algorithm import (
     check_flag,
     check_whole,
     name_with_options,
+    preset_with,
 )
 from optuna_layerwise.samplers._biotune_operators import (
     Individual,
@@ -322,8 +323,6 @@ class BioTuneSampler(CohortSampler):
         reevaluate_elites: bool | None = None,
         seed_with: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        if preset not in PRESETS:
-            raise ValueError(f"preset must be one of {list(PRESETS)}, got {preset!r}")
         options: dict[str, Any] = {
             "population": population,
             "elites": elites,
@@ -333,9 +332,8 @@ class BioTuneSampler(CohortSampler):
             "momentum": momentum,
             "reevaluate_elites": reevaluate_elites,
         }
-        given = {name: value for name, value in options.items() if value is not None}
         super().__init__(
-            dataclasses.replace(PRESETS[preset], **given),
+            preset_with(PRESETS, preset, options),
             seed=seed,
             encoding=encoding,
             search_space=search_space,

@@ -29,6 +29,7 @@ from optuna_layerwise.samplers._algorithm import (
     check_flag,
     check_whole,
     name_with_options,
+    preset_with,
 )
 from optuna_layerwise.samplers._catcmawm_layout import Layout, lay_out
 from optuna_layerwise.samplers._catcmawm_model import Model
@@ -192,8 +193,8 @@ class CatCMAwMSampler(CohortSampler):
     """CatCMA with margin as an Optuna sampler, for layer genes or any other parameters.
 
     Draws depend only on the seed and the finished trials of the study, so an interrupted study
-    continues as if it had not been. Works with any number of processes; a population of at
-    least half their number keeps parallel search from favouring quick trials. Parameters that
+    continues as if it had not been. Works with any number of processes; a population
+    above their number keeps parallel search from favouring quick trials. Parameters that
     have no effect in a trial, or that it does not ask for, neither mislead nor drift. A
     distribution with nothing left to find starts again elsewhere.
 
@@ -254,8 +255,6 @@ class CatCMAwMSampler(CohortSampler):
         init_from: Study | None = None,
         seed_with: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        if preset not in PRESETS:
-            raise ValueError(f"preset must be one of {list(PRESETS)}, got {preset!r}")
         if population is None and preset == "default" and search_space and not encoding:
             population = library_population(search_space)
         options: dict[str, Any] = {
@@ -263,11 +262,10 @@ class CatCMAwMSampler(CohortSampler):
             "covariance": covariance,
             "surrogate": surrogate,
         }
-        given = {name: value for name, value in options.items() if value is not None}
-        begin = PRESETS[preset].begin
+        self._given = preset_with(PRESETS, preset, options)
         if spread is not None and not isinstance(spread, Mapping):
-            begin = dataclasses.replace(begin, spread=spread, level_spread=spread)
-        self._given = dataclasses.replace(PRESETS[preset], begin=begin, **given)
+            begin = dataclasses.replace(self._given.begin, spread=spread, level_spread=spread)
+            self._given = dataclasses.replace(self._given, begin=begin)
         self._informed = encoding if preset == "default" else None
         self._mean, self._spread, self._probabilities = mean or {}, spread, probabilities or {}
         self._warm = best_params(init_from) if init_from else ()

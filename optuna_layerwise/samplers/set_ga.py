@@ -26,6 +26,7 @@ from optuna_layerwise.samplers._algorithm import (
     Space,
     check_whole,
     name_with_options,
+    preset_with,
     uniform_gene,
 )
 from optuna_layerwise.samplers._cohort import CohortSampler
@@ -245,6 +246,7 @@ class SetGASampler(CohortSampler):
         immigrants: Random points of a batch beside those that fill it; 0.
         parents: K, the number of best points that have children; 10.
         mutation: Probability that a gene of a mutant is drawn anew; 0.1.
+        seed_with: Parameters of the first trials, such as ``encoding.recipes()``.
 
     Raises:
         ValueError: for an option out of range, or a study with several objectives.
@@ -273,9 +275,8 @@ class SetGASampler(CohortSampler):
         immigrants: int | None = None,
         parents: int | None = None,
         mutation: float | None = None,
+        seed_with: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        if preset not in PRESETS:
-            raise ValueError(f"preset must be one of {list(PRESETS)}, got {preset!r}")
         options: dict[str, Any] = {
             "population": population,
             "mutants": mutants,
@@ -284,10 +285,10 @@ class SetGASampler(CohortSampler):
             "parents": parents,
             "mutation": mutation,
         }
-        given = {name: value for name, value in options.items() if value is not None}
         super().__init__(
-            dataclasses.replace(PRESETS[preset], **given),
+            preset_with(PRESETS, preset, options),
             seed=seed,
             encoding=encoding,
             search_space=search_space,
+            seed_with=seed_with,
         )
