@@ -46,17 +46,17 @@ def test_a_signal_gives_the_trial_back_and_the_study_ends_as_if_nothing_had_been
     def second_trial() -> FrozenTrial | None:
         return next((t for t in all_trials(study)[1:] if len(t.intermediate_values) > 3), None)
 
-    running = lives.until(second_trial)
+    lives.until(second_trial)
     assert life.pid is not None
     os.kill(life.pid, number)
     life.join(120)
     assert life.exitcode == (lives.STOPPED if how == "work" else 1)
-    [first, paused] = study.trials
-    assert first.state == TrialState.COMPLETE
+    *done, paused = study.trials  # the second, or, where this process was slow, the third
+    assert {trial.state for trial in done} == {TrialState.COMPLETE}
     assert paused.state == TrialState.WAITING
     assert owner_of(paused) is None
-    assert paused.params == running.params == uninterrupted.trials[1].params
-    assert 3 < len(paused.intermediate_values) < EPOCHS
+    assert paused.params == uninterrupted.trials[paused.number].params
+    assert len(paused.intermediate_values) < EPOCHS
     assert RUN_KEY not in paused.user_attrs
 
     again = start(lives.train, url, digits_weights, how, TRIALS, EPOCHS)
