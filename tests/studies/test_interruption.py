@@ -104,7 +104,7 @@ def test_a_study_killed_at_each_of_20_moments_equals_one_never_interrupted(
 
     Serial, on a CPU, in SQLite: numbers, states, parameters, values and learning curves.
     """
-    n_trials, epochs = 36, 2
+    n_trials, epochs = 60, 2  # more than 25 lives can finish
     whole_url = f"sqlite:///{tmp_path_factory.mktemp('whole')}/study.db"
     whole = open_study(whole_url, study_name="s")
     start(lives.train, whole_url, digits_weights, "work", n_trials, epochs).join()
