@@ -38,13 +38,15 @@ def tune_command(
         str, typer.Option(help="Column whose groups stay in one split; auto or none.")
     ] = "auto",
     model: Annotated[
-        str | None, typer.Option(help="Torchvision's name of the network, or `digits_cnn`.")
+        str | None,
+        typer.Option(help="Torchvision's name, timm/NAME, transformers/NAME or digits_cnn."),
     ] = None,
     model_arg: Annotated[
         list[str] | None, typer.Option(help="Argument of the network, as name=value; repeatable.")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="File of pretrained weights, or torchvision's name of them.")
+        str | None,
+        typer.Option(help="File of pretrained weights, the name of published ones, or none."),
     ] = None,
     mean: Annotated[str | None, typer.Option(help="Of pixels in [0, 1]: one or three.")] = None,
     std: Annotated[str | None, typer.Option(help="Of pixels in [0, 1]: one or three.")] = None,

@@ -10,7 +10,7 @@ import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("optuna-layerwise", "optuna", "numpy", "cmaes")
+PACKAGES = ("optuna-layerwise", "optuna", "numpy", "scipy", "cmaes")
 
 
 @cache
