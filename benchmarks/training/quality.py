@@ -1,0 +1,283 @@
+"""Time to quality: how much work until our search is as good as the published procedure?
+
+Published (BioTune): 140 configurations, each trained with 3 seeds on half the data, the top 5
+trained again with 3 seeds on all of it. Ours: one seed a trial, all training images, known
+recipes first. MobileNetV2 0.35 at 64 px, at most 6 epochs, the same split of a data set for both.
+Prefixes of one search of ours are finalized each on its own, which gives quality against work.
+
+A cell is a data set, a method and a seed of the search; it is one JSON file of the output folder
+and is not run again. One that was interrupted continues from its database.
+`python -m benchmarks.training.quality` runs what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.trial import FrozenTrial
+
+from benchmarks.records import processor, provenance
+from optuna_layerwise import BioTuneSampler, FinetuneObjective, ModelSpec, Recipe, load_data
+from optuna_layerwise.data import Images, Splits
+from optuna_layerwise.objective import PAPER_SEEDS
+from optuna_layerwise.policy import BIOTUNE_RECIPE, Policy
+from optuna_layerwise.runs import RUN_KEY, utc_now
+from optuna_layerwise.studies import open_study, work
+from optuna_layerwise.training import Fit
+
+TRAININGS_KEY = "trainings"
+"""Trial user attribute: what each training of a trial cost."""
+
+say = partial(print, flush=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """How to search and to finalize.
+
+    Args:
+        objective: From the model and the data, the seed of the search and the epochs.
+        sampler: From the objective and the seed of the search.
+        budgets: Numbers of trials, and of finalists that are chosen from so many.
+        final_seeds: Of the finalists' trainings; from the seed of the search.
+    """
+
+    objective: Callable[[ModelSpec, Splits, int, int], Measured]
+    sampler: Callable[[Measured, int], optuna.samplers.BaseSampler]
+    budgets: Sequence[tuple[int, int]]
+    final_seeds: Callable[[int], Sequence[int]]
+
+
+class Measured(FinetuneObjective):
+    """An objective that keeps what each training cost, and trains nothing twice.
+
+    The same policy from the same weights with the same seed gives the same bits, so that what a
+    longer prefix of a search shares with a shorter one is taken from it, with its cost.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.trainings: list[dict[str, Any]] = []
+        self._known: dict[tuple[object, ...], tuple[Fit, dict[str, Any], Any]] = {}
+
+    def train(
+        self,
+        policy: Policy,
+        train: Images,
+        val: Images,
+        seed: int,
+        *,
+        model: torch.nn.Module | None = None,
+        **more: Any,
+    ) -> Fit:
+        """As the trainer's own; only a training whose model the caller wants is kept."""
+        if model is None:
+            return self._measure(policy, train, val, seed, **more)[0]
+        start = sum(float(tensor.double().sum()) for tensor in model.state_dict().values())
+        key = (policy, seed, start)
+        if key not in self._known:
+            measured = self._measure(policy, train, val, seed, model=model, **more)
+            self._known[key] = *measured, copy.deepcopy(model.state_dict())
+        else:
+            self.trainings.append(self._known[key][1])
+            model.load_state_dict(self._known[key][2])
+        return self._known[key][0]
+
+    def _measure(
+        self, policy: Policy, train: Images, val: Images, seed: int, **more: Any
+    ) -> tuple[Fit, dict[str, Any]]:
+        clock = time.process_time()
+        fit = super().train(policy, train, val, seed, **more)
+        training = {
+            "policy": [policy[block] for block in self.blocks],
+            "seed": seed,
+            "images": fit.images_seen,
+            "epochs": len(fit.history),
+            "validation_images": len(fit.history) * len(val),
+            "seconds": round(fit.seconds, 4),
+            "cpu_seconds": round(time.process_time() - clock, 4),
+        }
+        self.trainings.append(training)
+        return fit, training
+
+
+def _published(spec: ModelSpec, data: Splits, seed: int, epochs: int) -> Measured:
+    return Measured(
+        model=spec,
+        data=data,
+        recipe=dataclasses.replace(BIOTUNE_RECIPE, epochs=epochs),
+        seeds=PAPER_SEEDS,
+        n_folds=2,
+        tie_break=False,
+        head="search",
+        device="cpu",
+    )
+
+
+def _ours(spec: ModelSpec, data: Splits, seed: int, epochs: int) -> Measured:
+    recipe = Recipe(epochs=epochs, metric="balanced_accuracy")
+    return Measured(model=spec, data=data, recipe=recipe, seeds=(100 * seed,), device="cpu")
+
+
+METHODS = {
+    "procedure": Method(
+        _published,
+        lambda objective, seed: BioTuneSampler(
+            seed=seed, encoding=objective.encoding, preset="paper"
+        ),
+        budgets=[(140, 5)],
+        final_seeds=lambda seed: PAPER_SEEDS,
+    ),
+    "ours": Method(
+        _ours,
+        lambda objective, seed: BioTuneSampler(
+            seed=seed, encoding=objective.encoding, seed_with=objective.encoding.recipes()
+        ),
+        budgets=[(4, 1), (8, 1), (16, 2), (32, 3)],
+        final_seeds=lambda seed: [100 * seed + k for k in (1, 2, 3)],
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = _arguments(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    torch.set_num_threads(1)
+    origin = provenance(device=processor(), threads=1, commit=args.commit)
+    for path in args.data:
+        data = load_data(path, image_size=args.image_size, split_seed=args.split_seed)
+        for method in args.methods:
+            for seed in args.seeds:
+                output = args.output / f"{path.name}-{method}-{seed}.json"
+                if not output.exists():
+                    cell = run(args, path.name, data, method, seed, str(origin["commit"])[:12])
+                    save(output, {**cell, "provenance": origin})
+
+
+def run(
+    args: argparse.Namespace, name: str, data: Splits, method: str, seed: int, version: str
+) -> dict[str, Any]:
+    """One search, and a final choice for each budget."""
+    chosen = METHODS[method]
+    spec = ModelSpec(
+        name="mobilenet_v2",
+        args={"width_mult": 0.35},
+        weights=args.weights,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        image_size=args.image_size,
+    )
+    budgets = [tuple(map(int, b.split(":"))) for b in args.budgets] or chosen.budgets
+    objective = chosen.objective(spec, data, seed, args.epochs)
+    cell, started = f"{name}-{method}-{seed}", utc_now()
+    args.studies.mkdir(parents=True, exist_ok=True)
+    study = open_study(
+        f"sqlite:///{args.studies / f'{cell}-{version}.db'}",
+        study_name=cell,
+        sampler=chosen.sampler(objective, seed),
+    )
+
+    def trial_value(trial: optuna.Trial) -> float:
+        objective.trainings.clear()
+        value = objective(trial)
+        trial.set_user_attr(TRAININGS_KEY, [*objective.trainings])
+        return value
+
+    def tell(study: optuna.Study, trial: FrozenTrial) -> None:
+        seconds = sum(t["cpu_seconds"] for t in trial.user_attrs.get(TRAININGS_KEY, []))
+        say(f"{cell}: trial {trial.number}: {trial.value}, {seconds:.1f} CPU s")
+
+    if not work(study, trial_value, n_finished=max(n for n, _ in budgets), on_trial=tell):
+        raise SystemExit(f"{cell} is interrupted; start it again to continue")
+    trials = study.get_trials(deepcopy=False)
+    finals = []
+    for n, top in budgets:
+        say(f"{cell}: {top} finalists of {n} trials")
+        prefix = optuna.create_study(direction=study.directions[0])
+        prefix.add_trials(trials[:n])
+        objective.trainings.clear()
+        seeds = chosen.final_seeds(seed)
+        final = objective.finalize(prefix, top=top, seeds=seeds)
+        of_baselines = len(final.baselines) * len(seeds)  # trained last; for reference, no cost
+        finals.append(
+            {
+                "trials": n,
+                "top": top,
+                "seeds": list(seeds),
+                "trainings": objective.trainings[:-of_baselines],
+                **dataclasses.asdict(final),
+            }
+        )
+    return {
+        "data": name,
+        "method": method,
+        "seed": seed,
+        "blocks": list(objective.blocks),
+        "recipe": dataclasses.asdict(objective.recipe),
+        "trials": [
+            {
+                "value": trial.value,
+                "fold": trial.user_attrs[RUN_KEY]["fold"],
+                "outcome": trial.user_attrs[RUN_KEY]["outcome"],
+                "policy": list(trial.user_attrs[RUN_KEY]["policy"].values()),
+                "trainings": trial.user_attrs.get(TRAININGS_KEY, []),
+            }
+            for trial in trials
+        ],
+        "finals": finals,
+        "settings": {
+            "model": {**dataclasses.asdict(spec), "weights": spec.weights_hash},
+            "split_seed": args.split_seed,
+            "epochs": args.epochs,
+        },
+        "data_fingerprint": data.fingerprint,
+        "classes": list(data.classes),
+        "images": [len(data.train), len(data.val), len(data.test)],
+        "started": started,
+        "finished": utc_now(),
+    }
+
+
+def save(path: Path, cell: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+    unfinished.write_text(json.dumps(cell, allow_nan=False) + "\n")
+    os.replace(unfinished, path)
+    say(f"wrote {path}")
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = partial(parser.add_argument, metavar="X")
+    shared = Path("../shared/data")
+    sets = [shared / name for name in ("busi", "citrus", "rsmas")]
+    add("--data", nargs="+", default=sets, type=Path, help="folders of class folders")
+    add("--weights", default=shared / "weights/mobilenet_v2_w035_imagenet_notop.pth", type=Path)
+    add("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    add("--seeds", nargs="+", type=int, default=[0], help="of searches")
+    add("--split-seed", type=int, default=0)
+    add("--budgets", nargs="*", default=[], help="TRIALS:FINALISTS in place of the method's own")
+    add("--epochs", type=int, default=6, help="at most, of every training")
+    add("--image-size", type=int, default=64, help="pixels")
+    add("--output", type=Path, default=Path("benchmarks/training/results/quality"))
+    add("--studies", type=Path, default=Path("optuna-layerwise-runs/quality"), help="scratch")
+    add("--commit", help="of this code, where it is a copy without its git repository")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
