@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import itertools
 import json
 import os
 import time
@@ -22,6 +23,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import optuna
 import torch
@@ -29,6 +31,8 @@ from optuna.trial import FrozenTrial
 
 from benchmarks.records import processor, provenance
 from optuna_layerwise import BioTuneSampler, FinetuneObjective, ModelSpec, Recipe, load_data
+from optuna_layerwise.baselines import BASELINES
+from optuna_layerwise.cli.settings import N_RECIPES
 from optuna_layerwise.data import Images, Splits
 from optuna_layerwise.objective import PAPER_SEEDS
 from optuna_layerwise.policy import BIOTUNE_RECIPE, Policy
@@ -51,12 +55,14 @@ class Method:
         sampler: From the objective and the seed of the search.
         budgets: Numbers of trials, and of finalists that are chosen from so many.
         final_seeds: Of the finalists' trainings; from the seed of the search.
+        references: Train the package's baselines as well, with the method's recipe.
     """
 
     objective: Callable[[ModelSpec, Splits, int, int], Measured]
     sampler: Callable[[Measured, int], optuna.samplers.BaseSampler]
     budgets: Sequence[tuple[int, int]]
     final_seeds: Callable[[int], Sequence[int]]
+    references: bool
 
 
 class Measured(FinetuneObjective):
@@ -138,14 +144,18 @@ METHODS = {
         ),
         budgets=[(140, 5)],
         final_seeds=lambda seed: PAPER_SEEDS,
+        references=True,
     ),
     "ours": Method(
         _ours,
         lambda objective, seed: BioTuneSampler(
-            seed=seed, encoding=objective.encoding, seed_with=objective.encoding.recipes()
+            seed=seed,
+            encoding=objective.encoding,
+            seed_with=objective.encoding.recipes()[:N_RECIPES],
         ),
-        budgets=[(4, 1), (8, 1), (16, 2), (32, 3)],
+        budgets=[(1, 1), (4, 1), (8, 1), (16, 2)],
         final_seeds=lambda seed: [100 * seed + k for k in (1, 2, 3)],
+        references=False,
     ),
 }
 
@@ -155,14 +165,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
     origin = provenance(device=processor(), threads=1, commit=args.commit)
-    for path in args.data:
-        data = load_data(path, image_size=args.image_size, split_seed=args.split_seed)
-        for method in args.methods:
-            for seed in args.seeds:
-                output = args.output / f"{path.name}-{method}-{seed}.json"
-                if not output.exists():
-                    cell = run(args, path.name, data, method, seed, str(origin["commit"])[:12])
-                    save(output, {**cell, "provenance": origin})
+    for method, seed, path in itertools.product(args.methods, args.seeds, args.data):
+        output = args.output / f"{path.name}-{method}-{seed}.json"
+        if not output.exists():
+            data = load_data(path, image_size=args.image_size, split_seed=args.split_seed)
+            cell = run(args, path.name, data, method, seed, str(origin["commit"])[:12])
+            save(output, {**cell, "provenance": origin})
 
 
 def run(
@@ -208,14 +216,15 @@ def run(
         prefix.add_trials(trials[:n])
         objective.trainings.clear()
         seeds = chosen.final_seeds(seed)
-        final = objective.finalize(prefix, top=top, seeds=seeds)
-        of_baselines = len(final.baselines) * len(seeds)  # trained last; for reference, no cost
+        with patch.dict(BASELINES, clear=not chosen.references):
+            final = objective.finalize(prefix, top=top, seeds=seeds)
+        of_finalists = len(objective.trainings) - len(final.baselines) * len(seeds)
         finals.append(
             {
                 "trials": n,
                 "top": top,
                 "seeds": list(seeds),
-                "trainings": objective.trainings[:-of_baselines],
+                "trainings": objective.trainings[:of_finalists],
                 **dataclasses.asdict(final),
             }
         )
