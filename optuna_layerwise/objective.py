@@ -22,6 +22,7 @@ from optuna_layerwise.finalists import Final, finalize
 from optuna_layerwise.models import ModelSpec, trained_share
 from optuna_layerwise.pausing import StopSignals, TrialPaused
 from optuna_layerwise.policy import Recipe
+from optuna_layerwise.repeats import PastTraining, PastTrainings, training_key
 from optuna_layerwise.runs import RUN_KEY, Run
 from optuna_layerwise.storage import (
     TIE_KEY,
@@ -45,7 +46,9 @@ class FinetuneObjective(Trainer):
     Each trial keeps, in the user attribute ``olw:run``, its policy, fold, generation, outcome,
     metrics of each seed, images seen, seconds, peak memory and UTC times; in
     ``trained_share`` and ``seconds`` two numbers to sort by; in ``olw:tie`` the validation loss,
-    which decides between equal values. Ctrl-C and SIGTERM give the running trial back to the
+    which decides between equal values. A training that a finished trial of the study has done to
+    the letter (same rates of all blocks, fold, seed, recipe, data and model) is not done again:
+    its result is taken over, at no cost. Ctrl-C and SIGTERM give the running trial back to the
     study, which continues it, with the same parameters, when it is opened again.
 
     Args:
@@ -59,6 +62,7 @@ class FinetuneObjective(Trainer):
         n_folds: BioTune's rotating folds: generation g trains and validates on fold g mod
             n_folds of the training and validation splits. 1 uses all of both.
         tie_break: Store the validation loss that decides between equal values.
+        reuse: Take over the results of trainings that a finished trial has done.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``, ...
 
     Raises:
@@ -85,6 +89,7 @@ class FinetuneObjective(Trainer):
         seeds: Sequence[int] = (0,),
         n_folds: int = 1,
         tie_break: bool = True,
+        reuse: bool = True,
         device: str = "auto",
     ) -> None:
         spec = named_model(model) if isinstance(model, str) else model
@@ -109,6 +114,9 @@ class FinetuneObjective(Trainer):
         self.encoding = encoding
         self._folds = make_folds(data, n_folds)
         self._tie_break = tie_break
+        self._reuse = reuse
+        self._past: PastTrainings | None = None
+        self._identity = (self.spec.digest, data.fingerprint, n_folds)
 
     @property
     def direction(self) -> StudyDirection:
@@ -152,11 +160,13 @@ class FinetuneObjective(Trainer):
 
     def _value(self, trial: optuna.Trial, frozen: FrozenTrial, check: Callable[[], None]) -> float:
         policy = self.encoding.suggest(trial)
+        fold = generation_of(frozen) % len(self._folds)
         run = Run(
             policy=dict(policy),
             generation=generation_of(frozen),
-            fold=generation_of(frozen) % len(self._folds),
+            fold=fold,
             trained_share=trained_share(self._template, self.blocks, policy),
+            training=training_key(policy, self.recipe, *self._identity, fold),
         )
         if not policy.trained:
             run.outcome = "empty"
@@ -165,21 +175,33 @@ class FinetuneObjective(Trainer):
         reported = max(frozen.intermediate_values, default=-1)  # before it was given back
         started = time.perf_counter()
 
-        def report(epoch: EpochResult) -> None:
-            if epoch.epoch > reported:
-                trial.report(epoch.metrics[self.recipe.metric], epoch.epoch)
-            if epoch.epoch >= reported and trial.should_prune():
+        def report(epoch: int, value: float, images: int) -> None:
+            if epoch > reported:
+                trial.report(value, epoch)
+            if epoch >= reported and trial.should_prune():
                 run.outcome = "pruned"
-                run.spend((epoch.epoch + 1) * len(train), time.perf_counter() - started, None)
+                run.spend(images, time.perf_counter() - started, None)
                 self._finish(trial, run, math.nan)
-                raise optuna.TrialPruned(f"at epoch {epoch.epoch}")
+                raise optuna.TrialPruned(f"at epoch {epoch}")
+
+        def trained(epoch: EpochResult) -> None:
+            value = epoch.metrics[self.recipe.metric]
+            report(epoch.epoch, value, (epoch.epoch + 1) * len(train))
 
         try:
             for index, seed in enumerate(self.seeds):
-                on_epoch = report if index == 0 else None
-                result = self.train(policy, train, val, seed, on_epoch=on_epoch, on_step=check)
-                run.add(result)
-                if result.diverged:
+                on_epoch = trained if index == 0 else None
+                past = self._past_training(trial.study, run.training, seed, reports=index == 0)
+                if past is None:
+                    result = self.train(policy, train, val, seed, on_epoch=on_epoch, on_step=check)
+                    run.add(seed, result)
+                    diverged = result.diverged
+                else:
+                    for epoch, value in (past.curve or {}).items() if index == 0 else ():
+                        report(epoch, value, 0)
+                    run.take_over(seed, past.trial, past.metrics, past.best_epoch)
+                    diverged = past.diverged
+                if diverged:
                     run.outcome = "diverged"
                     return self._finish(trial, run, math.nan)
         except torch.OutOfMemoryError:
@@ -187,7 +209,19 @@ class FinetuneObjective(Trainer):
         if run.outcome == "out of memory":
             torch.cuda.empty_cache()
             return self._finish(trial, run, math.nan)
+        if None not in run.repeats:
+            run.outcome = "repeated"
         return self._finish(trial, run, run.mean(self.recipe.metric))
+
+    def _past_training(
+        self, study: optuna.Study, key: str, seed: int, *, reports: bool
+    ) -> PastTraining | None:
+        if not self._reuse:
+            return None
+        past = self._past
+        if past is None or past.study is not study:
+            past = self._past = PastTrainings(study)
+        return past.find(key, seed, with_curve=reports)
 
     def finalize(
         self,

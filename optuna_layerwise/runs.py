@@ -32,7 +32,11 @@ class Run:
         generation: Of the search; decides the fold.
         fold: Index of the fold of the training and validation splits.
         trained_share: Trained parameters as a share of all.
-        outcome: ``complete``, ``pruned``, ``diverged``, ``out of memory`` or ``empty``.
+        outcome: ``complete``, ``repeated`` (nothing was trained), ``pruned``, ``diverged``,
+            ``out of memory`` or ``empty``.
+        training: What was trained but for the seed; see `training_key`.
+        seeds: That are finished.
+        repeats: Per finished seed the trial whose training this is; ``None``: this one's own.
         metrics: Per finished seed the validation metrics of the best epoch; ``None`` for NaN.
         best_epochs: Per finished seed the best epoch, from 0.
         images_seen: Training images that went forward and backward.
@@ -46,6 +50,9 @@ class Run:
     fold: int
     trained_share: float
     outcome: str = "complete"
+    training: str = ""
+    seeds: list[int] = dataclasses.field(default_factory=list)
+    repeats: list[int | None] = dataclasses.field(default_factory=list)
     metrics: list[dict[str, float | None]] = dataclasses.field(default_factory=list)
     best_epochs: list[int | None] = dataclasses.field(default_factory=list)
     images_seen: int = 0
@@ -53,11 +60,23 @@ class Run:
     peak_memory_bytes: int = 0
     started: str = dataclasses.field(default_factory=utc_now)
 
-    def add(self, result: Fit) -> None:
+    def add(self, seed: int, result: Fit) -> None:
         """Add the training of one more seed."""
-        self.metrics.append(finite_or_none(result.metrics))
-        self.best_epochs.append(result.best_epoch)
+        self.take_over(seed, None, finite_or_none(result.metrics), result.best_epoch)
         self.spend(result.images_seen, result.seconds, result.peak_memory_bytes)
+
+    def take_over(
+        self,
+        seed: int,
+        trial: int | None,
+        metrics: dict[str, float | None],
+        best_epoch: int | None,
+    ) -> None:
+        """Add one more seed as another trial has trained it: at no cost."""
+        self.seeds.append(seed)
+        self.repeats.append(trial)
+        self.metrics.append(metrics)
+        self.best_epochs.append(best_epoch)
 
     def spend(self, images_seen: int, seconds: float, peak_memory_bytes: int | None) -> None:
         """Add what a training cost, also one that was cut short; no peak: that of the process."""

@@ -32,10 +32,11 @@ ARROWS: dict[str, set[str]] = {
     "baselines": {"policy", "training"},
     "digits": {"policy", "models", "data", "training"},
     "runs": {"training"},
+    "repeats": {"policy", "storage", "runs"},
     "finalists": {"policy", "storage", "training", "baselines", "runs"},
     "objective": {
         *("policy", "pausing", "storage", "data", "encodings", "models", "training"),
-        *("digits", "runs", "finalists"),
+        *("digits", "runs", "repeats", "finalists"),
     },
     "studies": {"pausing", "storage"},
 }

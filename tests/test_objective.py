@@ -220,7 +220,7 @@ def test_an_empty_policy_trains_nothing_and_is_worth_the_worst(
 
 def test_a_trial_that_diverges_fails_with_its_outcome_and_the_study_goes_on(make: Any) -> None:
     wild = dataclasses.replace(QUICK, optimizer="sgd", lr=1e20, max_lr=1e30)
-    objective = make(wild, seeds=(0, 1))
+    objective = make(wild, seeds=(0, 1), reuse=False)
     study = search(objective, n_trials=12, sampler=BioTuneSampler(seed=0))
     states = [trial.state for trial in study.trials]
     assert set(states) == {TrialState.FAIL, TrialState.COMPLETE}  # a linear probe stands it

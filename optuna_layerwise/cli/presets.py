@@ -33,6 +33,7 @@ class Preset:
     n_seeds: int = 1
     n_folds: int = 1
     tie_break: bool = True
+    reuse: bool = True
     granularity: Granularity = "stage"
     head: Head = "always"
     sampler_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -65,6 +66,7 @@ def biotune(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
         n_seeds=3,
         n_folds=2,
         tie_break=False,
+        reuse=False,
         head="search",
         sampler_options={"preset": "paper"} if sampler == "biotune" else {},
     )
@@ -85,6 +87,7 @@ def revo(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
         trials=100,
         seeds=range(seed, seed + 1000),
         tie_break=False,
+        reuse=False,
         granularity="layer",
         head="search",
         sampler_options={"preset": "paper"} if sampler == "catcmawm" else {},

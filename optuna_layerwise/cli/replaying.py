@@ -18,6 +18,7 @@ from optuna_layerwise.samplers import SAMPLERS, Difference, Rederivation, rederi
 from optuna_layerwise.storage import TIE_KEY, all_trials
 
 _ROWS = 20
+_TRAINED = ("complete", "repeated")
 
 
 def stored_encoding(settings: Settings) -> Encoding:
@@ -77,7 +78,7 @@ def edited_outcomes(study: optuna.Study) -> list[Difference]:
     metric, edited = Settings.from_study(study).recipe.metric, []
     for trial in all_trials(study):
         run = trial.user_attrs.get(RUN_KEY, {})
-        if trial.state != TrialState.COMPLETE or run.get("outcome") != "complete":
+        if trial.state != TrialState.COMPLETE or run.get("outcome") not in _TRAINED:
             continue
         parts = {"value": (trial.value, metric), TIE_KEY: (trial.user_attrs.get(TIE_KEY), "loss")}
         for part, (stored, name) in parts.items():

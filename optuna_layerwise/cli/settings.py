@@ -29,7 +29,7 @@ STARTS_INFORMED = {"catcmawm"}
 """Samplers that take known recipes and another study's trials as an option."""
 N_RECIPES = 4
 """Known recipes that a search begins with: 4 % of 100 trials."""
-_MAY_CHANGE = {"trials", "data", "data_root", "weights", "output", "device", "threads"}
+_MAY_CHANGE = {"trials", "reuse", "data", "data_root", "weights", "output", "device", "threads"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,7 @@ class Settings:
     seeds: tuple[int, ...] = (0,)
     n_folds: int = 1
     tie_break: bool = True
+    reuse: bool = True
     prune: bool = False
     seed_recipes: bool = False
     init_from: str | None = None
@@ -152,6 +153,7 @@ class Settings:
             seeds=self.seeds,
             n_folds=self.n_folds,
             tie_break=self.tie_break,
+            reuse=self.reuse,
             device=self.device,
         )
 

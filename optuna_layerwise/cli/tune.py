@@ -101,6 +101,9 @@ def tune_command(
     ] = None,
     seeds_per_trial: Annotated[int | None, typer.Option(help="Trainings a trial.")] = None,
     folds: Annotated[int | None, typer.Option(help="Rotating folds; 1 is all data.")] = None,
+    reuse: Annotated[
+        bool | None, typer.Option(help="Take over what an equal trial has trained; papers do not.")
+    ] = None,
     prune: Annotated[bool, typer.Option(help="Stop trials below the median early.")] = False,
     val: Annotated[float, typer.Option(help="Share of the validation split.")] = 0.2,
     test: Annotated[float, typer.Option(help="Share of the test split.")] = 0.2,
@@ -175,6 +178,7 @@ def tune_command(
         "granularity": granularity and one_of("granularity", granularity, get_args(Granularity)),
         "head": head and one_of("head", head, get_args(Head)),
         "n_folds": folds,
+        "reuse": reuse,
         "seed_recipes": seed_recipes,
         "trials": trials,
         "finalists": finalists,

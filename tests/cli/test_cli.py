@@ -133,6 +133,19 @@ def test_real_images_and_real_weights(cli: Cli, shared_data: Path) -> None:
     assert load("busi", "sqlite:///tune.db").best_value > 0.2
 
 
+@pytest.mark.parametrize(("option", "outcome"), [((), "repeated"), (("--no-reuse",), "complete")])
+def test_what_an_equal_trial_has_trained_is_taken_over_unless_told_otherwise(
+    cli: Cli, option: tuple[str, ...], outcome: str
+) -> None:
+    assert cli(*DIGITS, "--encoding", "binary-fixed", "--trials", "1", *option)[0] == 0
+    study = load("digits")
+    study.enqueue_trial(study.trials[0].params)
+    assert cli("resume", "--study", "digits", "--trials", "2")[0] == 0
+    first, second = load("digits").trials
+    assert second.user_attrs["olw:run"]["outcome"] == outcome
+    assert second.value == first.value
+
+
 # --- resuming ------------------------------------------------------------------------------------
 
 
