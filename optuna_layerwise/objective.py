@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -34,7 +33,7 @@ from optuna_layerwise.storage import (
     trial_record,
     write_trial_record,
 )
-from optuna_layerwise.training import EpochResult, Trainer, higher_is_better
+from optuna_layerwise.training import EpochResult, FitStopped, Trainer, higher_is_better
 
 PAPER_SEEDS = (684, 559, 629)
 """The seeds of BioTune's code."""
@@ -146,19 +145,17 @@ class FinetuneObjective(Trainer):
                 requeue(trial.study, frozen)
                 raise TrialPaused(f"trial {trial.number} is given back; open the study again")
 
-            def check() -> None:
-                if stop.received:
-                    give_back()
-
             try:
-                return self._value(trial, frozen, check)
-            except KeyboardInterrupt:  # a second Ctrl-C does not wait for the next step
+                return self._value(trial, frozen, lambda: stop.received)
+            except (FitStopped, KeyboardInterrupt):  # a second Ctrl-C does not wait for a step
                 give_back()
             finally:
                 if own.received:  # after the last step, and nobody further out will act on it
                     give_back()
 
-    def _value(self, trial: optuna.Trial, frozen: FrozenTrial, check: Callable[[], None]) -> float:
+    def _value(
+        self, trial: optuna.Trial, frozen: FrozenTrial, should_stop: Callable[[], bool]
+    ) -> float:
         policy = self.encoding.suggest(trial)
         fold = generation_of(frozen) % len(self._folds)
         run = Run(
@@ -173,32 +170,33 @@ class FinetuneObjective(Trainer):
             return self._finish(trial, run, self.worst)
         train, val = self._folds[run.fold]
         reported = max(frozen.intermediate_values, default=-1)  # before it was given back
-        started = time.perf_counter()
 
-        def report(epoch: int, value: float, images: int) -> None:
+        def report(epoch: int, value: float, images: int, seconds: float) -> None:
             if epoch > reported:
                 trial.report(value, epoch)
             if epoch >= reported and trial.should_prune():
                 run.outcome = "pruned"
-                run.spend(images, time.perf_counter() - started, None)
+                run.spend(images, seconds, None)
                 self._finish(trial, run, math.nan)
                 raise optuna.TrialPruned(f"at epoch {epoch}")
 
         def trained(epoch: EpochResult) -> None:
             value = epoch.metrics[self.recipe.metric]
-            report(epoch.epoch, value, (epoch.epoch + 1) * len(train))
+            report(epoch.epoch, value, epoch.images_seen, epoch.seconds)
 
         try:
             for index, seed in enumerate(self.seeds):
                 on_epoch = trained if index == 0 else None
                 past = self._past_training(trial.study, run.training, seed, reports=index == 0)
                 if past is None:
-                    result = self.train(policy, train, val, seed, on_epoch=on_epoch, on_step=check)
+                    result = self.train(
+                        policy, train, val, seed, on_epoch=on_epoch, should_stop=should_stop
+                    )
                     run.add(seed, result)
                     diverged = result.diverged
                 else:
                     for epoch, value in (past.curve or {}).items() if index == 0 else ():
-                        report(epoch, value, 0)
+                        report(epoch, value, 0, 0.0)
                     run.take_over(seed, past.trial, past.metrics, past.best_epoch)
                     diverged = past.diverged
                 if diverged:

@@ -1,8 +1,9 @@
 """The one fine-tuning loop, and what its results are measured by."""
 
+from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.devices import resolve_device
 from optuna_layerwise.training.evaluation import evaluate
-from optuna_layerwise.training.fit import EpochResult, Fit, fit
+from optuna_layerwise.training.fit import EpochResult, Fit, FitStopped, fit
 from optuna_layerwise.training.metrics import (
     METRICS,
     classification_metrics,
@@ -12,8 +13,10 @@ from optuna_layerwise.training.trainer import Trainer
 
 __all__ = [
     "METRICS",
+    "Checkpoint",
     "EpochResult",
     "Fit",
+    "FitStopped",
     "Trainer",
     "classification_metrics",
     "evaluate",

@@ -27,19 +27,35 @@ from optuna_layerwise.models import (
     training_loss,
 )
 from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.devices import resolve_device, seeded
 from optuna_layerwise.training.evaluation import evaluate_resident
-from optuna_layerwise.training.metrics import METRICS, improves
+from optuna_layerwise.training.metrics import METRICS, best_epoch
 from optuna_layerwise.training.resident import reside, split_batches
+from optuna_layerwise.training.state import (
+    FitState,
+    changing_tensors,
+    copy_tensors,
+    training_plan,
+)
+
+
+class FitStopped(Exception):
+    """The fit was asked to stop; its checkpoint, if it has one, is where it stood."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EpochResult:
-    """One finished epoch, counted from 0; ``metrics`` is its entry in `Fit.history`."""
+    """One finished epoch, counted from 0; ``metrics`` is its entry in `Fit.history`.
+
+    ``images_seen`` and ``seconds`` are what the fit has cost so far.
+    """
 
     epoch: int
     metrics: dict[str, float]
     improved: bool
+    images_seen: int
+    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +70,7 @@ class Fit:
         metrics: Validation metrics of the best epoch; all NaN without one.
         diverged: The training or the validation loss stopped being finite.
         images_seen: Training images that went forward and backward.
-        seconds: Wall time, validation included.
+        seconds: Wall time, validation included; of a continued fit without what was lost.
         peak_memory_bytes: Most memory that tensors held on a CUDA device meanwhile; ``None``
             elsewhere, where torch does not count it.
         trained_share: Trained parameters as a share of all.
@@ -83,12 +99,14 @@ def fit(
     seed: int,
     device: str | torch.device = "cpu",
     on_epoch: Callable[[EpochResult], object] | None = None,
-    on_step: Callable[[], object] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Fit:
     """Fine-tune ``model`` in place; it ends on ``device``, unfrozen, with its best weights.
 
     The seed decides the new head, the order of the images and dropout, and nothing else; global
-    generators are as they were afterwards. On a CPU equal seeds give equal bits.
+    generators are as they were afterwards. On a CPU equal seeds give equal bits, also if the fit
+    was stopped, or killed, and continued.
 
     Args:
         model: A pretrained network whose head has one output per class.
@@ -102,12 +120,16 @@ def fit(
         std: Per channel, of pixels in [0, 1].
         seed: Of everything random.
         device: See `resolve_device`.
-        on_epoch: Called after each epoch. Whatever it raises ends the fit and reaches the
-            caller; the model is then unfrozen and has its current, not its best weights.
-        on_step: Called before each step, under the same rule.
+        on_epoch: Called after each epoch; in a continued fit first for those that are restored.
+            Whatever it raises ends the fit and reaches the caller; the model is then unfrozen and
+            has its current, not its best weights.
+        should_stop: Asked before each step.
+        checkpoint: Where the fit is continued from, if it holds a state of this fit, and where
+            its state is kept. ``model`` has to be as it was at the fit's beginning.
 
     Raises:
         ValueError: if the policy trains nothing, or the splits cannot serve the recipe.
+        FitStopped: when ``should_stop`` says so, with the model as after an error of `on_epoch`.
 
     Example:
         >>> from optuna_layerwise.data import load_data
@@ -129,37 +151,64 @@ def fit(
     model.to(place).zero_grad(set_to_none=True)
     train_images = reside(train, mean=mean, std=std, device=place)
     val_images = reside(val, mean=mean, std=std, device=place)
-    shuffle = torch.Generator().manual_seed(seed)
-    history: list[dict[str, float]] = []
-    best_epoch, images_seen, diverged = None, 0, False
+    shuffle, diverged = torch.Generator().manual_seed(seed), False
 
     with seeded(seed, place), frozen(model, blocks, policy, bn=recipe.bn):
         optimizer = _optimizer(model, blocks, policy, recipe, place)
         schedule = _schedule(optimizer, recipe)
         model.train()
-        best = [tensor.detach().clone() for tensor in _changing(model)]
+        changing = changing_tensors(model)
+        state = FitState(
+            device=place,
+            started=started,
+            plan={
+                **dataclasses.asdict(recipe),
+                "seed": seed,
+                "images": [len(train), len(val)],
+                **training_plan(model, optimizer),
+            },
+            changing=changing,
+            best={name: tensor.detach().clone() for name, tensor in changing.items()},
+            parts={"optimizer": optimizer, "schedule": schedule},
+            total_loss=torch.zeros((), device=place),
+            order=shuffle.get_state(),
+        )
 
-        for epoch in range(recipe.epochs):
-            lr = recipe.lr * float(schedule.get_last_lr()[0] / schedule.base_lrs[0])
+        def report(epoch: int) -> None:
+            if on_epoch is not None:
+                improved = best_epoch(state.history[: epoch + 1], recipe.metric) == epoch
+                done = (state.images_seen, state.seconds)
+                on_epoch(EpochResult(epoch, state.history[epoch], improved, *done))
+
+        if checkpoint is not None and checkpoint.restore(state.load_state_dict):
+            for epoch in range(state.epoch):
+                report(epoch)
+
+        while not _is_over(state, recipe):
             model.train()
-            total_loss = torch.zeros((), device=place)
+            epoch = state.epoch
+            lr = recipe.lr * float(schedule.get_last_lr()[0] / schedule.base_lrs[0])
+            shuffle.set_state(state.order)
             order = torch.randperm(len(train), generator=shuffle)
-            for indices in split_batches(order, recipe.batch_size):
-                if on_step is not None:
-                    on_step()
+            for indices in split_batches(order, recipe.batch_size)[state.step :]:
+                if should_stop is not None and should_stop():
+                    if checkpoint is not None:
+                        checkpoint.save(state.state_dict())
+                    raise FitStopped(f"stopped before step {state.step} of epoch {epoch}")
                 inputs, labels = train_images.batch(indices)
                 loss = training_loss(model, model(inputs), labels)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-                images_seen += len(indices)
-                total_loss += loss.detach() * len(indices)
+                state.step += 1
+                state.images_seen += len(indices)
+                state.total_loss += loss.detach() * len(indices)
                 # Reading the loss waits for an accelerator: there, once per epoch.
-                if place.type == "cpu" and not math.isfinite(total_loss.item()):
+                if place.type == "cpu" and not math.isfinite(state.total_loss.item()):
                     break
             schedule.step()
 
-            train_loss = total_loss.item() / len(train)
+            train_loss = state.total_loss.item() / len(train)
             diverged = not math.isfinite(train_loss)
             if diverged:
                 break
@@ -167,32 +216,37 @@ def fit(
             diverged = not math.isfinite(metrics["loss"])
             if diverged:
                 break
-            history.append({"train_loss": train_loss, "lr": lr, **metrics})
-            record = None if best_epoch is None else history[best_epoch][recipe.metric]
-            improved = improves(recipe.metric, metrics[recipe.metric], record)
-            if improved:
-                best_epoch = epoch
-                _copy(_changing(model), best)
-            if on_epoch is not None:
-                on_epoch(EpochResult(epoch, history[-1], improved))
-            if recipe.patience is not None and epoch - (best_epoch or 0) >= recipe.patience:
-                break
+            state.history.append({"train_loss": train_loss, "lr": lr, **metrics})
+            state.best_epoch = best_epoch(state.history, recipe.metric)
+            if state.best_epoch == epoch:
+                copy_tensors(state.changing, state.best)
+            state.step, state.order = 0, shuffle.get_state()
+            state.total_loss.zero_()
+            report(epoch)
+            if checkpoint is not None and checkpoint.is_due():
+                checkpoint.save(state.state_dict())
 
-        _copy(best, _changing(model))
+        copy_tensors(state.best, state.changing)
 
-    final = {} if best_epoch is None else history[best_epoch]
+    final = {} if state.best_epoch is None else state.history[state.best_epoch]
     return Fit(
-        history=tuple(history),
-        best_epoch=best_epoch,
+        history=tuple(state.history),
+        best_epoch=state.best_epoch,
         metrics={name: final.get(name, math.nan) for name in METRICS},
         diverged=diverged,
-        images_seen=images_seen,
-        seconds=time.perf_counter() - started,
+        images_seen=state.images_seen,
+        seconds=state.seconds,
         peak_memory_bytes=(
             torch.cuda.max_memory_allocated(place) if place.type == "cuda" else None
         ),
         trained_share=share,
     )
+
+
+def _is_over(state: FitState, recipe: Recipe) -> bool:
+    waited = state.epoch - 1 - (state.best_epoch or 0)
+    stuck = recipe.patience is not None and state.epoch > 0 and waited >= recipe.patience
+    return stuck or state.epoch >= recipe.epochs
 
 
 def _check(policy: Policy, recipe: Recipe, train: Images, val: Images) -> None:
@@ -234,16 +288,3 @@ def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe) -> lr_scheduler.
     if recipe.schedule == "constant":
         return lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
     return lr_scheduler.CosineAnnealingLR(optimizer, recipe.cosine_epochs or recipe.epochs)
-
-
-def _changing(model: nn.Module) -> list[torch.Tensor]:
-    """What training can change: trained parameters, and buffers of modules in train mode."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    training = [module for module in model.modules() if module.training]
-    return trained + [buffer for m in training for buffer in m.buffers(recurse=False)]
-
-
-@torch.no_grad()
-def _copy(source: list[torch.Tensor], target: list[torch.Tensor]) -> None:
-    for new, old in zip(source, target, strict=True):
-        old.copy_(new)

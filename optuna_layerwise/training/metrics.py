@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -30,6 +31,15 @@ def improves(metric: Metric, value: float, best: float | None) -> bool:
     if best is None:
         return True
     return value > best if higher_is_better(metric) else value < best
+
+
+def best_epoch(history: Sequence[Mapping[str, float]], metric: Metric) -> int | None:
+    """The first epoch with the best value of the metric; ``None`` if no value is finite."""
+    best = None
+    for epoch, metrics in enumerate(history):
+        if improves(metric, metrics[metric], None if best is None else history[best][metric]):
+            best = epoch
+    return best
 
 
 def classification_metrics(

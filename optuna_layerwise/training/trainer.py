@@ -11,6 +11,7 @@ import torch
 from optuna_layerwise.data import Images, Splits
 from optuna_layerwise.models import ModelSpec, check_input
 from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.devices import resolve_device, seeded
 from optuna_layerwise.training.evaluation import evaluate
 from optuna_layerwise.training.fit import EpochResult, Fit, fit
@@ -58,7 +59,8 @@ class Trainer:
         model: torch.nn.Module | None = None,
         recipe: Recipe | None = None,
         on_epoch: Callable[[EpochResult], object] | None = None,
-        on_step: Callable[[], object] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Fit:
         """Fine-tune a policy once; ``model`` (default a pretrained copy) has the weights then.
 
@@ -76,7 +78,8 @@ class Trainer:
             seed=seed,
             device=self.device,
             on_epoch=on_epoch,
-            on_step=on_step,
+            should_stop=should_stop,
+            checkpoint=checkpoint,
         )
 
     def evaluate(self, model: torch.nn.Module, images: Images) -> dict[str, float]:

@@ -257,7 +257,7 @@ def raise_at(call: int) -> Callable[..., None]:
     return callback
 
 
-@pytest.mark.parametrize("hook", ["on_epoch", "on_step"])
+@pytest.mark.parametrize("hook", ["on_epoch", "should_stop"])
 def test_what_a_callback_raises_arrives_and_leaves_the_model_unfrozen(
     digits: Transfer, hook: str
 ) -> None:
@@ -271,11 +271,16 @@ def test_what_a_callback_raises_arrives_and_leaves_the_model_unfrozen(
     assert torch.equal(torch.get_rng_state(), generator)
 
 
-def test_on_step_is_called_before_each_step(digits: Transfer) -> None:
+def test_whether_to_stop_is_asked_before_each_step(digits: Transfer) -> None:
     model = digits.build()
     heads: list[torch.Tensor] = []
     recipe = Recipe(epochs=2, batch_size=20, patience=None)
-    digits.fit(model, recipe=recipe, on_step=lambda: heads.append(state(model)["head.weight"]))
+
+    def look() -> bool:
+        heads.append(state(model)["head.weight"])
+        return False
+
+    digits.fit(model, recipe=recipe, should_stop=look)
     assert len(heads) == 2 * 3
     fresh = digits.build()
     reset_head(fresh, digits.spec.partition(fresh), 0)

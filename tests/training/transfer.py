@@ -11,7 +11,7 @@ from torch import nn
 from optuna_layerwise.data import Images, Splits
 from optuna_layerwise.models import ModelSpec
 from optuna_layerwise.policy import Policy, Recipe
-from optuna_layerwise.training import EpochResult, Fit, evaluate, fit
+from optuna_layerwise.training import Checkpoint, EpochResult, Fit, evaluate, fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Transfer:
         val: Images | None = None,
         seed: int = 0,
         on_epoch: Callable[[EpochResult], object] | None = None,
-        on_step: Callable[[], object] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Fit:
         return fit(
             model,
@@ -51,7 +52,8 @@ class Transfer:
             std=self.spec.std,
             seed=seed,
             on_epoch=on_epoch,
-            on_step=on_step,
+            should_stop=should_stop,
+            checkpoint=checkpoint,
         )
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
