@@ -124,7 +124,7 @@ def run_biotune(
     study.optimize(objective, trials, callbacks=[_progress(name)])
     search = _search(study, seed, clock)
     say(f"{name}: retraining finalists and baselines")
-    final = objective.finalize(study, top=finalists, seeds=seeds)
+    final = objective.finalize(study, top=finalists, seeds=seeds, race=False)
     return {
         "search": search,
         "finalists": [dataclasses.asdict(c) for c in final.finalists],

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from optuna_layerwise.objective import FinetuneObjective
     from optuna_layerwise.pausing import TrialPaused
     from optuna_layerwise.policy import Policy, Recipe
+    from optuna_layerwise.pruning import GenerationPruner
     from optuna_layerwise.samplers import BioTuneSampler, CatCMAwMSampler, SetGASampler
     from optuna_layerwise.studies import open_study
 
@@ -25,6 +26,7 @@ _HOMES = {
     "Encoding": "encodings",
     "Final": "finalists",
     "FinetuneObjective": "objective",
+    "GenerationPruner": "pruning",
     "ModelSpec": "models",
     "Policy": "policy",
     "Recipe": "policy",
@@ -44,6 +46,7 @@ __all__ = [
     "Encoding",
     "Final",
     "FinetuneObjective",
+    "GenerationPruner",
     "ModelSpec",
     "Policy",
     "Recipe",

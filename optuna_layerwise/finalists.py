@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from optuna.trial import FrozenTrial, TrialState
 from safetensors.torch import save_model
 
 from optuna_layerwise.baselines import BASELINES
+from optuna_layerwise.data import Images
 from optuna_layerwise.policy import Policy
+from optuna_layerwise.racing import still_in_the_race
 from optuna_layerwise.runs import RUN_KEY, finite_or_none
 from optuna_layerwise.storage import TIE_KEY, Owner
-from optuna_layerwise.training import Trainer, higher_is_better
+from optuna_layerwise.training import Fit, Trainer, higher_is_better
 
 FINAL_KEY = "olw:final"
 """Study user attribute: a `Final` as JSON; it is written once."""
@@ -37,7 +40,7 @@ class FinalizedElsewhere(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A policy retrained on all training data, once per seed.
+    """A policy retrained on all training data, once per seed until it dropped out of the race.
 
     Args:
         name: ``trial 17``, or the title of a baseline.
@@ -75,7 +78,8 @@ class Final:
     Args:
         metric: By which the search and this choice were made.
         chosen: The finalist with the best mean validation metric, with its test metrics.
-        finalists: All that were retrained, the chosen one included, best validation first.
+        finalists: All that were retrained, the chosen one included, best validation first, and
+            those that dropped out of the race last.
         baselines: With the same recipe and seeds, with test metrics.
         weights: Where the chosen policy's weights were saved (``path``), and their ``sha256``.
     """
@@ -85,6 +89,11 @@ class Final:
     finalists: list[Candidate]
     baselines: list[Candidate]
     weights: dict[str, str] | None = None
+
+    @property
+    def trainings_saved(self) -> int:
+        """Trainings that finalists did not need, because they had dropped out of the race."""
+        return sum(len(self.chosen.val) - len(finalist.val) for finalist in self.finalists)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Final:
@@ -98,6 +107,11 @@ class Final:
         )
 
 
+def n_finalists(n_trials: int) -> int:
+    """One for ten trials, from 1 to 5: five over three seeds cost as much as 15 trials."""
+    return min(5, max(1, round(n_trials / 10)))
+
+
 def stored_final(study: optuna.Study) -> Final | None:
     """The result of a study that has been finalized."""
     content = study.user_attrs.get(FINAL_KEY)
@@ -108,22 +122,26 @@ def finalize(
     trainer: Trainer,
     study: optuna.Study,
     *,
-    top: int,
+    top: int | None,
     seeds: Sequence[int],
+    race: bool = True,
     weights: str | os.PathLike[str] | None = None,
 ) -> Final:
     """Retrain the ``top`` policies, choose one by validation, and only then test it.
 
-    Every finalist and every baseline is trained on the whole training split (no fold) once per
-    seed. The mean validation metric chooses; the test split is opened once for a study, and the
-    result is stored with it: later calls return what is stored. Choosing by the best of several
-    test results, as BioTune's paper does, would overstate it.
+    Finalists and baselines are trained on the whole training split (no fold) once per seed; in a
+    race, finalists drop out when the leader is clear (`still_in_the_race`), and the chosen one
+    has had every seed. The mean validation metric chooses; the test split is opened once for a
+    study, and the result is stored with it: later calls return what is stored. Choosing by the
+    best of several test results, as BioTune's paper does, would overstate it.
 
     Args:
         trainer: What the study was run with.
         study: The study.
-        top: Number of finalists, policies that differ.
+        top: Number of finalists, policies that differ; ``None``: one for ten finished trials, at
+            least 1 and at most 5.
         seeds: Of their trainings.
+        race: Train finalists that are clearly behind no further.
         weights: Where to save the chosen policy's weights, those of its best seed by
             validation, as safetensors.
 
@@ -133,62 +151,95 @@ def finalize(
     """
     if (stored := stored_final(study)) is not None:
         return stored
+    if top is None:
+        top = n_finalists(sum(t.state.is_finished() for t in study.get_trials(deepcopy=False)))
     if top < 1 or not seeds:
         raise ValueError(f"top and seeds must give at least one training, got {top} and {seeds}")
     best = _best(study, top)
     _claim(study)
-    metric, data = trainer.recipe.metric, trainer.data
+    metric = trainer.recipe.metric
     sign = -1 if higher_is_better(metric) else 1
-    models: dict[str, list[torch.nn.Module]] = {}
 
-    def retrain(name: str, policy: Policy, *, pretrained: bool = True) -> Candidate:
-        models[name] = [
-            trainer.model() if pretrained else trainer.untrained_model(seed) for seed in seeds
-        ]
-        fits = [
-            trainer.train(policy, data.train, data.val, seed, model=model)
-            for seed, model in zip(seeds, models[name], strict=True)
-        ]
-        for model in models[name]:
-            model.cpu()
-        return Candidate(
-            name=name,
-            policy=dict(policy),
-            trained_share=fits[0].trained_share,
-            val=[finite_or_none(f.metrics) for f in fits],
-            test=[],
-            images_seen=sum(f.images_seen for f in fits),
-            seconds=sum(f.seconds for f in fits),
-        )
-
-    def by_validation(candidate: Candidate) -> tuple[float, float]:
+    def by_validation(entrant: _Entrant) -> tuple[int, float, float]:
+        candidate = entrant.candidate()
         value, loss = (candidate.mean(m, split="val") for m in (metric, "loss"))
-        return _worst_if_nan(sign * value), _worst_if_nan(loss)
+        return -len(candidate.val), _worst_if_nan(sign * value), _worst_if_nan(loss)
 
-    finalists = [retrain(f"trial {trial.number}", policy) for trial, policy in best]
-    finalists.sort(key=by_validation)
-    winner = finalists[0]
-    for loser in finalists[1:]:
-        del models[loser.name]
+    entrants = [_Entrant(trainer, f"trial {trial.number}", policy) for trial, policy in best]
+    running = entrants
+    for index, seed in enumerate(seeds):
+        for entrant in running:
+            entrant.train(seed)
+        if race and index + 1 < len(seeds):
+            scores = np.array([[-sign * f.metrics[metric] for f in e.fits] for e in running])
+            going_on = still_in_the_race(scores, len(seeds))
+            for dropped in compress(running, ~going_on):
+                dropped.weights.clear()
+            running = list(compress(running, going_on))
+    winner, *losers = sorted(entrants, key=by_validation)
+    for loser in losers:
+        loser.weights.clear()
     saved = None
     if weights is not None:
-        scores = [_worst_if_nan(sign * _number(seed[metric])) for seed in winner.val]
-        saved = _save(models[winner.name][scores.index(min(scores))], winner.policy, Path(weights))
+        costs = [_worst_if_nan(sign * fit.metrics[metric]) for fit in winner.fits]
+        saved = _save(winner, costs.index(min(costs)), Path(weights))
     baselines = [
-        retrain(b.title, b.policy(list(trainer.blocks)), pretrained=b.pretrained)
+        _Entrant(trainer, b.title, b.policy(list(trainer.blocks)), pretrained=b.pretrained)
         for b in BASELINES.values()
     ]
-    test = data.test.open()
-
-    def judge(candidate: Candidate) -> Candidate:
-        results = [trainer.evaluate(model, test) for model in models[candidate.name]]
-        return dataclasses.replace(candidate, test=[finite_or_none(r) for r in results])
-
-    chosen = judge(winner)
-    judged = [judge(baseline) for baseline in baselines]
-    final = Final(metric, chosen, [chosen, *finalists[1:]], judged, saved)
+    for baseline in baselines:
+        for seed in seeds:
+            baseline.train(seed)
+    test = trainer.data.test.open()
+    chosen = winner.candidate(test)
+    judged = [baseline.candidate(test) for baseline in baselines]
+    finalists = [chosen, *(loser.candidate() for loser in losers)]
+    final = Final(metric, chosen, finalists, judged, saved)
     study.set_user_attr(FINAL_KEY, dataclasses.asdict(final))
     return final
+
+
+class _Entrant:
+    """A policy, its trainings so far, and the weights of each, on the CPU."""
+
+    def __init__(
+        self, trainer: Trainer, name: str, policy: Policy, *, pretrained: bool = True
+    ) -> None:
+        self.name = name
+        self.policy = policy
+        self.fits: list[Fit] = []
+        self.weights: list[dict[str, torch.Tensor]] = []
+        self._trainer = trainer
+        self._pretrained = pretrained
+
+    def train(self, seed: int) -> None:
+        """Once more, on all training images."""
+        trainer, data = self._trainer, self._trainer.data
+        model = trainer.model() if self._pretrained else trainer.untrained_model(seed)
+        self.fits.append(trainer.train(self.policy, data.train, data.val, seed, model=model))
+        state = model.state_dict()
+        self.weights.append({name: t.to("cpu", copy=True) for name, t in state.items()})
+
+    def model(self, index: int) -> torch.nn.Module:
+        """The network as it was after a training."""
+        model = self._trainer.model()
+        model.load_state_dict(self.weights[index])
+        return model
+
+    def candidate(self, test: Images | None = None) -> Candidate:
+        """What is stored of it, with test metrics where there are test images."""
+        return Candidate(
+            name=self.name,
+            policy=dict(self.policy),
+            trained_share=self.fits[0].trained_share,
+            val=[finite_or_none(fit.metrics) for fit in self.fits],
+            test=[] if test is None else [self._tested(i, test) for i in range(len(self.fits))],
+            images_seen=sum(fit.images_seen for fit in self.fits),
+            seconds=sum(fit.seconds for fit in self.fits),
+        )
+
+    def _tested(self, index: int, test: Images) -> dict[str, float | None]:
+        return finite_or_none(self._trainer.evaluate(self.model(index), test))
 
 
 def _claim(study: optuna.Study) -> None:
@@ -206,11 +257,12 @@ def _claim(study: optuna.Study) -> None:
         )
 
 
-def _save(model: torch.nn.Module, policy: dict[str, float], path: Path) -> dict[str, str]:
+def _save(entrant: _Entrant, index: int, path: Path) -> dict[str, str]:
     """Write the weights, whole or not at all; returns where they are and their SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"unfinished-{os.getpid()}-{path.name}")
-    save_model(model, str(unfinished), metadata={"policy": json.dumps(policy)})
+    policy = json.dumps(dict(entrant.policy))
+    save_model(entrant.model(index), str(unfinished), metadata={"policy": policy})
     digest = hashlib.sha256(unfinished.read_bytes()).hexdigest()
     os.replace(unfinished, path)
     return {"path": str(path.absolute()), "sha256": digest}

@@ -225,8 +225,9 @@ class FinetuneObjective(Trainer):
         self,
         study: optuna.Study,
         *,
-        top: int = 5,
+        top: int | None = None,
         seeds: Sequence[int] | None = None,
+        race: bool = True,
         weights: str | os.PathLike[str] | None = None,
     ) -> Final:
         """Retrain the best policies on all training data, then test one; see `finalize`.
@@ -235,7 +236,7 @@ class FinetuneObjective(Trainer):
         would be repeated with the luck that it was chosen for.
         """
         seeds = self.unused_seeds(3) if seeds is None else seeds
-        return finalize(self, study, top=top, seeds=seeds, weights=weights)
+        return finalize(self, study, top=top, seeds=seeds, race=race, weights=weights)
 
     def unused_seeds(self, n: int) -> Sequence[int]:
         """Seeds that no trial trains with."""

@@ -23,6 +23,7 @@ ARROWS: dict[str, set[str]] = {
     # room or module beside the rooms: what it may import
     "policy": set(),
     "pausing": set(),
+    "pruning": {"storage"},
     "storage": set(),
     "data": set(),
     "encodings": {"policy"},
@@ -33,7 +34,8 @@ ARROWS: dict[str, set[str]] = {
     "digits": {"policy", "models", "data", "training"},
     "runs": {"training"},
     "repeats": {"policy", "storage", "runs"},
-    "finalists": {"policy", "storage", "training", "baselines", "runs"},
+    "racing": set(),
+    "finalists": {"policy", "storage", "data", "training", "baselines", "runs", "racing"},
     "objective": {
         *("policy", "pausing", "storage", "data", "encodings", "models", "training"),
         *("digits", "runs", "repeats", "finalists"),
@@ -41,7 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "studies": {"pausing", "storage"},
 }
 ARROWS["cli"] = set(ARROWS)
-WITHOUT_TORCH = ("policy", "pausing", "storage", "encodings", "samplers", "studies")
+WITHOUT_TORCH = ("policy", "pausing", "pruning", "storage", "encodings", "samplers", "studies")
 OPTUNA_AND_TORCH = {"objective", "finalists"}
 
 PRIVATE_OF_OTHERS: dict[str, set[str]] = {

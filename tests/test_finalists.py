@@ -20,7 +20,7 @@ from optuna_layerwise import Final, FinetuneObjective, ModelSpec, open_study
 from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.data import Images, SealedImages, Splits, load_data
 from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.finalists import Candidate, FinalizedElsewhere, stored_final
+from optuna_layerwise.finalists import Candidate, FinalizedElsewhere, n_finalists, stored_final
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.runs import RUN_KEY
 from optuna_layerwise.storage import TIE_KEY, Owner
@@ -94,7 +94,66 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def final(case: Case, weights: Path) -> Final:
-    return case.objective.finalize(case.study, top=3, seeds=SEEDS, weights=weights)
+    return case.objective.finalize(case.study, top=3, seeds=SEEDS, race=False, weights=weights)
+
+
+FIVE = [*({**GOOD, "imp/stem": stem} for stem in (0.75, 0.7, 0.65, 0.6)), HEAD_ONLY]
+"""Four policies that are alike, and one that is far behind."""
+
+
+@pytest.fixture(scope="module")
+def race(spec: ModelSpec, splits: Splits) -> tuple[Final, Final]:
+    """The results of the same search with and without a race."""
+    finals = []
+    for race in (True, False):
+        case = searched(spec, splits, FIVE, 5)
+        finals.append(case.objective.finalize(case.study, top=5, seeds=(0, 1, 2), race=race))
+    return finals[0], finals[1]
+
+
+def test_who_is_far_behind_after_a_seed_is_trained_no_further(race: tuple[Final, Final]) -> None:
+    raced, whole = race
+    assert [len(f.val) for f in whole.finalists] == [3] * 5
+    assert whole.trainings_saved == 0
+    assert len({f.val[0]["accuracy"] for f in whole.finalists}) > 1
+    assert raced.finalists[-1].name == "trial 4"
+    assert len(raced.finalists[-1].val) == 1
+    lengths = [len(f.val) for f in raced.finalists]
+    assert lengths == sorted(lengths, reverse=True)
+    assert raced.trainings_saved == 15 - sum(lengths) >= 2
+
+
+def test_a_race_changes_no_training_and_its_winner_has_every_seed(
+    race: tuple[Final, Final], splits: Splits
+) -> None:
+    raced, whole = race
+    of_whole = {f.name: f for f in whole.finalists}
+    for finalist in raced.finalists:
+        n = len(finalist.val)
+        assert finalist.val == of_whole[finalist.name].val[:n]
+        assert finalist.images_seen == n * RECIPE.epochs * len(splits.train)
+    assert len(raced.chosen.val) == len(raced.chosen.test) == 3
+    to_the_end = [f for f in raced.finalists if len(f.val) == 3]
+    assert raced.chosen.mean("accuracy", split="val") == max(
+        f.mean("accuracy", split="val") for f in to_the_end
+    )
+    assert [b.val for b in raced.baselines] == [b.val for b in whole.baselines]
+    if raced.chosen.name == whole.chosen.name:
+        assert raced.chosen.test == whole.chosen.test
+
+
+@pytest.mark.parametrize(
+    ("trials", "finalists"), [(0, 1), (1, 1), (10, 1), (24, 2), (30, 3), (100, 5), (140, 5)]
+)
+def test_finalists_cost_no_more_than_half_of_a_search(trials: int, finalists: int) -> None:
+    assert n_finalists(trials) == finalists
+
+
+def test_the_number_of_finalists_follows_that_of_the_trials(
+    spec: ModelSpec, splits: Splits
+) -> None:
+    case = searched(spec, splits, [], 19)
+    assert len(case.objective.finalize(case.study, seeds=(0,)).finalists) == 2
 
 
 def accuracies(candidate: Candidate) -> list[float]:
@@ -280,7 +339,7 @@ def test_one_process_finalizes_a_study_and_a_dead_ones_claim_is_taken_over(
     assert case.test.opened == 0
     dead = dataclasses.replace(me, started="long ago")
     case.study.set_user_attr("olw:finalizing", dataclasses.asdict(dead))
-    final = case.objective.finalize(case.study, top=1, weights=tmp_path / "w.safetensors")
+    final = case.objective.finalize(case.study, weights=tmp_path / "w.safetensors")
     assert case.test.opened == 1
     assert len(final.chosen.val) == 3, "three seeds that the search has not used"
     saved = final.weights

@@ -217,7 +217,7 @@ def run(
         objective.trainings.clear()
         seeds = chosen.final_seeds(seed)
         with patch.dict(BASELINES, clear=not chosen.references):
-            final = objective.finalize(prefix, top=top, seeds=seeds)
+            final = objective.finalize(prefix, top=top, seeds=seeds, race=False)
         of_finalists = len(objective.trainings) - len(final.baselines) * len(seeds)
         finals.append(
             {

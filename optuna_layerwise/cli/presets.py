@@ -40,8 +40,9 @@ class Preset:
     seed_recipes: bool = False
     paper_split: bool = False
     train_fraction: float = 1.0
-    finalists: int = 5
+    finalists: int | None = None
     final_seeds: int = 3
+    race: bool = True
     retrain: bool = True
 
 
@@ -69,6 +70,8 @@ def biotune(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
         reuse=False,
         head="search",
         sampler_options={"preset": "paper"} if sampler == "biotune" else {},
+        finalists=5,
+        race=False,
     )
 
 
@@ -95,6 +98,7 @@ def revo(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
         train_fraction=1.0 if has_own_splits else 0.6,
         finalists=1,
         final_seeds=1,
+        race=False,
         retrain=False,
     )
 

@@ -98,11 +98,12 @@ def run(
     if stored_final(study) is not None:
         console.print("finalized before: the test split is opened once, so its result stays")
     seeds = objective.unused_seeds(settings.final_seeds) if settings.retrain else objective.seeds
-    with console.status(f"training {settings.finalists} finalists and the baselines"):
+    with console.status("training the finalists and the baselines"):
         final = objective.finalize(
             study,
             top=settings.finalists,
             seeds=seeds,
+            race=settings.race,
             weights=Path(settings.output) / "best.safetensors",
         )
     show.show(console, *show.result(final, settings))

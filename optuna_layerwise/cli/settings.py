@@ -19,6 +19,7 @@ from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.models import Granularity, ModelSpec
 from optuna_layerwise.objective import FinetuneObjective
 from optuna_layerwise.policy import Recipe
+from optuna_layerwise.pruning import GenerationPruner
 from optuna_layerwise.samplers import SAMPLERS
 
 SETTINGS_KEY = "olw:settings"
@@ -72,8 +73,9 @@ class Settings:
     seed_recipes: bool = False
     init_from: str | None = None
     trials: int = 140
-    finalists: int = 5
+    finalists: int | None = None
     final_seeds: int = 3
+    race: bool = True
     retrain: bool = True
     output: str = ""
     device: str = "auto"
@@ -87,7 +89,7 @@ class Settings:
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
         for field in ("trials", "finalists", "final_seeds", "n_folds"):
-            if (value := getattr(self, field)) < 1:
+            if (value := getattr(self, field)) is not None and value < 1:
                 raise ValueError(f"{field.replace('_', '-')} must be at least 1, got {value}")
         if self.init_from is not None and self.sampler not in STARTS_INFORMED:
             raise ValueError(
@@ -195,7 +197,9 @@ class Settings:
 
     def make_pruner(self) -> optuna.pruners.BasePruner:
         """The pruner."""
-        return optuna.pruners.MedianPruner() if self.prune else optuna.pruners.NopPruner()
+        if self.prune:
+            return GenerationPruner(epochs=self.recipe.epochs)
+        return optuna.pruners.NopPruner()
 
     def differences(self, other: Settings) -> dict[str, tuple[Any, Any]]:
         """The fields that may not change in a study and yet differ: ours and the other's."""

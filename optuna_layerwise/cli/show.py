@@ -49,6 +49,8 @@ def result(final: Final, settings: Settings) -> list[Table | str]:
             f"{candidate.seconds:.1f}",
         )
     trained = f"finalists: {len(final.finalists)}, trainings of each: {len(chosen.test)}"
+    if final.trainings_saved:
+        trained += f" at most: {final.trainings_saved} were saved by their race"
     if not settings.retrain:
         trained = "trained as in the search: same images, same seeds"
     return [

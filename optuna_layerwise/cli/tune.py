@@ -104,7 +104,9 @@ def tune_command(
     reuse: Annotated[
         bool | None, typer.Option(help="Take over what an equal trial has trained; papers do not.")
     ] = None,
-    prune: Annotated[bool, typer.Option(help="Stop trials below the median early.")] = False,
+    prune: Annotated[
+        bool, typer.Option(help="Stop trials early that are low in their generation.")
+    ] = False,
     val: Annotated[float, typer.Option(help="Share of the validation split.")] = 0.2,
     test: Annotated[float, typer.Option(help="Share of the test split.")] = 0.2,
     split_seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
@@ -123,10 +125,14 @@ def tune_command(
     ] = None,
     skip_bad_images: Annotated[bool, typer.Option(help="Leave out unreadable images.")] = False,
     finalists: Annotated[
-        int | None, typer.Option(help="Policies to retrain; default 5, of revo 1.")
+        int | None,
+        typer.Option(help="Policies to retrain; default 1 for 10 trials, at most 5; of revo 1."),
     ] = None,
     final_seeds: Annotated[
         int | None, typer.Option(help="Trainings of each of them; default 3, of revo 1.")
+    ] = None,
+    race: Annotated[
+        bool | None, typer.Option(help="Drop finalists that are clearly behind; papers do not.")
     ] = None,
     retrain: Annotated[
         bool | None,
@@ -183,6 +189,7 @@ def tune_command(
         "trials": trials,
         "finalists": finalists,
         "final_seeds": final_seeds,
+        "race": race,
         "retrain": retrain,
     }
     name = study or Path(data).stem or "study"

@@ -146,7 +146,33 @@ def test_what_an_equal_trial_has_trained_is_taken_over_unless_told_otherwise(
     assert second.value == first.value
 
 
+def test_a_race_is_run_and_told_of_unless_told_otherwise(cli: Cli) -> None:
+    tune = ("tune", "--threads", "1", "--trials", "5", "--finalists", "5", "--epochs", "1")
+    assert "saved by their race" in cli(*tune, "--study", "a")[1]
+    assert "saved by their race" not in cli(*tune, "--study", "b", "--no-race")[1]
+    raced, whole = (load(name).user_attrs["olw:final"]["finalists"] for name in "ab")
+    assert sum(len(f["val"]) for f in raced) < sum(len(f["val"]) for f in whole) == 15
+
+
+def test_finalists_follow_the_trials_where_nothing_is_said(cli: Cli) -> None:
+    arguments = ("tune", "--threads", "1", "--epochs", "1", "--final-seeds", "1")
+    assert cli(*arguments, "--trials", "4")[0] == 0
+    assert Settings.from_study(load("digits")).finalists is None
+    assert len(load("digits").user_attrs["olw:final"]["finalists"]) == 1
+    assert cli(*arguments, "--trials", "5")[0] == 0
+
+
 # --- resuming ------------------------------------------------------------------------------------
+
+
+def test_a_study_of_an_older_version_is_continued(cli: Cli) -> None:
+    cli(*DIGITS, "--trials", "1")
+    study = load("digits")
+    settings = json.loads(study.user_attrs["olw:settings"])
+    for added in ("reuse", "race"):
+        del settings[added]
+    study.set_user_attr("olw:settings", json.dumps(settings))
+    assert cli("resume", "--study", "digits", "--trials", "2")[0] == 0
 
 
 def test_another_configuration_is_refused_and_nothing_changes(cli: Cli) -> None:

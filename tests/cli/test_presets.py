@@ -52,7 +52,7 @@ def test_the_paper_of_biotune() -> None:
     assert (chosen.head, chosen.granularity, chosen.trials) == ("search", "stage", 140)
     assert chosen.sampler_options == {"preset": "paper"}
     assert (chosen.finalists, chosen.final_seeds, chosen.retrain) == (5, 3, True)
-    assert not chosen.reuse
+    assert not (chosen.reuse or chosen.race)
 
 
 def test_the_paper_of_revo_tune() -> None:
@@ -69,7 +69,7 @@ def test_the_paper_of_revo_tune() -> None:
     assert (chosen.seeds[0], chosen.n_seeds, chosen.n_folds) == (2, 1, 1)
     assert (chosen.paper_split, chosen.train_fraction) == (True, 0.6)
     assert (chosen.finalists, chosen.retrain, chosen.seed_recipes) == (1, False, False)
-    assert not chosen.reuse
+    assert not (chosen.reuse or chosen.race)
 
 
 def test_the_centre_of_revo_tunes_multipliers_is_the_rate_of_its_binary_variant() -> None:
