@@ -25,20 +25,39 @@ class Resident:
     labels: torch.Tensor
     mean: torch.Tensor
     std: torch.Tensor
+    memory_format: torch.memory_format = torch.contiguous_format
+    _chunks: dict[int, list[Resident]] = dataclasses.field(default_factory=dict, init=False)
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs ``(x / 255 - mean) / std``, float32 [n, 3, H, W], and labels, on the device."""
-        there = indices.to(self.labels.device)
+    def inputs(self, rows: torch.Tensor) -> torch.Tensor:
+        """``(x / 255 - mean) / std``, float32 [n, 3, H, W], on the device."""
+        there = rows.to(self.labels.device)
         if self.pixels is None:
-            pixels = torch.from_numpy(self.images.batch(indices.numpy())).to(there.device)
+            pixels = torch.from_numpy(self.images.batch(rows.numpy())).to(there.device)
         else:
             pixels = self.pixels[there]
-        planes = pixels.permute(0, 3, 1, 2)
-        inputs = planes.to(torch.float32, memory_format=torch.contiguous_format)
-        return inputs.div_(255).sub_(self.mean).div_(self.std), self.labels[there]
+        planes = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=self.memory_format)
+        return planes.div_(255).sub_(self.mean).div_(self.std)
+
+    def labels_of(self, rows: torch.Tensor) -> torch.Tensor:
+        """Class indices, int64 [n], on the device."""
+        return self.labels[rows.to(self.labels.device)]
+
+    def chunks(self, size: int) -> list[Resident]:
+        """The split in pieces of ``size`` images, in order; the same objects each time."""
+        if size not in self._chunks:
+            self._chunks[size] = [
+                dataclasses.replace(
+                    self,
+                    images=self.images.subset(rows := slice(start, start + size)),
+                    pixels=None if self.pixels is None else self.pixels[rows],
+                    labels=self.labels[rows],
+                )
+                for start in range(0, len(self), size)
+            ]
+        return self._chunks[size]
 
 
 def reside(
@@ -47,6 +66,7 @@ def reside(
     mean: Sequence[float],
     std: Sequence[float],
     device: torch.device,
+    memory_format: torch.memory_format = torch.contiguous_format,
     budget: int | None = None,
 ) -> Resident:
     """Copy ``images`` to a CUDA device if they fit ``budget``, else slice them in host memory.
@@ -56,6 +76,7 @@ def reside(
         mean: Per channel, of pixels in [0, 1].
         std: Per channel, of pixels in [0, 1].
         device: Where batches are wanted.
+        memory_format: Of the batches.
         budget: Most bytes to hold on the device; default a quarter of what is free there.
     """
     pixels = None
@@ -70,6 +91,7 @@ def reside(
         labels=torch.from_numpy(images.labels.copy()).to(device),
         mean=_per_channel("mean", mean, device),
         std=_per_channel("std", std, device),
+        memory_format=memory_format,
     )
 
 

@@ -1,0 +1,59 @@
+"""What an image costs in each block, in floating-point operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from optuna_layerwise.models.freezing import module_blocks
+
+
+def block_flops(
+    model: nn.Module, blocks: Mapping[str, Sequence[str]], images: torch.Tensor
+) -> dict[str, float]:
+    """Floating-point operations of one image's forward pass, by block.
+
+    Convolutions, matrix products and attention are counted, a multiplication with its addition as
+    two; what is elementwise is not. Operations outside of any block's modules count for the
+    first of the blocks around them.
+
+    Args:
+        model: In eval mode.
+        blocks: From `partition`.
+        images: Inputs [n, ...], of the size that counts.
+    """
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(images)
+    owners = {module: members for module, members in module_blocks(model, blocks).items()}
+    root = type(model).__name__
+    total = {f"{root}.{path}" if path else root: module for path, module in model.named_modules()}
+    inclusive = {
+        path: sum(counts.values())
+        for path, counts in counter.get_flop_counts().items()
+        if path in total
+    }
+    flops = dict.fromkeys(blocks, 0.0)
+    for path, count in inclusive.items():
+        inside = sum(
+            inner for other, inner in inclusive.items() if other.rpartition(".")[0] == path
+        )
+        block = next(block for block in blocks if block in owners[total[path]])
+        flops[block] += (count - inside) / len(images)
+    return flops
+
+
+def training_flops(flops: Mapping[str, float], policy: Mapping[str, float]) -> float:
+    """Operations to train on one image: forward, and backward as far as the policy needs it.
+
+    A block's forward pass, the gradient of its weights and that of its input cost the same.
+    Weight gradients are those of trained blocks, input gradients those of all blocks behind the
+    lowest trained one.
+    """
+    order = list(flops)
+    lowest = min((order.index(block) for block in order if policy[block] > 0), default=len(order))
+    weights = sum(flops[block] for block in order if policy[block] > 0)
+    inputs = sum(flops[block] for block in order[lowest + 1 :])
+    return sum(flops.values()) + weights + inputs
