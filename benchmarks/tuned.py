@@ -18,7 +18,7 @@ from optuna_layerwise import FinetuneObjective, Policy, Recipe
 from optuna_layerwise.finalists import Candidate
 from optuna_layerwise.runs import RUN_KEY, finite_or_none
 from optuna_layerwise.storage import TIE_KEY
-from optuna_layerwise.training import evaluate, higher_is_better
+from optuna_layerwise.training import higher_is_better
 
 LR = (1e-5, 1e-1)
 WEIGHT_DECAY = (1e-6, 1e-2)
@@ -41,7 +41,7 @@ class Tuning:
         trial.suggest_float("weight_decay", *WEIGHT_DECAY, log=True)
         o = self.objective
         fit = o.train(self.policy, o.data.train, o.data.val, o.seeds[0], recipe=self.recipe(trial))
-        trial.set_user_attr(RUN_KEY, {"images_seen": fit.images_seen})
+        trial.set_user_attr(RUN_KEY, {"images_seen": fit.cost.images_seen})
         if fit.diverged:
             return o.worst
         trial.set_user_attr(TIE_KEY, fit.metrics["loss"])
@@ -96,8 +96,8 @@ def finalize(
             trained_share=fits[0].trained_share,
             val=[finite_or_none(fit.metrics) for fit in fits],
             test=[],
-            images_seen=sum(fit.images_seen for fit in fits),
-            seconds=sum(fit.seconds for fit in fits),
+            images_seen=sum(fit.cost.images_seen for fit in fits),
+            seconds=sum(fit.cost.seconds for fit in fits),
         )
         return candidate, recipe
 
@@ -112,8 +112,5 @@ def finalize(
     best = sorted(trials, key=order)[:top]
     (chosen, recipe), *others = sorted(map(retrain, best), key=final_order)
     test = o.data.test.open()
-    results = [
-        finite_or_none(evaluate(model, test, mean=o.spec.mean, std=o.spec.std, device=o.device))
-        for model in models[chosen.name]
-    ]
+    results = [finite_or_none(o.evaluate(model, test)) for model in models[chosen.name]]
     return [(dataclasses.replace(chosen, test=results), recipe), *others]

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from optuna_layerwise.data import digits_source
 from optuna_layerwise.models import ModelSpec, load_weights
 from optuna_layerwise.policy import Policy, Recipe
-from optuna_layerwise.training import fit
+from optuna_layerwise.training import Engine, fit
 from optuna_layerwise.training.devices import seeded
 
 VERSION = 1
@@ -72,5 +72,6 @@ def _pretrain() -> dict[str, torch.Tensor]:
     model = _network()
     blocks = SPEC.partition(model)
     policy = Policy.uniform(blocks)
-    fit(model, blocks, policy, RECIPE, train, val, mean=SPEC.mean, std=SPEC.std, seed=SEED)
+    engine = Engine(mean=SPEC.mean, std=SPEC.std, device="cpu")
+    fit(model, blocks, policy, RECIPE, train, val, engine, seed=SEED)
     return model.state_dict()

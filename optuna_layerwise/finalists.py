@@ -25,7 +25,7 @@ from optuna_layerwise.policy import Policy
 from optuna_layerwise.racing import still_in_the_race
 from optuna_layerwise.runs import RUN_KEY, finite_or_none
 from optuna_layerwise.storage import TIE_KEY, Owner
-from optuna_layerwise.training import Fit, Trainer, higher_is_better
+from optuna_layerwise.training import Cost, Fit, Trainer, higher_is_better
 
 FINAL_KEY = "olw:final"
 """Study user attribute: a `Final` as JSON; it is written once."""
@@ -50,6 +50,7 @@ class Candidate:
         test: Per seed the test metrics; empty for finalists that were not chosen.
         images_seen: In all of its trainings.
         seconds: In all of its trainings.
+        flops: In all of its trainings; see `Cost`.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Candidate:
     test: list[dict[str, float | None]]
     images_seen: int
     seconds: float
+    flops: float = 0.0
 
     def mean(self, metric: str, *, split: str) -> float:
         """Mean over the seeds of a metric on ``val`` or ``test``; NaN where one diverged."""
@@ -215,8 +217,11 @@ class _Entrant:
     def train(self, seed: int) -> None:
         """Once more, on all training images."""
         trainer, data = self._trainer, self._trainer.data
-        model = trainer.model() if self._pretrained else trainer.untrained_model(seed)
-        self.fits.append(trainer.train(self.policy, data.train, data.val, seed, model=model))
+        pretrained = self._pretrained
+        model = trainer.model() if pretrained else trainer.untrained_model(seed)
+        splits = (data.train, data.val)
+        fit = trainer.train(self.policy, *splits, seed, model=model, pretrained=pretrained)
+        self.fits.append(fit)
         state = model.state_dict()
         self.weights.append({name: t.to("cpu", copy=True) for name, t in state.items()})
 
@@ -228,14 +233,16 @@ class _Entrant:
 
     def candidate(self, test: Images | None = None) -> Candidate:
         """What is stored of it, with test metrics where there are test images."""
+        cost = sum((fit.cost for fit in self.fits), Cost())
         return Candidate(
             name=self.name,
             policy=dict(self.policy),
             trained_share=self.fits[0].trained_share,
             val=[finite_or_none(fit.metrics) for fit in self.fits],
             test=[] if test is None else [self._tested(i, test) for i in range(len(self.fits))],
-            images_seen=sum(fit.images_seen for fit in self.fits),
-            seconds=sum(fit.seconds for fit in self.fits),
+            images_seen=cost.images_seen,
+            seconds=cost.seconds,
+            flops=cost.flops,
         )
 
     def _tested(self, index: int, test: Images) -> dict[str, float | None]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import optuna
-import torch
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
@@ -33,7 +32,15 @@ from optuna_layerwise.storage import (
     trial_record,
     write_trial_record,
 )
-from optuna_layerwise.training import EpochResult, FitStopped, Trainer, higher_is_better
+from optuna_layerwise.training import (
+    Compute,
+    Cost,
+    EpochResult,
+    FitStopped,
+    Trainer,
+    higher_is_better,
+    ran_out_of_memory,
+)
 
 PAPER_SEEDS = (684, 559, 629)
 """The seeds of BioTune's code."""
@@ -63,6 +70,7 @@ class FinetuneObjective(Trainer):
         tie_break: Store the validation loss that decides between equal values.
         reuse: Take over the results of trainings that a finished trial has done.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``, ...
+        compute: Precision, memory and the like; default those of the device.
 
     Raises:
         ValueError: if encoding, model and data do not fit together.
@@ -90,11 +98,12 @@ class FinetuneObjective(Trainer):
         tie_break: bool = True,
         reuse: bool = True,
         device: str = "auto",
+        compute: Compute | None = None,
     ) -> None:
         spec = named_model(model) if isinstance(model, str) else model
         if not isinstance(data, Splits):
             data = load_data(data, image_size=spec.image_size, resize=spec.resize)
-        super().__init__(spec, data, Recipe() if recipe is None else recipe, device=device)
+        super().__init__(spec, data, recipe or Recipe(), device=device, compute=compute)
         self.seeds = tuple(seeds)
         if not self.seeds:
             raise ValueError("seeds must have at least one seed, got none")
@@ -171,18 +180,18 @@ class FinetuneObjective(Trainer):
         train, val = self._folds[run.fold]
         reported = max(frozen.intermediate_values, default=-1)  # before it was given back
 
-        def report(epoch: int, value: float, images: int, seconds: float) -> None:
+        def report(epoch: int, value: float, cost: Cost) -> None:
             if epoch > reported:
                 trial.report(value, epoch)
             if epoch >= reported and trial.should_prune():
                 run.outcome = "pruned"
-                run.spend(images, seconds, None)
+                run.spend(cost)
                 self._finish(trial, run, math.nan)
                 raise optuna.TrialPruned(f"at epoch {epoch}")
 
         def trained(epoch: EpochResult) -> None:
             value = epoch.metrics[self.recipe.metric]
-            report(epoch.epoch, value, epoch.images_seen, epoch.seconds)
+            report(epoch.epoch, value, epoch.cost)
 
         try:
             for index, seed in enumerate(self.seeds):
@@ -196,16 +205,16 @@ class FinetuneObjective(Trainer):
                     diverged = result.diverged
                 else:
                     for epoch, value in (past.curve or {}).items() if index == 0 else ():
-                        report(epoch, value, 0, 0.0)
+                        report(epoch, value, Cost())
                     run.take_over(seed, past.trial, past.metrics, past.best_epoch)
                     diverged = past.diverged
                 if diverged:
                     run.outcome = "diverged"
                     return self._finish(trial, run, math.nan)
-        except torch.OutOfMemoryError:
-            run.outcome = "out of memory"  # the error holds the tensors until here
-        if run.outcome == "out of memory":
-            torch.cuda.empty_cache()
+        except Exception as error:
+            if not ran_out_of_memory(error):
+                raise
+            run.outcome = "out of memory"
             return self._finish(trial, run, math.nan)
         if None not in run.repeats:
             run.outcome = "repeated"
@@ -262,7 +271,7 @@ class FinetuneObjective(Trainer):
             raise TrialPaused(f"trial {trial.number} belongs to another process by now")
         trial.set_user_attr(RUN_KEY, run.as_json(device=str(self.device)))
         trial.set_user_attr("trained_share", round(run.trained_share, 6))
-        trial.set_user_attr("seconds", round(run.seconds, 3))
+        trial.set_user_attr("seconds", round(run.cost.seconds, 3))
         tie = run.mean("loss")
         if self._tie_break and self.recipe.metric != "loss" and math.isfinite(tie):
             trial.set_user_attr(TIE_KEY, tie)
@@ -278,6 +287,8 @@ def named_model(name: str) -> ModelSpec:
 
 def make_folds(data: Splits, n_folds: int) -> list[tuple[Images, Images]]:
     """Folds of the training and validation splits, in step; one warning for both."""
+    if n_folds == 1:  # the very splits, whose frozen prefixes the finalists share
+        return [(data.train, data.val)]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         train, val = (

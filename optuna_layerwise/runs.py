@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from optuna_layerwise.training import Fit
+from optuna_layerwise.training import Cost, Fit
 
 RUN_KEY = "olw:run"
 """Trial user attribute: a `Run` as JSON."""
@@ -39,9 +39,9 @@ class Run:
         repeats: Per finished seed the trial whose training this is; ``None``: this one's own.
         metrics: Per finished seed the validation metrics of the best epoch; ``None`` for NaN.
         best_epochs: Per finished seed the best epoch, from 0.
-        images_seen: Training images that went forward and backward.
-        seconds: Of all trainings, validation included.
-        peak_memory_bytes: Of the CUDA device; on other devices of the process so far.
+        cost: Of this trial's own trainings; stored field by field. The peak of memory is on other
+            devices than CUDA that of the process so far.
+        prefix: Where the frozen prefix ends that was computed once, or why there is none.
         started: UTC.
     """
 
@@ -55,15 +55,15 @@ class Run:
     repeats: list[int | None] = dataclasses.field(default_factory=list)
     metrics: list[dict[str, float | None]] = dataclasses.field(default_factory=list)
     best_epochs: list[int | None] = dataclasses.field(default_factory=list)
-    images_seen: int = 0
-    seconds: float = 0.0
-    peak_memory_bytes: int = 0
+    cost: Cost = dataclasses.field(default_factory=Cost)
+    prefix: str = ""
     started: str = dataclasses.field(default_factory=utc_now)
 
     def add(self, seed: int, result: Fit) -> None:
         """Add the training of one more seed."""
         self.take_over(seed, None, finite_or_none(result.metrics), result.best_epoch)
-        self.spend(result.images_seen, result.seconds, result.peak_memory_bytes)
+        self.prefix = result.prefix
+        self.spend(result.cost)
 
     def take_over(
         self,
@@ -78,12 +78,12 @@ class Run:
         self.metrics.append(metrics)
         self.best_epochs.append(best_epoch)
 
-    def spend(self, images_seen: int, seconds: float, peak_memory_bytes: int | None) -> None:
-        """Add what a training cost, also one that was cut short; no peak: that of the process."""
-        self.images_seen += images_seen
-        self.seconds += seconds
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
-        self.peak_memory_bytes = max(self.peak_memory_bytes, peak_memory_bytes or resident)
+    def spend(self, cost: Cost) -> None:
+        """Add what a training cost, also one that was cut short."""
+        if cost.peak_memory_bytes is None:
+            resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
+            cost = dataclasses.replace(cost, peak_memory_bytes=resident)
+        self.cost += cost
 
     def mean(self, metric: str) -> float:
         """Mean over the seeds; NaN if one is missing."""
@@ -92,7 +92,9 @@ class Run:
 
     def as_json(self, **more: Any) -> dict[str, Any]:
         """For the database."""
-        return {**dataclasses.asdict(self), "finished": utc_now(), **more}
+        content = dataclasses.asdict(self)
+        cost = content.pop("cost")
+        return {**content, **cost, "finished": utc_now(), **more}
 
 
 def finite_or_none(metrics: dict[str, float]) -> dict[str, float | None]:

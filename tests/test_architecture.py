@@ -44,7 +44,7 @@ ARROWS: dict[str, set[str]] = {
 }
 ARROWS["cli"] = set(ARROWS)
 WITHOUT_TORCH = ("policy", "pausing", "pruning", "storage", "encodings", "samplers", "studies")
-OPTUNA_AND_TORCH = {"objective", "finalists"}
+OPTUNA_AND_TORCH = {"finalists"}
 
 PRIVATE_OF_OTHERS: dict[str, set[str]] = {
     # module outside storage/: private attributes of Optuna's objects that it uses (ideally none)

@@ -24,7 +24,7 @@ from optuna_layerwise.finalists import Candidate, FinalizedElsewhere, n_finalist
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.runs import RUN_KEY
 from optuna_layerwise.storage import TIE_KEY, Owner
-from optuna_layerwise.training import evaluate
+from optuna_layerwise.training import Engine
 
 BLOCKS = ("stem", "stage1", "stage2", "stage3", "head")
 RECIPE = Recipe(lr=3e-3, epochs=2, patience=None, batch_size=25)
@@ -239,8 +239,14 @@ def test_the_saved_weights_are_those_of_the_best_seed_by_validation(
     model = dataclasses.replace(spec, weights=weights).build(len(case.objective.data.classes))
     data = case.objective.data
     test = SealedImages.open(data.test)  # not counted
-    assert evaluate(model, data.val, mean=spec.mean, std=spec.std) == final.chosen.val[best]
-    assert evaluate(model, test, mean=spec.mean, std=spec.std) == final.chosen.test[best]
+    assert (
+        Engine(mean=spec.mean, std=spec.std, device="cpu").evaluate(model, data.val)
+        == final.chosen.val[best]
+    )
+    assert (
+        Engine(mean=spec.mean, std=spec.std, device="cpu").evaluate(model, test)
+        == final.chosen.test[best]
+    )
     with safe_open(weights, "pt") as file:
         assert json.loads(file.metadata()["policy"]) == final.chosen.policy
 
@@ -259,7 +265,7 @@ def test_validation_chooses_even_where_the_test_split_says_otherwise(
     model = case.objective.model()
     policy = Policy(final.finalists[1].policy)
     case.objective.train(policy, splits.train, splits.val, seed=0, model=model)
-    other = evaluate(model, wrong, mean=spec.mean, std=spec.std)
+    other = Engine(mean=spec.mean, std=spec.std, device="cpu").evaluate(model, wrong)
     assert other["accuracy"] > final.chosen.mean("accuracy", split="test")
 
 
@@ -273,7 +279,10 @@ def test_a_loss_is_chosen_by_its_minimum(spec: ModelSpec, splits: Splits, tmp_pa
     assert good.mean("loss", split="val") < bad.mean("loss", split="val")
     best = min(seed["loss"] or 0.0 for seed in good.val)
     model = dataclasses.replace(spec, weights=tmp_path / "w.safetensors").build(5)
-    assert evaluate(model, splits.val, mean=spec.mean, std=spec.std)["loss"] == best
+    assert (
+        Engine(mean=spec.mean, std=spec.std, device="cpu").evaluate(model, splits.val)["loss"]
+        == best
+    )
 
 
 def test_equal_values_are_ordered_by_the_stored_validation_loss(

@@ -146,7 +146,7 @@ def test_one_fold_is_all_training_and_validation_images(make: Any, splits: Split
     policy = objective.encoding.decode(trial.params)
     again = objective.train(policy, splits.train, splits.val, seed=0)
     assert run_of(trial)["metrics"] == [again.metrics]
-    assert run_of(trial)["images_seen"] == again.images_seen == 2 * len(splits.train)
+    assert run_of(trial)["images_seen"] == again.cost.images_seen == 2 * len(splits.train)
 
 
 def test_the_value_is_the_mean_over_the_seeds(make: Any, splits: Splits) -> None:

@@ -121,7 +121,7 @@ def right(objective: FinetuneObjective, model: torch.nn.Module, images: Images) 
     there = reside(images, mean=spec.mean, std=spec.std, device=objective.device)
     model.eval()
     with torch.inference_mode():
-        logits = logits_of(model(there.batch(torch.arange(len(images)))[0]))
+        logits = logits_of(model(there.inputs(torch.arange(len(images)))))
     return "".join(str(int(hit)) for hit in logits.argmax(dim=1) == there.labels)
 
 

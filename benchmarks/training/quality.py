@@ -108,10 +108,10 @@ class Measured(FinetuneObjective):
         training = {
             "policy": [policy[block] for block in self.blocks],
             "seed": seed,
-            "images": fit.images_seen,
+            "images": fit.cost.images_seen,
             "epochs": len(fit.history),
             "validation_images": len(fit.history) * len(val),
-            "seconds": round(fit.seconds, 4),
+            "seconds": round(fit.cost.seconds, 4),
             "cpu_seconds": round(time.process_time() - clock, 4),
         }
         self.trainings.append(training)

@@ -1,8 +1,10 @@
 """The one fine-tuning loop, and what its results are measured by."""
 
 from optuna_layerwise.training.checkpoint import Checkpoint
+from optuna_layerwise.training.compute import Compute, ran_out_of_memory
+from optuna_layerwise.training.cost import Cost
 from optuna_layerwise.training.devices import resolve_device
-from optuna_layerwise.training.evaluation import evaluate
+from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.fit import EpochResult, Fit, FitStopped, fit
 from optuna_layerwise.training.metrics import (
     METRICS,
@@ -14,13 +16,16 @@ from optuna_layerwise.training.trainer import Trainer
 __all__ = [
     "METRICS",
     "Checkpoint",
+    "Compute",
+    "Cost",
+    "Engine",
     "EpochResult",
     "Fit",
     "FitStopped",
     "Trainer",
     "classification_metrics",
-    "evaluate",
     "fit",
     "higher_is_better",
+    "ran_out_of_memory",
     "resolve_device",
 ]

@@ -57,13 +57,11 @@ class Compute:
                 f"precision must be one of {list(get_args(Precision))}, got {self.precision!r}"
             )
         for name in ("channels_last", "compile", "deterministic"):
-            optional = name == "channels_last"
-            if not (isinstance(value := getattr(self, name), bool) or (optional and value is None)):
+            if not isinstance(value := getattr(self, name), bool) and not self._is_default(name):
                 raise ValueError(f"{name} must be true or false, got {value!r}")
         for name, least in (("micro_batch", 1), ("prefix_memory", 0), ("prefix_disk", 0)):
-            optional = name == "micro_batch"
             value = getattr(self, name)
-            if not ((type(value) is int and value >= least) or (optional and value is None)):
+            if not (type(value) is int and value >= least) and not self._is_default(name):
                 raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
 
     @classmethod
@@ -84,6 +82,9 @@ class Compute:
             channels_last=cuda if self.channels_last is None else self.channels_last,
         )
 
+    def _is_default(self, name: str) -> bool:
+        return getattr(self, name) is getattr(type(self), name) is None
+
     @property
     def memory_format(self) -> torch.memory_format:
         """Of images and weights."""
@@ -99,22 +100,34 @@ class Compute:
         """Scales the loss where small gradients would vanish in fp16; else does nothing."""
         return torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
 
-    def prepared(
-        self, model: nn.Module, blocks: Blocks, device: torch.device
-    ) -> nn.Module:
-        """The model itself, in place: on the device, in its memory order, compiled."""
-        model.to(device, memory_format=self.memory_format)
+    def prepared(self, model: nn.Module, blocks: Blocks, device: torch.device) -> nn.Module:
+        """The model itself: on the device, in its memory order, compiled."""
+        placed(model, device, self.memory_format)
         if self.compile:
             owners = module_blocks(model, blocks)
-            for module, members in owners.items():
-                outermost = not any(
-                    len(owners[outer]) == 1 and module in set(outer.modules())
-                    for outer in owners
-                    if outer is not module
-                )
-                if len(members) == 1 and outermost and any(True for _ in module.parameters()):
-                    module.compile()
+            for module in _outermost(
+                model, {m for m, members in owners.items() if len(members) == 1}
+            ):
+                module.compile()
         return model
+
+
+def placed(model: nn.Module, device: torch.device, memory_format: torch.memory_format) -> None:
+    """Move a model, in place, and order its convolutions' weights."""
+    model.to(device)
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.to(memory_format=memory_format)
+
+
+def _outermost(module: nn.Module, chosen: set[nn.Module]) -> Iterator[nn.Module]:
+    """The chosen modules that have parameters and are in no other chosen one."""
+    if module in chosen:
+        if next(module.parameters(), None) is not None:
+            yield module
+        return
+    for child in module.children():
+        yield from _outermost(child, chosen)
 
 
 @contextmanager

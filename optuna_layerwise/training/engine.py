@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
 from optuna_layerwise.data import Images
-from optuna_layerwise.models import Blocks
-from optuna_layerwise.training.compute import Compute
+from optuna_layerwise.models.flops import block_flops
+from optuna_layerwise.policy import Recipe
+from optuna_layerwise.training.compute import Compute, placed
 from optuna_layerwise.training.devices import resolve_device
-from optuna_layerwise.training.evaluation import evaluate_resident
+from optuna_layerwise.training.evaluation import EVALUATION_BATCH, eval_mode, evaluate
 from optuna_layerwise.training.forward import Forward
 from optuna_layerwise.training.prefixes import PrefixStore
 from optuna_layerwise.training.resident import Resident, reside
@@ -45,28 +47,51 @@ class Engine:
         self.store = PrefixStore(
             self.device, memory=self.compute.prefix_memory, disk=self.compute.prefix_disk
         )
+        self.micro_batch = self.compute.micro_batch
+        self.evaluation_batch = EVALUATION_BATCH
         self._residents: dict[int, Resident] = {}
 
     def resident(self, images: Images) -> Resident:
         """A split in its place; brought there once, and kept."""
-        if id(images) not in self._residents:
-            self._residents[id(images)] = reside(  # holds the images, so that the id stays theirs
-                images,
-                mean=self.mean,
-                std=self.std,
-                device=self.device,
-                memory_format=self.compute.memory_format,
-            )
+        if id(images) not in self._residents:  # which hold the images, so that the id stays theirs
+            self._residents[id(images)] = self._reside(images)
         return self._residents[id(images)]
 
     def evaluate(self, model: nn.Module, images: Images) -> dict[str, float]:
-        """All metrics of a model of this engine, on images that are not kept."""
-        split = reside(
+        """All metrics of a model, which is moved to the device, on images that are not kept."""
+        placed(model, self.device, self.compute.memory_format)
+        forward = Forward(model, self.device, self.compute, Stopwatch(self.device))
+        return evaluate(forward, self._reside(images), self.evaluation_batch)
+
+    def flops(
+        self, model: nn.Module, blocks: Mapping[str, Sequence[str]], images: Resident
+    ) -> dict[str, float]:
+        """Operations of one of these images in each block."""
+        with eval_mode(model):
+            return block_flops(model, blocks, images.inputs(torch.tensor([0])))
+
+    def largest(self, recipe: Recipe) -> int:
+        """Most images of a training that go through the network at once."""
+        return min(self.micro_batch or recipe.batch_size, recipe.batch_size)
+
+    def shrink(self, recipe: Recipe) -> None:
+        """After memory ran out: free what can be freed, and halve what goes through at once."""
+        self.store.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.micro_batch = -(-self.largest(recipe) // 2)
+        self.evaluation_batch = max(1, self.evaluation_batch // 2)
+        warnings.warn(
+            f"out of memory on {self.device}: batches of {recipe.batch_size} go on in parts of at "
+            f"most {self.micro_batch}, which norms in train mode then see",
+            stacklevel=2,
+        )
+
+    def _reside(self, images: Images) -> Resident:
+        return reside(
             images,
             mean=self.mean,
             std=self.std,
             device=self.device,
             memory_format=self.compute.memory_format,
         )
-        forward = Forward(model, self.compute, self.device, Stopwatch(self.device))
-        return evaluate_resident(forward, split)

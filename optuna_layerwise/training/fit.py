@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -26,18 +26,24 @@ from optuna_layerwise.models import (
     trained_share,
     training_loss,
 )
+from optuna_layerwise.models.flops import training_flops
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.training.checkpoint import Checkpoint
-from optuna_layerwise.training.devices import resolve_device, seeded
-from optuna_layerwise.training.evaluation import evaluate_resident
+from optuna_layerwise.training.compute import determinism, placed
+from optuna_layerwise.training.cost import Cost
+from optuna_layerwise.training.devices import seeded
+from optuna_layerwise.training.engine import Engine
+from optuna_layerwise.training.evaluation import evaluate
+from optuna_layerwise.training.forward import Forward
 from optuna_layerwise.training.metrics import METRICS, best_epoch
-from optuna_layerwise.training.resident import reside, split_batches
+from optuna_layerwise.training.resident import split_batches
 from optuna_layerwise.training.state import (
     FitState,
     changing_tensors,
     copy_tensors,
     training_plan,
 )
+from optuna_layerwise.training.stopwatch import Stopwatch
 
 
 class FitStopped(Exception):
@@ -48,14 +54,13 @@ class FitStopped(Exception):
 class EpochResult:
     """One finished epoch, counted from 0; ``metrics`` is its entry in `Fit.history`.
 
-    ``images_seen`` and ``seconds`` are what the fit has cost so far.
+    ``cost`` is that of the fit so far.
     """
 
     epoch: int
     metrics: dict[str, float]
     improved: bool
-    images_seen: int
-    seconds: float
+    cost: Cost
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,21 +74,18 @@ class Fit:
             diverged before the first one ended (then it has the weights it started with).
         metrics: Validation metrics of the best epoch; all NaN without one.
         diverged: The training or the validation loss stopped being finite.
-        images_seen: Training images that went forward and backward.
-        seconds: Wall time, validation included; of a continued fit without what was lost.
-        peak_memory_bytes: Most memory that tensors held on a CUDA device meanwhile; ``None``
-            elsewhere, where torch does not count it.
         trained_share: Trained parameters as a share of all.
+        cost: What it took.
+        prefix: Where the frozen prefix ends whose outputs are stored, or why there is none.
     """
 
     history: tuple[dict[str, float], ...]
     best_epoch: int | None
     metrics: dict[str, float]
     diverged: bool
-    images_seen: int
-    seconds: float
-    peak_memory_bytes: int | None
     trained_share: float
+    cost: Cost
+    prefix: str
 
 
 def fit(
@@ -93,16 +95,16 @@ def fit(
     recipe: Recipe,
     train: Images,
     val: Images,
+    engine: Engine,
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
     seed: int,
-    device: str | torch.device = "cpu",
+    flops: Mapping[str, float] | None = None,
+    pretrained: bool = False,
     on_epoch: Callable[[EpochResult], object] | None = None,
     should_stop: Callable[[], bool] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Fit:
-    """Fine-tune ``model`` in place; it ends on ``device``, unfrozen, with its best weights.
+    """Fine-tune ``model`` in place; it ends on the device, unfrozen, with its best weights.
 
     The seed decides the new head, the order of the images and dropout, and nothing else; global
     generators are as they were afterwards. On a CPU equal seeds give equal bits, also if the fit
@@ -116,10 +118,11 @@ def fit(
             lets the rate rise again, as torch's ``CosineAnnealingLR`` does.
         train: The training split; see `split_batches` for a ragged end.
         val: The split that early stopping looks at.
-        mean: Per channel, of pixels in [0, 1].
-        std: Per channel, of pixels in [0, 1].
+        engine: The device with its settings, and what trainings share.
         seed: Of everything random.
-        device: See `resolve_device`.
+        flops: Operations of each block, from `block_flops`; counted if they are not given.
+        pretrained: Take the outputs of frozen prefixes from the engine's other trainings, and
+            store them: what is frozen must have the same weights in all of them.
         on_epoch: Called after each epoch; in a continued fit first for those that are restored.
             Whatever it raises ends the fit and reaches the caller; the model is then unfrozen and
             has its current, not its best weights.
@@ -136,24 +139,37 @@ def fit(
         >>> from optuna_layerwise.models import DigitsCNN, partition
         >>> digits, model = load_data("digits", image_size=8), DigitsCNN(num_classes=5)
         >>> blocks = partition(model)
+        >>> engine = Engine(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), device="cpu")
         >>> result = fit(model, blocks, Policy.uniform(blocks, ["stage3", "head"]),
-        ...              Recipe(epochs=2), digits.train, digits.val,
-        ...              mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), seed=0)
-        >>> len(result.history), result.images_seen
+        ...              Recipe(epochs=2), digits.train, digits.val, engine, seed=0)
+        >>> len(result.history), result.cost.images_seen
         (2, 100)
     """
-    started, place = time.perf_counter(), resolve_device(device)
+    started, place, compute = time.perf_counter(), engine.device, engine.compute
     share = trained_share(model, blocks, policy)
     _check(policy, recipe, train, val)
     if place.type == "cuda":
         torch.cuda.reset_peak_memory_stats(place)
     reset_head(model, blocks, seed)
-    model.to(place).zero_grad(set_to_none=True)
-    train_images = reside(train, mean=mean, std=std, device=place)
-    val_images = reside(val, mean=mean, std=std, device=place)
+    placed(model, place, compute.memory_format)
+    model.zero_grad(set_to_none=True)
+    train_images, val_images = engine.resident(train), engine.resident(val)
+    if flops is None:
+        flops = engine.flops(model, blocks, train_images)
+    forward_flops = sum(flops.values())
+    backward_flops = training_flops(flops, policy) - forward_flops
+    flops_of_all = training_flops(flops, dict.fromkeys(flops, 1.0))
+    watch, scaler = Stopwatch(place), compute.scaler(place)
+    store = engine.store if pretrained else None
+    kind = (policy.trained, recipe.bn)
+    forward = Forward(model, place, compute, watch, flops, store, kind)
     shuffle, diverged = torch.Generator().manual_seed(seed), False
 
-    with seeded(seed, place), frozen(model, blocks, policy, bn=recipe.bn):
+    with (
+        seeded(seed, place),
+        frozen(model, blocks, policy, bn=recipe.bn),
+        determinism(compute.deterministic),
+    ):
         optimizer = _optimizer(model, blocks, policy, recipe, place)
         schedule = _schedule(optimizer, recipe)
         model.train()
@@ -169,7 +185,8 @@ def fit(
             },
             changing=changing,
             best={name: tensor.detach().clone() for name, tensor in changing.items()},
-            parts={"optimizer": optimizer, "schedule": schedule},
+            watch=watch,
+            parts={"optimizer": optimizer, "schedule": schedule, "scaler": scaler},
             total_loss=torch.zeros((), device=place),
             order=shuffle.get_state(),
         )
@@ -177,8 +194,7 @@ def fit(
         def report(epoch: int) -> None:
             if on_epoch is not None:
                 improved = best_epoch(state.history[: epoch + 1], recipe.metric) == epoch
-                done = (state.images_seen, state.seconds)
-                on_epoch(EpochResult(epoch, state.history[epoch], improved, *done))
+                on_epoch(EpochResult(epoch, state.history[epoch], improved, state.cost))
 
         if checkpoint is not None and checkpoint.restore(state.load_state_dict):
             for epoch in range(state.epoch):
@@ -190,19 +206,28 @@ def fit(
             lr = recipe.lr * float(schedule.get_last_lr()[0] / schedule.base_lrs[0])
             shuffle.set_state(state.order)
             order = torch.randperm(len(train), generator=shuffle)
-            for indices in split_batches(order, recipe.batch_size)[state.step :]:
+            batches = split_batches(order, recipe.batch_size)
+            for rows in batches[state.step :]:
                 if should_stop is not None and should_stop():
                     if checkpoint is not None:
                         checkpoint.save(state.state_dict())
                     raise FitStopped(f"stopped before step {state.step} of epoch {epoch}")
-                inputs, labels = train_images.batch(indices)
-                loss = training_loss(model, model(inputs), labels)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
+                at_this_size = len(rows) * sum(len(b) == len(rows) for b in batches) / len(train)
+                for part in split_batches(rows, engine.micro_batch or len(rows)):
+                    outputs = forward(train_images, part, at_this_size)
+                    with watch.phase("forward"), compute.autocast(place):
+                        loss = training_loss(model, outputs, train_images.labels_of(part))
+                    with watch.phase("backward"):
+                        scaler.scale(loss * (len(part) / len(rows))).backward()  # type: ignore[no-untyped-call]
+                    state.total_loss += loss.detach() * len(part)
+                with watch.phase("optimizer"):
+                    scaler.step(optimizer)
+                    scaler.update()
+                    optimizer.zero_grad(set_to_none=True)
                 state.step += 1
-                state.images_seen += len(indices)
-                state.total_loss += loss.detach() * len(indices)
+                state.images_seen += len(rows)
+                state.flops += len(rows) * backward_flops + forward.spent()
+                state.flops_of_all += len(rows) * flops_of_all
                 # Reading the loss waits for an accelerator: there, once per epoch.
                 if place.type == "cpu" and not math.isfinite(state.total_loss.item()):
                     break
@@ -212,7 +237,9 @@ def fit(
             diverged = not math.isfinite(train_loss)
             if diverged:
                 break
-            metrics = evaluate_resident(model, val_images)
+            metrics = evaluate(forward, val_images, engine.evaluation_batch)
+            state.flops += forward.spent()
+            state.flops_of_all += len(val) * forward_flops
             diverged = not math.isfinite(metrics["loss"])
             if diverged:
                 break
@@ -227,6 +254,7 @@ def fit(
                 checkpoint.save(state.state_dict())
 
         copy_tensors(state.best, state.changing)
+        prefix = forward.prefix(train_images).where
 
     final = {} if state.best_epoch is None else state.history[state.best_epoch]
     return Fit(
@@ -234,12 +262,9 @@ def fit(
         best_epoch=state.best_epoch,
         metrics={name: final.get(name, math.nan) for name in METRICS},
         diverged=diverged,
-        images_seen=state.images_seen,
-        seconds=state.seconds,
-        peak_memory_bytes=(
-            torch.cuda.max_memory_allocated(place) if place.type == "cuda" else None
-        ),
         trained_share=share,
+        cost=state.cost,
+        prefix=prefix,
     )
 
 

@@ -36,8 +36,8 @@ LEAST_FLOPS_PER_BYTE = {
 }
 """Device and place to the saved operations per byte from which reading beats computing.
 
-The device's arithmetic over the rate of reading, both roughly: a CPU core 40 GFLOP/s over 2 GB/s, a
-GPU 300 TFLOP/s over 1 TB/s there and 15 GB/s from the host.
+The device's arithmetic over the rate of reading, both roughly: a CPU core 40 GFLOP/s over 2 GB/s,
+a GPU 300 TFLOP/s over 1 TB/s there and 15 GB/s from the host.
 """
 
 
@@ -157,6 +157,11 @@ class PrefixStore:
                 self._shelves[key] = self._make(value, (len(images), *like.shape[1:]), like.dtype)
             return self._shelves[key]
 
+    def clear(self) -> None:
+        """Give all memory back."""
+        with self._lock:
+            self._shelves.clear()
+
     @property
     def used(self) -> dict[str, int]:
         """Bytes in each place."""
@@ -191,9 +196,7 @@ class PrefixStore:
             return Shelf(place, value, features, torch.zeros(shape[0], dtype=torch.bool))
         return None
 
-    def _allocate(
-        self, place: str, shape: tuple[int, ...], dtype: torch.dtype
-    ) -> torch.Tensor:
+    def _allocate(self, place: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         if place != "disk":
             device = self._device if place == "device" else torch.device("cpu")
             return torch.empty(shape, dtype=dtype, device=device)

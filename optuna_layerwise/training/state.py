@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from optuna_layerwise.training.checkpoint import differences
+from optuna_layerwise.training.cost import Cost, added
 from optuna_layerwise.training.devices import generator_states, set_generator_states
+from optuna_layerwise.training.stopwatch import Stopwatch
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -21,6 +23,7 @@ class FitState:
     Args:
         device: Whose global generator dropout draws from, beside the CPU's.
         started: `time.perf_counter` at the start; of a continued fit that much before now.
+        watch: Counts the seconds of its phases.
         plan: What is trained, and how, as plain data; compared on restoring, changed by nothing.
         changing: The model's own tensors that training changes, by name.
         best: Copies of them as they were at the best epoch, or at the start.
@@ -29,12 +32,16 @@ class FitState:
         order: State at the epoch's start of the generator that shuffles the images.
         step: So many steps of the epoch are finished.
         images_seen: In all epochs.
+        flops: As `Cost` has them.
+        flops_of_all: As `Cost` has them.
+        past_phases: Seconds of the phases before the fit was continued.
         history: Of the finished epochs.
         best_epoch: From 0.
     """
 
     device: torch.device
     started: float
+    watch: Stopwatch
     plan: dict[str, Any]
     changing: dict[str, torch.Tensor]
     best: dict[str, torch.Tensor]
@@ -43,6 +50,9 @@ class FitState:
     order: torch.Tensor
     step: int = 0
     images_seen: int = 0
+    flops: float = 0.0
+    flops_of_all: float = 0.0
+    past_phases: dict[str, float] = dataclasses.field(default_factory=dict)
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     best_epoch: int | None = None
 
@@ -56,11 +66,19 @@ class FitState:
         """Wall time so far."""
         return time.perf_counter() - self.started
 
+    @property
+    def cost(self) -> Cost:
+        """So far."""
+        peak = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
+        phases = added(self.past_phases, self.watch.seconds)
+        return Cost(self.images_seen, self.flops, self.flops_of_all, self.seconds, phases, peak)
+
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` takes, as plain data and tensors; these are not copied."""
         return {
             **{name: getattr(self, name) for name in (*_TENSORS, *_PLAIN)},
             "seconds": self.seconds,
+            "past_phases": self.cost.phases,
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "generators": generator_states(self.device),
         }
@@ -101,7 +119,8 @@ class FitState:
 
 
 _TENSORS = ("changing", "best", "total_loss", "order")
-_PLAIN = ("plan", "step", "images_seen", "history", "best_epoch")
+_COSTS = ("images_seen", "flops", "flops_of_all", "past_phases")
+_PLAIN = ("plan", "step", *_COSTS, "history", "best_epoch")
 
 
 def changing_tensors(model: nn.Module) -> dict[str, torch.Tensor]:

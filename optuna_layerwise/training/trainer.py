@@ -4,41 +4,61 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import torch
 
 from optuna_layerwise.data import Images, Splits
 from optuna_layerwise.models import ModelSpec, check_input
+from optuna_layerwise.models.flops import block_flops
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.training.checkpoint import Checkpoint
-from optuna_layerwise.training.devices import resolve_device, seeded
-from optuna_layerwise.training.evaluation import evaluate
+from optuna_layerwise.training.compute import Compute, ran_out_of_memory
+from optuna_layerwise.training.devices import seeded
+from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.fit import EpochResult, Fit, fit
 
 
 class Trainer:
     """Trains policies, each from the same pretrained weights.
 
+    The network is built once; between trainings its weights are put back in place. Threads that
+    train at once have a network each.
+
     Args:
         spec: The network.
         data: The splits; `evaluate` of the sealed one is for `finalize` alone.
         recipe: How policies are trained.
         device: See `resolve_device`.
+        compute: Settings of the device.
 
     Raises:
         ValueError: if the network cannot take the images, or the device is missing.
     """
 
-    def __init__(self, spec: ModelSpec, data: Splits, recipe: Recipe, *, device: str) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        data: Splits,
+        recipe: Recipe,
+        *,
+        device: str,
+        compute: Compute | None = None,
+    ) -> None:
         self.spec = spec
         self.data = data
         self.recipe = recipe
-        self.device = resolve_device(device)
+        self.engine = Engine(mean=spec.mean, std=spec.std, device=device, compute=compute)
+        self.device = self.engine.device
         with seeded(0, torch.device("cpu")):  # a network without weights is the same each time
             self._template = spec.build(len(data.classes))
         check_input(self._template, spec.image_size)
         self.blocks = spec.partition(self._template)
+        image = torch.zeros(1, 3, spec.image_size, spec.image_size)
+        self.flops = block_flops(copy.deepcopy(self._template).eval(), self.blocks, image)
+        self._pretrained = [t.to(self.device) for t in _tensors(self._template)]
+        self._idle: list[torch.nn.Module] = []
 
     def model(self) -> torch.nn.Module:
         """A new copy of the pretrained network, with an untrained head."""
@@ -57,32 +77,77 @@ class Trainer:
         seed: int,
         *,
         model: torch.nn.Module | None = None,
+        pretrained: bool = True,
         recipe: Recipe | None = None,
         on_epoch: Callable[[EpochResult], object] | None = None,
         should_stop: Callable[[], bool] | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> Fit:
-        """Fine-tune a policy once; ``model`` (default a pretrained copy) has the weights then.
+        """Fine-tune a policy once.
 
-        ``recipe`` takes the place of the trainer's own, for what is tuned in other ways.
+        Where memory runs out, it is freed and the training begins again with half the
+        micro-batch, which later trainings keep.
+
+        Args:
+            policy: For every block a multiplier.
+            train: The training split.
+            val: The validation split.
+            seed: Of everything random.
+            model: Of `model` or `untrained_model`, for a caller who wants the trained weights.
+            pretrained: Whether that has the pretrained weights.
+            recipe: In the place of the trainer's own, for what is tuned in other ways.
+            on_epoch: See `fit`.
+            should_stop: See `fit`.
+            checkpoint: See `fit`.
+
+        Raises:
+            Exception: what `fit` raises; of memory if not even single images fit into it.
         """
-        return fit(
-            self.model() if model is None else model,
-            self.blocks,
-            policy,
-            self.recipe if recipe is None else recipe,
-            train,
-            val,
-            mean=self.spec.mean,
-            std=self.spec.std,
-            seed=seed,
-            device=self.device,
-            on_epoch=on_epoch,
-            should_stop=should_stop,
-            checkpoint=checkpoint,
-        )
+        recipe = self.recipe if recipe is None else recipe
+        if model is None:
+            start, network = self._pretrained, self._idle.pop() if self._idle else None
+            network = network or self.engine.compute.prepared(
+                self.model(), self.blocks, self.device
+            )
+        else:
+            start, network = [tensor.clone() for tensor in _tensors(model)], model
+        try:
+            while True:
+                _restore(network, start)
+                try:
+                    return fit(
+                        network,
+                        self.blocks,
+                        policy,
+                        recipe,
+                        train,
+                        val,
+                        self.engine,
+                        seed=seed,
+                        flops=self.flops,
+                        pretrained=pretrained,
+                        on_epoch=on_epoch,
+                        should_stop=should_stop,
+                        checkpoint=checkpoint,
+                    )
+                except Exception as error:
+                    if not ran_out_of_memory(error) or self.engine.largest(recipe) == 1:
+                        raise
+                self.engine.shrink(recipe)  # not before: the error holds the tensors
+        finally:
+            if model is None:
+                self._idle.append(network)
 
     def evaluate(self, model: torch.nn.Module, images: Images) -> dict[str, float]:
         """All metrics of a trained model on some images."""
-        spec = self.spec
-        return evaluate(model, images, mean=spec.mean, std=spec.std, device=self.device)
+        return self.engine.evaluate(model, images)
+
+
+@torch.no_grad()
+def _restore(model: torch.nn.Module, start: list[torch.Tensor]) -> None:
+    for tensor, value in zip(_tensors(model), start, strict=True):
+        tensor.copy_(value)
+
+
+def _tensors(model: torch.nn.Module) -> list[torch.Tensor]:
+    return [tensor.detach() for tensor in itertools.chain(model.parameters(), model.buffers())]

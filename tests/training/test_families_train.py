@@ -14,7 +14,7 @@ from transfer import Transfer
 from optuna_layerwise.data import Images, load_data
 from optuna_layerwise.models import reset_head
 from optuna_layerwise.policy import Recipe
-from optuna_layerwise.training import evaluate
+from optuna_layerwise.training import Engine
 
 
 def digits_of_each_class(images: Images, n: int, size: int) -> Images:
@@ -47,8 +47,11 @@ def test_one_epoch_moves_every_trained_block_and_no_other(name: str) -> None:
     policy = {block: float(index != 0) for index, block in enumerate(blocks)}
     recipe = Recipe(epochs=1, batch_size=3, patience=None, metric="loss")
     result = digits.fit(model, policy, recipe, train=train, val=val, seed=0)
-    assert result.images_seen == 5 and not result.diverged
-    assert evaluate(model, val, mean=digits.spec.mean, std=digits.spec.std) == result.metrics
+    assert result.cost.images_seen == 5 and not result.diverged
+    assert (
+        Engine(mean=digits.spec.mean, std=digits.spec.std, device="cpu").evaluate(model, val)
+        == result.metrics
+    )
 
     moved = {n for n, tensor in model.state_dict().items() if not torch.equal(tensor, before[n])}
     first, *others = blocks

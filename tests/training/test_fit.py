@@ -35,8 +35,8 @@ def test_fine_tuning_learns_new_digits_from_ten_images_each(digits: Transfer) ->
     assert fit.history[-1]["train_loss"] < 0.25 * chance
     assert fit.metrics["loss"] < 0.5 * chance and fit.metrics["accuracy"] > 0.8
     assert not fit.diverged and fit.trained_share == 1.0
-    assert fit.images_seen == 15 * 50 and fit.seconds > 0
-    assert fit.peak_memory_bytes is None
+    assert fit.cost.images_seen == 15 * 50 and fit.cost.seconds > 0
+    assert fit.cost.peak_memory_bytes is None
 
 
 def test_equal_seeds_give_equal_bits_and_others_do_not(digits: Transfer) -> None:
@@ -229,7 +229,7 @@ def test_divergence_is_reported_and_leaves_finite_weights(digits: Transfer) -> N
     fit = digits.fit(model, recipe=recipe)
     assert fit.diverged and fit.history == () and fit.best_epoch is None
     assert set(fit.metrics) == set(METRICS) and all(map(math.isnan, fit.metrics.values()))
-    assert fit.images_seen <= 50
+    assert fit.cost.images_seen <= 50
     assert differing(model, before) <= {"head.weight", "head.bias"}
     assert all(p.requires_grad for p in model.parameters())
 
@@ -293,7 +293,7 @@ def test_a_single_image_left_over_is_trained_with_the_batch_before(digits: Trans
     recipe = Recipe(epochs=1, batch_size=32)
     together, whole = digits.build(), digits.build()
     fit = digits.fit(together, recipe=recipe, train=train)
-    assert fit.images_seen == 33
+    assert fit.cost.images_seen == 33
     digits.fit(whole, recipe=Recipe(epochs=1, batch_size=1000), train=train)
     assert not differing(together, state(whole))
 

@@ -7,14 +7,16 @@ import torch
 from optuna_layerwise.data import digits_source
 from optuna_layerwise.digits import SPEC, pretrained_digits
 from optuna_layerwise.models import load_weights
-from optuna_layerwise.training import evaluate
+from optuna_layerwise.training import Engine
 
 
 def test_pretrained_network_knows_held_out_digits(cache_dir: Path) -> None:
     model = SPEC.build(num_classes=5)
     load_weights(model, pretrained_digits(cache_dir))
     _, val = digits_source()
-    assert evaluate(model, val, mean=SPEC.mean, std=SPEC.std)["accuracy"] > 0.97
+    assert (
+        Engine(mean=SPEC.mean, std=SPEC.std, device="cpu").evaluate(model, val)["accuracy"] > 0.97
+    )
 
 
 def test_weights_are_reused_and_damaged_ones_are_rebuilt_bit_for_bit(cache_dir: Path) -> None:

@@ -14,7 +14,8 @@ def test_batch_is_the_normalised_images_in_the_asked_order(digits: Transfer) -> 
     mean, std = np.array([0.1, 0.2, 0.3]), np.array([0.5, 0.6, 0.7])
     train = digits.splits.train
     indices = torch.tensor([7, 0, 3])
-    inputs, labels = reside(train, mean=mean, std=std, device=CPU).batch(indices)
+    split = reside(train, mean=mean, std=std, device=CPU)
+    inputs, labels = split.inputs(indices), split.labels_of(indices)
     expected = (train.batch([7, 0, 3]) / 255 - mean) / std
     assert inputs.is_contiguous() and inputs.dtype == torch.float32
     np.testing.assert_allclose(inputs.numpy(), expected.transpose(0, 3, 1, 2), atol=1e-6)

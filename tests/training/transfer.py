@@ -11,7 +11,7 @@ from torch import nn
 from optuna_layerwise.data import Images, Splits
 from optuna_layerwise.models import ModelSpec
 from optuna_layerwise.policy import Policy, Recipe
-from optuna_layerwise.training import Checkpoint, EpochResult, Fit, evaluate, fit
+from optuna_layerwise.training import Checkpoint, Compute, Engine, EpochResult, Fit, fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Transfer:
         on_epoch: Callable[[EpochResult], object] | None = None,
         should_stop: Callable[[], bool] | None = None,
         checkpoint: Checkpoint | None = None,
+        compute: Compute | None = None,
     ) -> Fit:
         return fit(
             model,
@@ -48,8 +49,7 @@ class Transfer:
             recipe or Recipe(lr=3e-3, epochs=4, patience=None),
             self.splits.train if train is None else train,
             self.splits.val if val is None else val,
-            mean=self.spec.mean,
-            std=self.spec.std,
+            Engine(mean=self.spec.mean, std=self.spec.std, device="cpu", compute=compute),
             seed=seed,
             on_epoch=on_epoch,
             should_stop=should_stop,
@@ -57,4 +57,5 @@ class Transfer:
         )
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        return evaluate(model, self.splits.val, mean=self.spec.mean, std=self.spec.std)
+        engine = Engine(mean=self.spec.mean, std=self.spec.std, device="cpu")
+        return engine.evaluate(model, self.splits.val)

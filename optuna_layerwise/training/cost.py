@@ -1,0 +1,44 @@
+"""What trainings cost."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Of one training, or of several together.
+
+    Args:
+        images_seen: Training images that went forward and backward.
+        flops: Floating-point operations of training and validation; see `training_flops`. What
+            stored outputs of a frozen prefix have saved is not in them.
+        flops_of_all: The operations that the same images would have cost with every block trained.
+        seconds: Wall time, validation included; of a continued training without what was lost.
+        phases: Seconds of ``data``, ``forward``, ``backward``, ``optimizer``, ``evaluation``.
+        peak_memory_bytes: Most that tensors held on a CUDA device; ``None`` elsewhere, where
+            torch does not count it.
+    """
+
+    images_seen: int = 0
+    flops: float = 0.0
+    flops_of_all: float = 0.0
+    seconds: float = 0.0
+    phases: dict[str, float] = dataclasses.field(default_factory=dict)
+    peak_memory_bytes: int | None = None
+
+    def __add__(self, other: Cost) -> Cost:
+        peaks = [p for p in (self.peak_memory_bytes, other.peak_memory_bytes) if p is not None]
+        return Cost(
+            self.images_seen + other.images_seen,
+            self.flops + other.flops,
+            self.flops_of_all + other.flops_of_all,
+            self.seconds + other.seconds,
+            added(self.phases, other.phases),
+            max(peaks, default=None),
+        )
+
+
+def added(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
+    """Sums by name."""
+    return {name: first.get(name, 0.0) + second.get(name, 0.0) for name in {**first, **second}}
