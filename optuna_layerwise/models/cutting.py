@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -72,7 +72,9 @@ class Cut:
             return model(self.blank)
 
 
-def find_cut(model: nn.Module, images: torch.Tensor) -> tuple[Cut | None, str]:
+def find_cut(
+    model: nn.Module, images: torch.Tensor, *, moving: Collection[nn.Module] = ()
+) -> tuple[Cut | None, str]:
     """The last cut before anything that training changes, and where it is, or why there is none.
 
     Changes from epoch to epoch: what a trained parameter, a BatchNorm in train mode or another
@@ -82,13 +84,14 @@ def find_cut(model: nn.Module, images: torch.Tensor) -> tuple[Cut | None, str]:
         model: In the state in which it will run: parameters frozen, modules in their modes,
             autocast entered. It is left as it was, buffers and torch's generators included.
         images: At least three inputs that differ, of the form that the model will get.
+        moving: Of a model in eval mode, the modules whose buffers move in between.
     """
     with _left_as_it_was(model), torch.no_grad():
         pair = images[:2]
         calls = _trace(model, pair)
         times = Counter(call.path for call in calls)
         blank = torch.full_like(images[:1], math.nan)
-        changing = ((c, why) for c in calls if (why := _why_changing(model, c.path)))
+        changing = ((c, why) for c in calls if (why := _why_changing(model, c.path, moving)))
         first, why = next(changing, (None, ""))
         if first is None:
             return None, "nothing is trained"
@@ -151,11 +154,13 @@ def _trace(model: nn.Module, images: torch.Tensor) -> list[_Call]:
     return calls
 
 
-def _why_changing(model: nn.Module, path: str) -> str:
+def _why_changing(model: nn.Module, path: str, moving: Collection[nn.Module]) -> str:
     """Why what a module returns may change, apart from the modules in it; empty if it may not."""
     module = model.get_submodule(path)
     if any(parameter.requires_grad for parameter in module.parameters(recurse=False)):
         return "is trained"
+    if module in moving:
+        return "has statistics that move"
     if not module.training:
         return ""
     if isinstance(module, _NormBase):

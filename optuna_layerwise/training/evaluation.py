@@ -35,10 +35,11 @@ def evaluate(
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
     """Every module in eval mode, and then in the mode that it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
     try:
         yield
     finally:
-        for module, training in modes:
-            module.training = training
+        for module in training:
+            module.training = True

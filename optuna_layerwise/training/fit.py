@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -161,8 +162,6 @@ def fit(
     flops_of_all = training_flops(flops, dict.fromkeys(flops, 1.0))
     watch, scaler = Stopwatch(place), compute.scaler(place)
     store = engine.store if pretrained else None
-    kind = (policy.trained, recipe.bn)
-    forward = Forward(model, place, compute, watch, flops, store, kind)
     shuffle, diverged = torch.Generator().manual_seed(seed), False
 
     with (
@@ -174,6 +173,13 @@ def fit(
         schedule = _schedule(optimizer, recipe)
         model.train()
         changing = changing_tensors(model)
+        moving = {
+            m
+            for m in model.modules()
+            if m.training and next(m.buffers(recurse=False), None) is not None
+        }
+        kind = (policy.trained, recipe.bn)
+        forward = Forward(model, place, compute, watch, flops, store, kind, moving)
         state = FitState(
             device=place,
             started=started,
@@ -207,12 +213,13 @@ def fit(
             shuffle.set_state(state.order)
             order = torch.randperm(len(train), generator=shuffle)
             batches = split_batches(order, recipe.batch_size)
+            sizes = Counter(map(len, batches))
             for rows in batches[state.step :]:
                 if should_stop is not None and should_stop():
                     if checkpoint is not None:
                         checkpoint.save(state.state_dict())
                     raise FitStopped(f"stopped before step {state.step} of epoch {epoch}")
-                at_this_size = len(rows) * sum(len(b) == len(rows) for b in batches) / len(train)
+                at_this_size = len(rows) * sizes[len(rows)] / len(train)
                 for part in split_batches(rows, engine.micro_batch or len(rows)):
                     outputs = forward(train_images, part, at_this_size)
                     with watch.phase("forward"), compute.autocast(place):

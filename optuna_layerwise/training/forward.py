@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ class Forward:
         flops: Operations of each block, for `spent`.
         store: Of this model's frozen prefixes with these weights; ``None`` runs it whole.
         frozen_as: Names what is frozen; with the train mode it decides where the prefix ends.
+        moving: The modules whose buffers training moves.
     """
 
     model: nn.Module
@@ -37,6 +38,7 @@ class Forward:
     flops: Mapping[str, float] = dataclasses.field(default_factory=dict)
     store: PrefixStore | None = None
     frozen_as: Hashable = None
+    moving: Collection[nn.Module] = ()
     _spent: float = 0.0
 
     def __call__(self, images: Resident, rows: torch.Tensor, share: float = 1.0) -> Any:
@@ -67,7 +69,7 @@ class Forward:
         """Where the frozen prefix ends, or why there is none."""
         if self.store is None:
             return Prefix(None, "none is stored")
-        return self.store.prefix(self.model, self.frozen_as, images)
+        return self.store.prefix(self.model, self.frozen_as, images, self.moving)
 
     def spent(self) -> float:
         """Operations since it was asked last."""

@@ -13,7 +13,7 @@ import math
 import os
 import tempfile
 import threading
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +99,7 @@ class Shelf:
         images each time, this makes at most twice the work of the better of always and never.
         """
         missing = (~self.known).nonzero().flatten()
-        if self.computed < len(missing):
+        if not 0 < len(missing) <= self.computed:
             return []
         others = self.known.nonzero().flatten()
         batches = torch.split(missing, size)
@@ -129,11 +129,20 @@ class PrefixStore:
         self._shelves: dict[tuple[str, Resident, int], Shelf | None] = {}
         self._lock = threading.RLock()
 
-    def prefix(self, model: nn.Module, frozen: Hashable, images: Resident) -> Prefix:
-        """Where the model can be cut in the state that ``frozen`` and its train mode name."""
+    def prefix(
+        self,
+        model: nn.Module,
+        frozen: Hashable,
+        images: Resident,
+        moving: Collection[nn.Module],
+    ) -> Prefix:
+        """Where the model can be cut in the state that ``frozen`` and its train mode name.
+
+        ``moving`` are the modules whose buffers training moves.
+        """
         with self._lock:
             if (key := (frozen, model.training)) not in self._prefixes:
-                self._prefixes[key] = _find(model, images)
+                self._prefixes[key] = _find(model, images, moving)
             return self._prefixes[key]
 
     def shelf(
@@ -212,10 +221,10 @@ class PrefixStore:
         return torch.from_numpy(mapped).view(dtype).reshape(shape)
 
 
-def _find(model: nn.Module, images: Resident) -> Prefix:
+def _find(model: nn.Module, images: Resident, moving: Collection[nn.Module]) -> Prefix:
     like = images.inputs(torch.tensor([0]))
     noise = torch.randn(3, *like.shape[1:], generator=torch.Generator().manual_seed(0))
-    cut, where = find_cut(model, noise.to(like, memory_format=images.memory_format))
+    cut, where = find_cut(model, noise.to(like, memory_format=images.memory_format), moving=moving)
     if cut is None:
         return Prefix(None, where)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
