@@ -146,6 +146,17 @@ def test_what_an_equal_trial_has_trained_is_taken_over_unless_told_otherwise(
     assert second.value == first.value
 
 
+def test_trials_that_are_low_in_their_generation_are_pruned_on_request_only(cli: Cli) -> None:
+    assert isinstance(Settings().make_pruner(), optuna.pruners.NopPruner)
+    arguments = (*DIGITS, "--epochs", "4", "--patience", "0", "--trials", "10", "--prune")
+    assert cli(*arguments, "--sampler", "random")[0] == 0
+    trials = load("digits").trials
+    pruned = [trial for trial in trials if trial.state.name == "PRUNED"]
+    assert pruned
+    assert {len(trial.intermediate_values) for trial in pruned} <= {2, 3}
+    assert all(trial.state.name == "COMPLETE" for trial in trials[:5])
+
+
 def test_a_race_is_run_and_told_of_unless_told_otherwise(cli: Cli) -> None:
     tune = ("tune", "--threads", "1", "--trials", "5", "--finalists", "5", "--epochs", "1")
     assert "saved by their race" in cli(*tune, "--study", "a")[1]
