@@ -7,7 +7,8 @@ Prefixes of one search of ours are finalized each on its own, which gives qualit
 
 A cell is a data set, a method and a seed of the search; it is one JSON file of the output folder
 and is not run again. One that was interrupted continues from its database.
-`python -m benchmarks.training.quality` runs what is missing.
+`python -m benchmarks.training.quality` runs what is missing, `--time` measures what a unit of
+either method's work takes, and `--table` writes the table.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,14 @@ import torch
 from optuna.trial import FrozenTrial
 
 from benchmarks.records import processor, provenance
+from benchmarks.training.quality_table import read, table
 from optuna_layerwise import BioTuneSampler, FinetuneObjective, ModelSpec, Recipe, load_data
 from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.cli.settings import N_RECIPES
-from optuna_layerwise.data import Images, Splits
-from optuna_layerwise.objective import PAPER_SEEDS
+from optuna_layerwise.data import Images
+from optuna_layerwise.encodings import Encoding, Head
+from optuna_layerwise.finalists import n_finalists
+from optuna_layerwise.objective import PAPER_SEEDS, make_folds
 from optuna_layerwise.policy import BIOTUNE_RECIPE, Policy
 from optuna_layerwise.runs import RUN_KEY, utc_now
 from optuna_layerwise.studies import open_study, work
@@ -42,27 +46,75 @@ from optuna_layerwise.training import Fit
 
 TRAININGS_KEY = "trainings"
 """Trial user attribute: what each training of a trial cost."""
+REPEATS = 5
+"""Timed trainings of each method."""
 
 say = partial(print, flush=True)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Method:
     """How to search and to finalize.
 
     Args:
-        objective: From the model and the data, the seed of the search and the epochs.
-        sampler: From the objective and the seed of the search.
+        recipe: But for its epochs.
+        n_folds: Of the objective, as the next three.
+        tie_break: Whether equal values are told apart.
+        reuse: Whether a training that was done before is taken over.
+        head: ``always`` trained, or ``search``.
+        sampler: From the encoding and the seed of the search.
+        seeds: Of a trial's trainings; from the seed of the search.
+        final_seeds: Of a finalist's trainings.
         budgets: Numbers of trials, and of finalists that are chosen from so many.
-        final_seeds: Of the finalists' trainings; from the seed of the search.
+        race: Drop finalists that are clearly behind.
         references: Train the package's baselines as well, with the method's recipe.
     """
 
-    objective: Callable[[ModelSpec, Splits, int, int], Measured]
-    sampler: Callable[[Measured, int], optuna.samplers.BaseSampler]
-    budgets: Sequence[tuple[int, int]]
+    recipe: Recipe
+    n_folds: int
+    tie_break: bool
+    reuse: bool
+    head: Head
+    sampler: Callable[[Encoding, int], optuna.samplers.BaseSampler]
+    seeds: Callable[[int], Sequence[int]]
     final_seeds: Callable[[int], Sequence[int]]
+    budgets: Sequence[tuple[int, int]]
+    race: bool
     references: bool
+
+
+METHODS = {
+    "procedure": Method(
+        recipe=BIOTUNE_RECIPE,
+        n_folds=2,
+        tie_break=False,
+        reuse=False,
+        head="search",
+        sampler=lambda encoding, seed: BioTuneSampler(
+            seed=seed, encoding=encoding, preset="paper"
+        ),
+        seeds=lambda seed: PAPER_SEEDS,
+        final_seeds=lambda seed: PAPER_SEEDS,
+        budgets=[(140, 5)],
+        race=False,
+        references=True,
+    ),
+    "ours": Method(
+        recipe=Recipe(metric="balanced_accuracy"),
+        n_folds=1,
+        tie_break=True,
+        reuse=True,
+        head="always",
+        sampler=lambda encoding, seed: BioTuneSampler(
+            seed=seed, encoding=encoding, seed_with=encoding.recipes()[:N_RECIPES]
+        ),
+        seeds=lambda seed: [100 * seed],
+        final_seeds=lambda seed: [100 * seed + k for k in (1, 2, 3)],
+        budgets=[(n, n_finalists(n)) for n in (1, 4, 8, 16)],
+        race=True,
+        references=False,
+    ),
+}
 
 
 class Measured(FinetuneObjective):
@@ -111,53 +163,12 @@ class Measured(FinetuneObjective):
             "images": fit.cost.images_seen,
             "epochs": len(fit.history),
             "validation_images": len(fit.history) * len(val),
+            "flops": fit.cost.flops,
             "seconds": round(fit.cost.seconds, 4),
             "cpu_seconds": round(time.process_time() - clock, 4),
         }
         self.trainings.append(training)
         return fit, training
-
-
-def _published(spec: ModelSpec, data: Splits, seed: int, epochs: int) -> Measured:
-    return Measured(
-        model=spec,
-        data=data,
-        recipe=dataclasses.replace(BIOTUNE_RECIPE, epochs=epochs),
-        seeds=PAPER_SEEDS,
-        n_folds=2,
-        tie_break=False,
-        head="search",
-        device="cpu",
-    )
-
-
-def _ours(spec: ModelSpec, data: Splits, seed: int, epochs: int) -> Measured:
-    recipe = Recipe(epochs=epochs, metric="balanced_accuracy")
-    return Measured(model=spec, data=data, recipe=recipe, seeds=(100 * seed,), device="cpu")
-
-
-METHODS = {
-    "procedure": Method(
-        _published,
-        lambda objective, seed: BioTuneSampler(
-            seed=seed, encoding=objective.encoding, preset="paper"
-        ),
-        budgets=[(140, 5)],
-        final_seeds=lambda seed: PAPER_SEEDS,
-        references=True,
-    ),
-    "ours": Method(
-        _ours,
-        lambda objective, seed: BioTuneSampler(
-            seed=seed,
-            encoding=objective.encoding,
-            seed_with=objective.encoding.recipes()[:N_RECIPES],
-        ),
-        budgets=[(1, 1), (4, 1), (8, 1), (16, 2)],
-        final_seeds=lambda seed: [100 * seed + k for k in (1, 2, 3)],
-        references=False,
-    ),
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -167,36 +178,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     origin = provenance(device=processor(), threads=1, commit=args.commit)
     for method, seed, path in itertools.product(args.methods, args.seeds, args.data):
         output = args.output / f"{path.name}-{method}-{seed}.json"
-        if not output.exists():
-            data = load_data(path, image_size=args.image_size, split_seed=args.split_seed)
-            cell = run(args, path.name, data, method, seed, str(origin["commit"])[:12])
-            save(output, {**cell, "provenance": origin})
+        if not (args.time or args.table or output.exists()):
+            save(output, {**run(args, path, method, seed, origin), "provenance": origin})
+    for path in args.data if args.time else []:
+        save(
+            args.output / f"{path.name}-timing-0.json", {**timed(args, path), "provenance": origin}
+        )
+    if args.table:
+        output = args.output.with_suffix(".md")
+        output.write_text(table(read(args.output)))
+        say(f"wrote {output}")
 
 
 def run(
-    args: argparse.Namespace, name: str, data: Splits, method: str, seed: int, version: str
+    args: argparse.Namespace, path: Path, method: str, seed: int, origin: Mapping[str, Any]
 ) -> dict[str, Any]:
     """One search, and a final choice for each budget."""
-    chosen = METHODS[method]
-    spec = ModelSpec(
-        name="mobilenet_v2",
-        args={"width_mult": 0.35},
-        weights=args.weights,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        image_size=args.image_size,
-    )
-    budgets = [tuple(map(int, b.split(":"))) for b in args.budgets] or chosen.budgets
-    objective = chosen.objective(spec, data, seed, args.epochs)
-    cell, started = f"{name}-{method}-{seed}", utc_now()
+    chosen, started = METHODS[method], utc_now()
+    objective = objective_of(args, path, method, seed)
+    cell = f"{path.name}-{method}-{seed}"
+    budgets = [tuple(map(int, pair.split(":"))) for pair in args.budgets] or chosen.budgets
     args.studies.mkdir(parents=True, exist_ok=True)
     study = open_study(
-        f"sqlite:///{args.studies / f'{cell}-{version}.db'}",
+        f"sqlite:///{args.studies / cell}-{str(origin['commit'])[:12]}.db",
         study_name=cell,
-        sampler=chosen.sampler(objective, seed),
+        sampler=chosen.sampler(objective.encoding, seed),
     )
 
-    def trial_value(trial: optuna.Trial) -> float:
+    def value(trial: optuna.Trial) -> float:
         objective.trainings.clear()
         value = objective(trial)
         trial.set_user_attr(TRAININGS_KEY, [*objective.trainings])
@@ -206,7 +215,7 @@ def run(
         seconds = sum(t["cpu_seconds"] for t in trial.user_attrs.get(TRAININGS_KEY, []))
         say(f"{cell}: trial {trial.number}: {trial.value}, {seconds:.1f} CPU s")
 
-    if not work(study, trial_value, n_finished=max(n for n, _ in budgets), on_trial=tell):
+    if not work(study, value, n_finished=max(n for n, _ in budgets), on_trial=tell):
         raise SystemExit(f"{cell} is interrupted; start it again to continue")
     trials = study.get_trials(deepcopy=False)
     finals = []
@@ -217,7 +226,7 @@ def run(
         objective.trainings.clear()
         seeds = chosen.final_seeds(seed)
         with patch.dict(BASELINES, clear=not chosen.references):
-            final = objective.finalize(prefix, top=top, seeds=seeds, race=False)
+            final = objective.finalize(prefix, top=top, seeds=seeds, race=chosen.race)
         of_finalists = len(objective.trainings) - len(final.baselines) * len(seeds)
         finals.append(
             {
@@ -229,11 +238,7 @@ def run(
             }
         )
     return {
-        "data": name,
-        "method": method,
-        "seed": seed,
-        "blocks": list(objective.blocks),
-        "recipe": dataclasses.asdict(objective.recipe),
+        **described(args, objective, path, method, seed),
         "trials": [
             {
                 "value": trial.value,
@@ -245,6 +250,65 @@ def run(
             for trial in trials
         ],
         "finals": finals,
+        "started": started,
+        "finished": utc_now(),
+    }
+
+
+def timed(args: argparse.Namespace, path: Path) -> dict[str, Any]:
+    """Trainings of policies that each method searched with its first seed, by turns."""
+    objectives = {method: objective_of(args, path, method, 0) for method in METHODS}
+    for turn in range(1 + REPEATS):
+        for method, objective in objectives.items():
+            cell = json.loads((args.output / f"{path.name}-{method}-0.json").read_text())
+            policies = [t["policy"] for t in cell["trials"] if t["trainings"]]
+            policy = policies[turn * (len(policies) - 1) // REPEATS]
+            train, val = make_folds(objective.data, METHODS[method].n_folds)[0]
+            named = dict(zip(objective.blocks, policy, strict=True))
+            objective.train(Policy(named), train, val, objective.seeds[0])
+            say(f"{path.name}: {method}: {objective.trainings[-1]}")
+    return {
+        **described(args, objectives["ours"], path, "timing", 0),
+        "runs": {m: o.trainings[1:] for m, o in objectives.items()},  # the first warms up
+    }
+
+
+def objective_of(args: argparse.Namespace, path: Path, method: str, seed: int) -> Measured:
+    """What the method trains with."""
+    spec = ModelSpec(
+        name="mobilenet_v2",
+        args={"width_mult": 0.35},
+        weights=args.weights,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        image_size=args.image_size,
+    )
+    chosen = METHODS[method]
+    return Measured(
+        model=spec,
+        data=load_data(path, image_size=args.image_size, split_seed=args.split_seed),
+        head=chosen.head,
+        recipe=dataclasses.replace(chosen.recipe, epochs=args.epochs),
+        seeds=chosen.seeds(seed),
+        n_folds=chosen.n_folds,
+        tie_break=chosen.tie_break,
+        reuse=chosen.reuse,
+        device="cpu",
+    )
+
+
+def described(
+    args: argparse.Namespace, objective: Measured, path: Path, method: str, seed: int
+) -> dict[str, Any]:
+    """What a cell is of."""
+    spec, data = objective.spec, objective.data
+    return {
+        "data": path.name,
+        "method": method,
+        "seed": seed,
+        "blocks": list(objective.blocks),
+        "flops": objective.flops,
+        "recipe": dataclasses.asdict(objective.recipe),
         "settings": {
             "model": {**dataclasses.asdict(spec), "weights": spec.weights_hash},
             "split_seed": args.split_seed,
@@ -253,8 +317,6 @@ def run(
         "data_fingerprint": data.fingerprint,
         "classes": list(data.classes),
         "images": [len(data.train), len(data.val), len(data.test)],
-        "started": started,
-        "finished": utc_now(),
     }
 
 
@@ -285,6 +347,12 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--output", type=Path, default=Path("benchmarks/training/results/quality"))
     add("--studies", type=Path, default=Path("optuna-layerwise-runs/quality"), help="scratch")
     add("--commit", help="of this code, where it is a copy without its git repository")
+    parser.add_argument(
+        "--time",
+        action="store_true",
+        help="run no search, but time trainings of both methods by turns",
+    )
+    parser.add_argument("--table", action="store_true", help="run no search, but write the table")
     return parser.parse_args(arguments)
 
 
