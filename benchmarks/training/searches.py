@@ -30,28 +30,25 @@ import optuna
 import torch
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import mobilenet_v2
 
 from benchmarks.records import processor, provenance
 from benchmarks.training import careful, naive
 from benchmarks.training.searches_table import OURS, table
+from benchmarks.training.searches_work import Work
 from optuna_layerwise import (
     BioTuneSampler,
     CatCMAwMSampler,
     Encoding,
     FinetuneObjective,
     ModelSpec,
-    Policy,
     Recipe,
     load_data,
     open_study,
 )
 from optuna_layerwise.data import raw
 from optuna_layerwise.data.folder import read_folder
-from optuna_layerwise.models import Blocks, Granularity
-from optuna_layerwise.runs import RUN_KEY, utc_now
+from optuna_layerwise.models import Granularity
+from optuna_layerwise.runs import utc_now
 from optuna_layerwise.training import resolve_device
 
 SEARCHES: dict[str, tuple[str, Granularity]] = {
@@ -273,54 +270,6 @@ class Clock:
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         own = time.process_time() + children.ru_utime + children.ru_stime
         return time.perf_counter(), own
-
-
-class Work:
-    """FLOPs of a trial, of convolutions and linear maps, by torch's counter for one image.
-
-    The scripts pass every image forward and backward in each epoch, the naive one through the
-    whole network, and every validation image forward.
-    """
-
-    def __init__(self, objective: FinetuneObjective) -> None:
-        self._objective = objective
-        self._known: dict[tuple[str, ...], tuple[int, int]] = {}
-
-    def of(self, name: str, policy: Policy, trial: FrozenTrial) -> float:
-        """Of one contestant's trial."""
-        ours = self._objective
-        epochs, run = ours.recipe.epochs, trial.user_attrs.get(RUN_KEY, {})
-        if "flops" in run:
-            return float(run["flops"])
-        trained = tuple(policy) if name == "naive" else policy.trained
-        forward, backward = self._image(trained)
-        images = len(ours.data.train), len(ours.data.val)
-        return epochs * (images[0] * (forward + backward) + images[1] * forward)
-
-    def _image(self, trained: tuple[str, ...]) -> tuple[int, int]:
-        if trained not in self._known:
-            spec, classes = self._objective.spec, len(self._objective.data.classes)
-            model = mobilenet_v2(num_classes=classes, **spec.args)
-            self._known[trained] = image_flops(
-                model, self._objective.blocks, trained, spec.image_size
-            )
-        return self._known[trained]
-
-
-def image_flops(
-    model: nn.Module, blocks: Blocks, trained: Sequence[str], image_size: int
-) -> tuple[int, int]:
-    """Forward and backward FLOPs of one image when only these blocks need gradients."""
-    for block, names in blocks.items():
-        for name in names:
-            model.get_parameter(name).requires_grad_(block in trained)
-    counts = []
-    with FlopCounterMode(display=False) as forward:
-        loss = model.eval()(torch.zeros(1, 3, image_size, image_size)).sum()
-    counts.append(forward.get_total_flops())
-    with FlopCounterMode(display=False) as backward:
-        loss.backward()
-    return counts[0], backward.get_total_flops()
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

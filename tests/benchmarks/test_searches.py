@@ -9,9 +9,10 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from optuna.trial import FrozenTrial
 
 from benchmarks.training import careful, naive, searches
+from benchmarks.training.searches_work import Work, counter
 
 CONTESTANTS = ["ours", "careful", "naive"]
 WEIGHTS = "weights/mobilenet_v2_w035_imagenet_notop.pth"
@@ -60,11 +61,11 @@ def makers(folder: Path, shared_data: Path, search: str) -> dict[str, Any]:
     return searches.contestants(folder / "scratch/citrus", weights, settings, "cpu")
 
 
-def trained(objective: Any, params: dict[str, Any]) -> float | None:
+def trained(objective: Any, params: dict[str, Any]) -> FrozenTrial:
     study = optuna.create_study(direction="maximize")
     study.enqueue_trial(params)
     study.optimize(objective, n_trials=1)
-    return study.trials[0].value
+    return study.trials[0]
 
 
 def test_all_contestants_give_the_accuracies_of_the_search(finished: Path) -> None:
@@ -82,10 +83,10 @@ def test_layers_are_frozen_alike_and_another_seed_trains_differently(
 ) -> None:
     of = {name: make() for name, make in makers(finished, shared_data, "revo-layers").items()}
     head, last = of["ours"].encoding.recipes()[1:7:5]
-    values = {name: [trained(o, head), trained(o, last)] for name, o in of.items()}
+    values = {name: [trained(o, p).value for p in (head, last)] for name, o in of.items()}
     assert values["careful"] == values["naive"] == values["ours"]
     of["careful"].seed = 1
-    assert [trained(of["careful"], head), trained(of["careful"], last)] != values["ours"]
+    assert [trained(of["careful"], p).value for p in (head, last)] != values["ours"]
 
 
 def test_scripts_leave_frozen_blocks_as_they_were(finished: Path, shared_data: Path) -> None:
@@ -106,12 +107,22 @@ def test_flops_are_those_that_torch_counts_while_a_script_trains(
     of = makers(finished, shared_data, "revo")
     ours, objective = of["ours"](), of[name]()
     params = ours.encoding.recipes()[5]
-    study = optuna.create_study(direction="maximize")
-    study.enqueue_trial(params)
-    with FlopCounterMode(display=False) as counter:
-        study.optimize(objective, n_trials=1)
-    work = searches.Work(ours).of(name, ours.encoding.decode(params), study.trials[0])
-    assert 0 < work == counter.get_total_flops()
+    with counter() as counted:
+        trial = trained(objective, params)
+    work = Work(ours).of(name, ours.encoding.decode(params), trial)
+    assert 0 < work == counted.get_total_flops()
+
+
+def test_ours_does_the_careful_work_once_and_then_what_is_behind_the_frozen_prefix(
+    finished: Path, shared_data: Path
+) -> None:
+    ours = makers(finished, shared_data, "revo")["ours"]()
+    params = ours.encoding.recipes()[1]
+    policy, work = ours.encoding.decode(params), Work(ours)
+    first, second = (trained(ours, {**params, "lr": lr}) for lr in (1e-3, 1e-2))
+    careful = work.of("careful", policy, second)
+    assert work.of("ours", policy, first) > careful / EPOCHS
+    assert 0 < work.of("ours", policy, second) < careful / 100
 
 
 def test_the_naive_script_does_the_work_of_training_everything(finished: Path) -> None:
