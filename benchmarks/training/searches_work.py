@@ -21,7 +21,8 @@ class Work:
 
     The scripts pass every image forward and backward in each epoch, the naive one through the
     whole network, and every validation image forward, at what torch counts for one image. Ours
-    does the careful script's work but for what its stored prefixes save.
+    does the careful script's work but for what its stored prefixes save, and none in a trial that
+    repeats another, whose result it takes over.
     """
 
     def __init__(self, objective: FinetuneObjective) -> None:
@@ -30,12 +31,14 @@ class Work:
 
     def of(self, name: str, policy: Policy, trial: FrozenTrial) -> float:
         """Of one contestant's trial."""
-        ours = self._objective
+        ours, run = self._objective, trial.user_attrs.get(RUN_KEY, {})
+        if run.get("outcome") == "repeated":
+            return 0.0
         trained = tuple(policy) if name == "naive" else policy.trained
         work = self._work(*self._image(trained))
         if name == OURS:
             forward, all_of_it = sum(ours.flops.values()), training_flops(ours.flops, policy)
-            work -= self._work(forward, all_of_it - forward) - trial.user_attrs[RUN_KEY]["flops"]
+            work -= self._work(forward, all_of_it - forward) - run["flops"]
         return work
 
     def _work(self, forward: float, backward: float) -> float:
