@@ -187,6 +187,8 @@ def fit(
                 **dataclasses.asdict(recipe),
                 "seed": seed,
                 "images": [len(train), len(val)],
+                "device": place.type,
+                "precision": compute.precision,
                 **training_plan(model, optimizer),
             },
             changing=changing,
@@ -202,7 +204,7 @@ def fit(
                 improved = best_epoch(state.history[: epoch + 1], recipe.metric) == epoch
                 on_epoch(EpochResult(epoch, state.history[epoch], improved, state.cost))
 
-        if checkpoint is not None and checkpoint.restore(state.load_state_dict):
+        if checkpoint is not None and checkpoint.restore_fit(state.load_state_dict):
             for epoch in range(state.epoch):
                 report(epoch)
 
