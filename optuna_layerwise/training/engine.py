@@ -47,7 +47,8 @@ class Engine:
         self.store = PrefixStore(
             self.device, memory=self.compute.prefix_memory, disk=self.compute.prefix_disk
         )
-        self.unshrink()
+        self.micro_batch: int | None = self.compute.micro_batch
+        self.evaluation_batch: int = EVALUATION_BATCH
         self._residents: dict[int, Resident] = {}
 
     def resident(self, images: Images) -> Resident:
