@@ -7,6 +7,7 @@ import difflib
 import json
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -30,7 +31,10 @@ STARTS_INFORMED = {"catcmawm"}
 """Samplers that take known recipes and another study's trials as an option."""
 N_RECIPES = 4
 """Known recipes that a search begins with: 4 % of 100 trials."""
-_MAY_CHANGE = {"trials", "reuse", "data", "data_root", "weights", "output", "device", "threads"}
+_MAY_CHANGE = {
+    *("trials", "reuse", "data", "data_root", "weights", "output", "device", "threads"),
+    *("keep_weights", "checkpoint_seconds"),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,8 @@ class Settings:
     race: bool = True
     retrain: bool = True
     output: str = ""
+    keep_weights: int = 0
+    checkpoint_seconds: float = 10.0
     device: str = "auto"
     threads: int | None = None
     data_fingerprint: str = ""
@@ -157,6 +163,9 @@ class Settings:
             tie_break=self.tie_break,
             reuse=self.reuse,
             device=self.device,
+            checkpoints=Path(self.output) / "trials" if self.output else None,
+            checkpoint_seconds=self.checkpoint_seconds,
+            keep_weights=self.keep_weights,
         )
 
     def recipes(self, encoding: Encoding) -> list[dict[str, Any]]:

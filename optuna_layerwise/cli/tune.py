@@ -145,7 +145,16 @@ def tune_command(
     study: Annotated[
         str | None, typer.Option(help="Name of the study; default that of the data.")
     ] = None,
-    output: Annotated[str | None, typer.Option(help="Folder for the best weights.")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder for the best weights, and for unfinished trials.")
+    ] = None,
+    keep_weights: Annotated[
+        int, typer.Option(help="Keep the weights of so many of the search's best trials.")
+    ] = 0,
+    checkpoint_seconds: Annotated[
+        float,
+        typer.Option(help="A trial saves after the first epoch that ends so long after the last."),
+    ] = 10.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="Of torch; default its own.")] = None,
 ) -> None:
@@ -230,6 +239,8 @@ def tune_command(
         prune=prune,
         init_from=init_from,
         **{k: getattr(chosen, k) if value is None else value for k, value in given.items()},
+        keep_weights=keep_weights,
+        checkpoint_seconds=checkpoint_seconds,
         output=os.path.abspath(output or os.path.join("optuna-layerwise-runs", name)),
         device=device,
         threads=threads,

@@ -98,6 +98,17 @@ def test_export_refuses_weights_of_another_study(cli: Cli, tmp_path: Path) -> No
     assert not (tmp_path / "exported/weights.safetensors").exists()
 
 
+def test_weights_of_the_best_trials_are_kept_on_request(cli: Cli, tmp_path: Path) -> None:
+    for keep in (0, 2):
+        output = tmp_path / str(keep)
+        arguments = ("--study", str(keep), "--output", str(output), "--keep-weights", str(keep))
+        assert cli(*DIGITS, "--trials", "3", *arguments)[0] == 0
+        best = sorted(load(str(keep)).trials, key=lambda t: (-(t.value or 0), t.number))[:keep]
+        names = {path.name for path in (output / "trials").rglob("*.safetensors")}
+        assert len(names) == keep
+        assert f"trial-{best[0].number}.safetensors" in names if keep else True
+
+
 def test_sampler_options_are_part_of_the_study(cli: Cli) -> None:
     options = ("--sampler-option", "reproduction=batched", "--sampler-option", "population=8")
     assert cli(*DIGITS, *options, "--trials", "1")[0] == 0
@@ -268,11 +279,15 @@ def test_a_search_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
     stopped = load("digits")
     assert 4 <= len(stopped.trials) < 12
     assert all(t.state.is_finished() or t.state.name == "WAITING" for t in stopped.trials)
+    waiting = [t.number for t in stopped.trials if t.state.name == "WAITING"]
+    files = tmp_path / "optuna-layerwise-runs" / "digits" / "trials"
+    assert [p.name for p in files.glob("*/*")] == [f"trial-{n}.checkpoint" for n in waiting]
     assert cli("resume", "--study", "digits")[0] == 0
     resumed, whole = load("digits").trials, load("digits", "sqlite:///whole.db").trials
     assert [(t.number, t.params, t.value) for t in resumed] == [
         (t.number, t.params, t.value) for t in whole
     ]
+    assert not list(files.glob("*/*"))
 
 
 # --- bad input -----------------------------------------------------------------------------------
@@ -315,6 +330,8 @@ def test_a_search_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
         (("--no-retrain", "--folds", "2"), "choose --folds 1 or --retrain"),
         (("--seeds-per-trial", "0"), "--seeds-per-trial must be from 1"),
         (("--threads", "0"), "threads must be at least 1"),
+        (("--keep-weights", "-1"), "keep_weights must be at least 0, got -1"),
+        (("--checkpoint-seconds", "-1"), "checkpoint_seconds must be at least 0, got -1"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_study(
