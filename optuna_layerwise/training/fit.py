@@ -147,7 +147,6 @@ def fit(
         (2, 100)
     """
     started, place, compute = time.perf_counter(), engine.device, engine.compute
-    share = trained_share(model, blocks, policy)
     _check(policy, recipe, train, val)
     if place.type == "cuda":
         torch.cuda.reset_peak_memory_stats(place)
@@ -222,12 +221,15 @@ def fit(
                         checkpoint.save(state.state_dict())
                     raise FitStopped(f"stopped before step {state.step} of epoch {epoch}")
                 at_this_size = len(rows) * sizes[len(rows)] / len(train)
-                for part in split_batches(rows, engine.micro_batch or len(rows)):
+                parts = split_batches(rows, micro) if (micro := engine.micro_batch) else [rows]
+                for part in parts:
                     outputs = forward(train_images, part, at_this_size)
                     with watch.phase("forward"), compute.autocast(place):
                         loss = training_loss(model, outputs, train_images.labels_of(part))
                     with watch.phase("backward"):
-                        scaler.scale(loss * (len(part) / len(rows))).backward()  # type: ignore[no-untyped-call]
+                        share = len(part) / len(rows)
+                        scaled = scaler.scale(loss if share == 1 else loss * share)
+                        scaled.backward()  # type: ignore[no-untyped-call]
                     state.total_loss += loss.detach() * len(part)
                 with watch.phase("optimizer"):
                     scaler.step(optimizer)
@@ -271,7 +273,7 @@ def fit(
         best_epoch=state.best_epoch,
         metrics={name: final.get(name, math.nan) for name in METRICS},
         diverged=diverged,
-        trained_share=share,
+        trained_share=trained_share(model, blocks, policy),
         cost=state.cost,
         prefix=prefix,
     )
