@@ -53,8 +53,9 @@ class FinetuneObjective(Trainer):
     """Fine-tunes the policy that a trial's parameters mean, and returns its validation metric.
 
     Each trial keeps, in the user attribute ``olw:run``, its policy, fold, generation, outcome,
-    metrics of each seed, images seen, seconds, peak memory and UTC times; in
-    ``trained_share`` and ``seconds`` two numbers to sort by; in ``olw:tie`` the validation loss,
+    metrics of each seed, `Cost` and UTC times; in ``trained_share``, ``seconds`` and
+    ``saved_work`` (the share of the operations that training every block would have cost and this
+    trial has not) three numbers to sort by; in ``olw:tie`` the validation loss,
     which decides between equal values. A training that a finished trial of the study has done to
     the letter (same rates of all blocks, fold, seed, recipe, data and model) is not done again:
     its result is taken over, at no cost. Ctrl-C and SIGTERM give the running trial back to the
@@ -357,6 +358,8 @@ class FinetuneObjective(Trainer):
         trial.set_user_attr(RUN_KEY, run.as_json(device=str(self.device)))
         trial.set_user_attr("trained_share", round(run.trained_share, 6))
         trial.set_user_attr("seconds", round(run.cost.seconds, 3))
+        if run.cost.flops_of_all:
+            trial.set_user_attr("saved_work", round(1 - run.cost.flops / run.cost.flops_of_all, 4))
         tie = run.mean("loss")
         if self._tie_break and self.recipe.metric != "loss" and math.isfinite(tie):
             trial.set_user_attr(TIE_KEY, tie)

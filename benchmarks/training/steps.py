@@ -2,13 +2,13 @@
 
 Against two bounds that are measured in the same run. The first is the mask's share of the
 operations, times the step that trains everything. The second is the sum of the pieces that must
-run, each timed alone in a loop of its own: normalising the images or reading stored features, the
-frozen prefix, the forward pass behind it, the backward pass and the optimizer. And against the loop
-that people write: images in memory, all gradients, only the chosen blocks in the optimizer.
+run, each timed alone in a loop of its own: normalising the images or reading stored features,
+the frozen prefix, the forward pass behind it, the backward pass and the optimizer. And against the
+loop that people write: images in memory, all gradients, only the chosen blocks in the optimizer.
 
-Contestants take turns, step by step of the list, so that noise hits all alike; CPU seconds of the
-process on a CPU, wall seconds on a GPU. A cell is a network, a size and a mask; each is one line of
-the output and is not run again. `--table` writes the table alone.
+Contestants take turns, so that noise hits all alike; CPU seconds of the process on a CPU, wall
+seconds on a GPU. A cell is a network, a size and a mask; each is one line of the output and is not
+run again. `--table` writes the table alone.
 """
 
 from __future__ import annotations
@@ -241,7 +241,9 @@ def _row(cell: dict[str, Any]) -> str:
     bound = [cell["share_of_operations"] * t for t in seconds["everything"]]
 
     def ratio(ours: str, theirs: Sequence[float]) -> str:
-        return f"{statistics.median(a / b for a, b in zip(seconds[ours], theirs, strict=True)):.2f}"
+        return (
+            f"{statistics.median(a / b for a, b in zip(seconds[ours], theirs, strict=True)):.2f}"
+        )
 
     columns = [
         f"{cell['network']}, {cell['image_size']}, {cell['batch_size']}",

@@ -156,6 +156,14 @@ def tune_command(
         typer.Option(help="A trial saves after the first epoch that ends so long after the last."),
     ] = 10.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    compute: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How the device computes, name=value: precision=bf16, channels_last=true, "
+            "compile=true, micro_batch=8, deterministic=true, prefix_memory=BYTES, "
+            "prefix_disk=BYTES; repeatable."
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch; default its own.")] = None,
 ) -> None:
     """Search which blocks to train, and how fast; then test the best policy once.
@@ -243,6 +251,7 @@ def tune_command(
         checkpoint_seconds=checkpoint_seconds,
         output=os.path.abspath(output or os.path.join("optuna-layerwise-runs", name)),
         device=device,
+        compute=dict(map(parse_assignment, compute or ())),
         threads=threads,
     )
     stored = None

@@ -43,6 +43,19 @@ def test_tune_searches_and_prints_the_plan_the_baselines_and_what_to_type_next(c
     assert [trial.number for trial in load("digits").trials] == [0, 1, 2]
 
 
+def test_how_the_device_computes_is_a_setting_and_the_saved_work_is_told(cli: Cli) -> None:
+    code, out, _ = cli(*DIGITS, "--trials", "3", "--compute", "precision=bf16")
+    assert code == 0
+    assert "saved over training every block" in out
+    assert "saved" in cli("compare", "digits")[1]
+    settings = Settings.from_study(load("digits"))
+    assert settings.compute == {"precision": "bf16"}
+    assert cli(*DIGITS, "--trials", "4", "--compute", "micro_batch=8")[0] == 0  # may change
+    code, _, err = cli(*DIGITS, "--study", "other", "--compute", "amp=true")
+    assert code == 2
+    assert err.startswith("error: unknown compute settings ['amp']; there are ['precision',")
+
+
 def test_trials_are_a_target_and_the_test_result_stays(cli: Cli) -> None:
     cli(*DIGITS, "--trials", "2")
     assert "opened once, so its result stays" not in cli("status")[1]
