@@ -28,6 +28,7 @@ from optuna_layerwise.trial_files import TrialFiles
 
 RECIPE = Recipe(lr=3e-3, epochs=4, patience=None, batch_size=25)
 BLOCKS = ("stem", "stage1", "stage2", "stage3", "head")
+EVERYTHING = {f"imp/{block}": 0.75 for block in BLOCKS} | {"imp/__threshold__": 0.1}
 TIMES = ("seconds", "phases", "started", "finished", "peak_memory_bytes")
 
 
@@ -87,12 +88,23 @@ def assert_equal_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Te
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+LAST_BLOCKS = {f"imp/{block}": 0.1 for block in BLOCKS[:3]} | {"imp/stage3": 0.5, "imp/head": 0.9}
+
+
+@pytest.mark.parametrize("params", [EVERYTHING, LAST_BLOCKS | {"imp/__threshold__": 0.2}])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("seeds", [(0,), (3, 4, 5)])
 def test_an_interrupted_trial_goes_on_and_ends_as_an_uninterrupted_one(
-    make: Any, tmp_path: Path, seeds: tuple[int, ...], number: signal.Signals
+    make: Any,
+    tmp_path: Path,
+    seeds: tuple[int, ...],
+    number: signal.Signals,
+    params: dict[str, float],
 ) -> None:
+    """Also where what frozen blocks give is stored, which each process has to do anew."""
     whole, study = new_study(), new_study(SignalAt(0, 2, number=number))
+    for one in (whole, study):
+        one.enqueue_trial(params)
     whole.optimize(make(seeds=seeds, checkpoints=tmp_path / "whole"), n_trials=1)
     for _ in range(2):
         objective = make(seeds=seeds)
@@ -103,7 +115,10 @@ def test_an_interrupted_trial_goes_on_and_ends_as_an_uninterrupted_one(
     [trial], [expected] = study.trials, whole.trials
     assert (trial.params, trial.value) == (expected.params, expected.value)
     assert trial.intermediate_values == expected.intermediate_values
-    assert run_of(trial) == run_of(expected)  # images seen and operations, too
+    run, expected_run = run_of(trial), run_of(expected)
+    flops, expected_flops = run.pop("flops"), expected_run.pop("flops")
+    assert flops == expected_flops if params == EVERYTHING else flops > expected_flops
+    assert run == expected_run  # images seen, too
     assert names(objective, study) == {"trial-0.safetensors"}
     at_whole = TrialFiles(tmp_path / "whole").weights(whole, 0)
     assert_equal_weights(kept(objective, study, 0), load_file(at_whole))
@@ -238,7 +253,7 @@ def test_trials_that_do_not_complete_leave_nothing(make: Any) -> None:
     study.optimize(objective, n_trials=1)
     assert study.trials[0].state == TrialState.PRUNED
     wild = dataclasses.replace(RECIPE, optimizer="sgd", lr=1e20, max_lr=1e30)
-    study.enqueue_trial({f"imp/{b}": 0.75 for b in BLOCKS} | {"imp/__threshold__": 0.1})
+    study.enqueue_trial(EVERYTHING)
     study.optimize(make(recipe=wild, checkpoint_seconds=0), n_trials=1)
     assert run_of(study.trials[1])["outcome"] == "diverged"
     assert names(objective, study) == set()
@@ -294,7 +309,7 @@ def test_a_checkpoint_of_another_policy_is_refused_by_name(make: Any) -> None:
     with pytest.raises(TrialPaused):
         new_study(SignalAt(1)).optimize(make(), n_trials=1)
     study = new_study()
-    study.enqueue_trial({f"imp/{b}": 0.75 for b in BLOCKS} | {"imp/__threshold__": 0.1})
+    study.enqueue_trial(EVERYTHING)
     with pytest.warns(UserWarning, match="trial-0.checkpoint is not used.*another trial: policy"):
         study.optimize(make(), n_trials=1)
     assert study.trials[0].state == TrialState.COMPLETE
