@@ -75,11 +75,11 @@ class FinetuneObjective(Trainer):
         reuse: Take over the results of trainings that a finished trial has done.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``, ...
         compute: Precision, memory and the like; default those of the device.
-        checkpoints: Folder where unfinished trials keep what they need to go on inside an epoch,
-            and the best ones their weights; see `TrialFiles`. With ``None`` a trial that is given
-            back starts again.
-        checkpoint_seconds: A trial saves at the end of an epoch if the last time is at least that
-            many seconds ago; also at Ctrl-C and SIGTERM.
+        checkpoints: Folder, the same for all workers, where unfinished trials keep what they need
+            to go on inside an epoch, and the best ones their weights; see `TrialFiles`. With
+            ``None`` a trial that is given back starts again.
+        checkpoint_seconds: How often a trial saves, see `Checkpoint`; besides it does at Ctrl-C
+            and SIGTERM.
         keep_weights: Of how many of the best trials that trained something of their own. With
             several seeds those of the best one.
 
@@ -172,14 +172,14 @@ class FinetuneObjective(Trainer):
         own = StopSignals()
         with own as stop:
             frozen = self._claimed(trial)
-            policy = self.encoding.suggest(trial)
-            checkpoint = self._checkpoint(trial.study, frozen, policy)
 
             def give_back() -> NoReturn:
                 requeue(trial.study, frozen)
                 raise TrialPaused(f"trial {trial.number} is given back; open the study again")
 
             try:
+                policy = self.encoding.suggest(trial)
+                checkpoint = self._checkpoint(trial.study, frozen, policy)
                 value = self._value(trial, frozen, policy, checkpoint, lambda: stop.received)
                 if checkpoint is not None and own.received:
                     checkpoint.save()  # all its fits are finished

@@ -41,7 +41,8 @@ class Checkpoint:
         path: Of the file. Its folder is made when it is first written.
         identity: What decides the trial, as plain data; a file of another one is refused.
         every: A fit saves at the end of an epoch if the last save is at least that many seconds
-            ago; 0: of each epoch.
+            ago, and 20 times what it took, so that saving takes 5 % of the time at most. 0: at
+            the end of every epoch.
 
     Attributes:
         trial: What its owner wants to have back, as tensors and plain data.
@@ -60,7 +61,7 @@ class Checkpoint:
         self.trial: dict[str, Any] = {}
         self._identity = dict(identity)
         self._every = every
-        self._saved = time.monotonic()
+        self._due = time.monotonic() + every
         self._fit: Mapping[str, Any] | None = None
         self._warned = False
         if path.exists():
@@ -85,14 +86,14 @@ class Checkpoint:
 
     def is_due(self) -> bool:
         """Whether it is time to save at the end of an epoch."""
-        return time.monotonic() - self._saved >= self._every
+        return time.monotonic() >= self._due
 
     def save(self, fit: Mapping[str, Any] | None = None) -> None:
         """Write the file, with the state of the present fit unless that is finished."""
-        self._saved = time.monotonic()
+        started = time.monotonic()
         content = {"identity": self._identity, "trial": self.trial, "fit": fit}
         try:
-            write_whole(self.path, _encode(content))
+            write_whole(self.path, *_encode(content))
         except OSError as error:
             if not self._warned:
                 warnings.warn(
@@ -101,6 +102,8 @@ class Checkpoint:
                     stacklevel=2,
                 )
             self._warned = True
+        now = time.monotonic()
+        self._due = now + (max(self._every, 20 * (now - started)) if self._every else 0.0)
 
     def _read(self) -> None:
         try:
@@ -137,8 +140,8 @@ def weights_file(model: nn.Module, metadata: Mapping[str, str]) -> bytes:
     return save(own, metadata=dict(metadata))
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; on return it is on disk.
+def write_whole(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file of these parts whole or not at all; on return it is on disk.
 
     Raises:
         OSError: if it cannot be written; what was written is removed.
@@ -147,7 +150,7 @@ def write_whole(path: Path, content: bytes) -> None:
     unfinished = path.with_name(f"{_UNFINISHED}{os.getpid()}-{path.name}")
     try:
         with unfinished.open("wb") as file:
-            file.write(content)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
@@ -180,12 +183,12 @@ def differences(theirs: Any, ours: Mapping[str, Any]) -> str:
     )
 
 
-def _encode(content: Mapping[str, Any]) -> bytes:
+def _encode(content: Mapping[str, Any]) -> tuple[bytes, memoryview]:
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
-    payload = buffer.getvalue()
+    payload = buffer.getbuffer()
     digest = hashlib.sha256(payload).hexdigest()
-    return f"optuna-layerwise checkpoint {VERSION} {digest}\n".encode() + payload
+    return f"optuna-layerwise checkpoint {VERSION} {digest}\n".encode(), payload
 
 
 def _decode(raw: bytes) -> dict[str, Any]:

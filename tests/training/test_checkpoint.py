@@ -7,6 +7,7 @@ import hashlib
 import io
 import math
 import pickle
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -183,6 +184,24 @@ def test_epochs_are_saved_when_it_is_time_and_not_before(digits: Transfer, tmp_p
         )
         assert seen == [False, saves, saves, saves]
         assert path.exists() is saves
+
+
+class Slow:
+    """Takes a fifth of a second to be saved."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        time.sleep(0.2)
+        return int, ()
+
+
+def test_what_takes_long_to_save_is_saved_less_often(tmp_path: Path) -> None:
+    for every, due in ((0.01, False), (0.0, True)):
+        checkpoint = Checkpoint(tmp_path / str(every), IDENTITY, every=every)
+        time.sleep(0.02)
+        assert checkpoint.is_due()
+        checkpoint.save({"slow": Slow()})
+        time.sleep(0.02)
+        assert checkpoint.is_due() is due
 
 
 def stopped(digits: Transfer, path: Path, *, recipe: Recipe = RECIPE, seed: int = 0) -> None:
