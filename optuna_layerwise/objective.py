@@ -6,8 +6,8 @@ import dataclasses
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 import optuna
 from optuna.study import StudyDirection
@@ -19,7 +19,7 @@ from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.finalists import Final, finalize
 from optuna_layerwise.models import ModelSpec, trained_share
 from optuna_layerwise.pausing import StopSignals, TrialPaused
-from optuna_layerwise.policy import Recipe
+from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.repeats import PastTraining, PastTrainings, training_key
 from optuna_layerwise.runs import RUN_KEY, Run
 from optuna_layerwise.storage import (
@@ -33,6 +33,7 @@ from optuna_layerwise.storage import (
     write_trial_record,
 )
 from optuna_layerwise.training import (
+    Checkpoint,
     Compute,
     Cost,
     EpochResult,
@@ -41,6 +42,8 @@ from optuna_layerwise.training import (
     higher_is_better,
     ran_out_of_memory,
 )
+from optuna_layerwise.training.checkpoint import weights_file
+from optuna_layerwise.trial_files import TrialFiles
 
 PAPER_SEEDS = (684, 559, 629)
 """The seeds of BioTune's code."""
@@ -50,8 +53,9 @@ class FinetuneObjective(Trainer):
     """Fine-tunes the policy that a trial's parameters mean, and returns its validation metric.
 
     Each trial keeps, in the user attribute ``olw:run``, its policy, fold, generation, outcome,
-    metrics of each seed, images seen, seconds, peak memory and UTC times; in
-    ``trained_share`` and ``seconds`` two numbers to sort by; in ``olw:tie`` the validation loss,
+    metrics of each seed, `Cost` and UTC times; in ``trained_share``, ``seconds`` and
+    ``saved_work`` (the share of the operations that training every block would have cost and this
+    trial has not) three numbers to sort by; in ``olw:tie`` the validation loss,
     which decides between equal values. A training that a finished trial of the study has done to
     the letter (same rates of all blocks, fold, seed, recipe, data and model) is not done again:
     its result is taken over, at no cost. Ctrl-C and SIGTERM give the running trial back to the
@@ -71,6 +75,13 @@ class FinetuneObjective(Trainer):
         reuse: Take over the results of trainings that a finished trial has done.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``, ...
         compute: Precision, memory and the like; default those of the device.
+        checkpoints: Folder, the same for all workers, where unfinished trials keep what they need
+            to go on inside an epoch, and the best ones their weights; see `TrialFiles`. With
+            ``None`` a trial that is given back starts again.
+        checkpoint_seconds: How often a trial saves, see `Checkpoint`; besides it does at Ctrl-C
+            and SIGTERM.
+        keep_weights: Of how many of the best trials that trained something of their own. With
+            several seeds those of the best one.
 
     Raises:
         ValueError: if encoding, model and data do not fit together.
@@ -99,6 +110,9 @@ class FinetuneObjective(Trainer):
         reuse: bool = True,
         device: str = "auto",
         compute: Compute | None = None,
+        checkpoints: str | os.PathLike[str] | None = None,
+        checkpoint_seconds: float = 10.0,
+        keep_weights: int = 0,
     ) -> None:
         spec = named_model(model) if isinstance(model, str) else model
         if not isinstance(data, Splits):
@@ -125,6 +139,15 @@ class FinetuneObjective(Trainer):
         self._reuse = reuse
         self._past: PastTrainings | None = None
         self._identity = (self.spec.digest, data.fingerprint, n_folds)
+        self.files: TrialFiles | None = None
+        if checkpoints is not None:
+            self.files = TrialFiles(
+                checkpoints, keep_weights=keep_weights, every=checkpoint_seconds
+            )
+        elif keep_weights:
+            raise ValueError(
+                f"keep_weights={keep_weights} needs a folder for them; give one as checkpoints="
+            )
 
     @property
     def direction(self) -> StudyDirection:
@@ -155,7 +178,16 @@ class FinetuneObjective(Trainer):
                 raise TrialPaused(f"trial {trial.number} is given back; open the study again")
 
             try:
-                return self._value(trial, frozen, lambda: stop.received)
+                policy = self.encoding.suggest(trial)
+                checkpoint = self._checkpoint(trial.study, frozen, policy)
+                value = self._value(trial, frozen, policy, checkpoint, lambda: stop.received)
+                if checkpoint is not None and own.received:
+                    checkpoint.save()  # all its fits are finished
+                elif checkpoint is not None and self.files is not None:
+                    tie = stored_trial(trial).user_attrs.get(TIE_KEY, math.inf)
+                    weights = checkpoint.trial.get("weights", b"")
+                    self.files.finish(trial.study, trial.number, value, tie, weights)
+                return value
             except (FitStopped, KeyboardInterrupt):  # a second Ctrl-C does not wait for a step
                 give_back()
             finally:
@@ -163,9 +195,13 @@ class FinetuneObjective(Trainer):
                     give_back()
 
     def _value(
-        self, trial: optuna.Trial, frozen: FrozenTrial, should_stop: Callable[[], bool]
+        self,
+        trial: optuna.Trial,
+        frozen: FrozenTrial,
+        policy: Policy,
+        checkpoint: Checkpoint | None,
+        should_stop: Callable[[], bool],
     ) -> float:
-        policy = self.encoding.suggest(trial)
         fold = generation_of(frozen) % len(self._folds)
         run = Run(
             policy=dict(policy),
@@ -181,8 +217,10 @@ class FinetuneObjective(Trainer):
         reported = max(frozen.intermediate_values, default=-1)  # before it was given back
 
         def report(epoch: int, value: float, cost: Cost) -> None:
+            nonlocal reported
             if epoch > reported:
                 trial.report(value, epoch)
+                reported = epoch
             if epoch >= reported and trial.should_prune():
                 run.outcome = "pruned"
                 run.spend(cost)
@@ -193,24 +231,54 @@ class FinetuneObjective(Trainer):
             value = epoch.metrics[self.recipe.metric]
             report(epoch.epoch, value, epoch.cost)
 
+        def restore(saved: Mapping[str, Any]) -> None:
+            nonlocal run
+            run = Run.restored(saved["run"])
+
+        if checkpoint is not None and checkpoint.restore_trial(restore):
+            for epoch, value in checkpoint.trial["curve"].items():
+                report(epoch, value, Cost())
         try:
             for index, seed in enumerate(self.seeds):
+                if index < len(run.seeds):  # finished before the trial was given back
+                    continue
                 on_epoch = trained if index == 0 else None
                 past = self._past_training(trial.study, run.training, seed, reports=index == 0)
                 if past is None:
+                    keeps = self.files is not None and self.files.keep_weights > 0
+                    model = self.model() if keeps else None
                     result = self.train(
-                        policy, train, val, seed, on_epoch=on_epoch, should_stop=should_stop
+                        policy,
+                        train,
+                        val,
+                        seed,
+                        model=model,
+                        on_epoch=on_epoch,
+                        should_stop=should_stop,
+                        checkpoint=checkpoint,
                     )
                     run.add(seed, result)
                     diverged = result.diverged
+                    curve = {e: m[self.recipe.metric] for e, m in enumerate(result.history)}
                 else:
-                    for epoch, value in (past.curve or {}).items() if index == 0 else ():
+                    curve = past.curve or {}
+                    for epoch, value in curve.items() if index == 0 else ():
                         report(epoch, value, Cost())
                     run.take_over(seed, past.trial, past.metrics, past.best_epoch)
-                    diverged = past.diverged
+                    diverged, model = past.diverged, None
                 if diverged:
                     run.outcome = "diverged"
                     return self._finish(trial, run, math.nan)
+                if checkpoint is not None:
+                    checkpoint.trial["run"] = dataclasses.asdict(run)
+                    checkpoint.trial.setdefault("curve", curve)
+                if checkpoint is not None and model and run.newest_is_best(self.recipe.metric):
+                    about = {
+                        "policy": policy.to_json(),
+                        "trial": str(trial.number),
+                        "seed": str(seed),
+                    }
+                    checkpoint.trial["weights"] = weights_file(model, about)
         except Exception as error:
             if not ran_out_of_memory(error):
                 raise
@@ -219,6 +287,22 @@ class FinetuneObjective(Trainer):
         if None not in run.repeats:
             run.outcome = "repeated"
         return self._finish(trial, run, run.mean(self.recipe.metric))
+
+    def _checkpoint(
+        self, study: optuna.Study, trial: FrozenTrial, policy: Policy
+    ) -> Checkpoint | None:
+        if self.files is None or not policy.trained:
+            return None
+        model, data, n_folds = self._identity
+        identity = {
+            "model": model,
+            "data": data,
+            "fold": [generation_of(trial) % n_folds, n_folds],
+            "policy": dict(policy),
+            "seeds": list(self.seeds),
+            **{f"recipe.{name}": v for name, v in dataclasses.asdict(self.recipe).items()},
+        }
+        return self.files.checkpoint(study, trial.number, identity)
 
     def _past_training(
         self, study: optuna.Study, key: str, seed: int, *, reports: bool
@@ -245,6 +329,8 @@ class FinetuneObjective(Trainer):
         would be repeated with the luck that it was chosen for.
         """
         seeds = self.unused_seeds(3) if seeds is None else seeds
+        if self.files is not None:
+            self.files.clean(study)
         return finalize(self, study, top=top, seeds=seeds, race=race, weights=weights)
 
     def unused_seeds(self, n: int) -> Sequence[int]:
@@ -272,6 +358,8 @@ class FinetuneObjective(Trainer):
         trial.set_user_attr(RUN_KEY, run.as_json(device=str(self.device)))
         trial.set_user_attr("trained_share", round(run.trained_share, 6))
         trial.set_user_attr("seconds", round(run.cost.seconds, 3))
+        if run.cost.flops_of_all:
+            trial.set_user_attr("saved_work", round(1 - run.cost.flops / run.cost.flops_of_all, 4))
         tie = run.mean("loss")
         if self._tie_break and self.recipe.metric != "loss" and math.isfinite(tie):
             trial.set_user_attr(TIE_KEY, tie)

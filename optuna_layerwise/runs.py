@@ -6,12 +6,15 @@ import dataclasses
 import math
 import resource
 import sys
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
 
+from optuna_layerwise.policy import Metric
 from optuna_layerwise.training import Cost, Fit
+from optuna_layerwise.training.metrics import improves
 
 RUN_KEY = "olw:run"
 """Trial user attribute: a `Run` as JSON."""
@@ -85,10 +88,22 @@ class Run:
             cost = dataclasses.replace(cost, peak_memory_bytes=resident)
         self.cost += cost
 
+    @classmethod
+    def restored(cls, saved: Mapping[str, Any]) -> Run:
+        """From what `dataclasses.asdict` gave."""
+        return cls(**{**saved, "cost": Cost(**saved["cost"])})
+
     def mean(self, metric: str) -> float:
         """Mean over the seeds; NaN if one is missing."""
         values = [seed[metric] for seed in self.metrics]
         return float(np.mean([math.nan if v is None else v for v in values or [None]]))
+
+    def newest_is_best(self, metric: Metric) -> bool:
+        """Whether the last seed is better than all others that this trial has trained itself."""
+        seeds = zip(self.metrics, self.repeats, strict=True)
+        *others, newest = [seed[metric] for seed, past in seeds if past is None]
+        newest = math.nan if newest is None else newest
+        return all(improves(metric, newest, other) for other in others)
 
     def as_json(self, **more: Any) -> dict[str, Any]:
         """For the database."""

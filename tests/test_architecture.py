@@ -32,13 +32,14 @@ ARROWS: dict[str, set[str]] = {
     "training": {"policy", "models", "data"},
     "baselines": {"policy", "training"},
     "digits": {"policy", "models", "data", "training"},
-    "runs": {"training"},
+    "runs": {"policy", "training"},
+    "trial_files": {"storage", "training"},
     "repeats": {"policy", "storage", "runs"},
     "racing": set(),
     "finalists": {"policy", "storage", "data", "training", "baselines", "runs", "racing"},
     "objective": {
         *("policy", "pausing", "storage", "data", "encodings", "models", "training"),
-        *("digits", "runs", "repeats", "finalists"),
+        *("digits", "runs", "repeats", "trial_files", "finalists"),
     },
     "studies": {"pausing", "storage"},
 }

@@ -115,6 +115,14 @@ def test_a_trial_stores_what_it_trained_and_what_that_cost(make: Any, splits: Sp
         assert timedelta(0) <= finished - started < timedelta(minutes=5)
         assert 0 < run["seconds"] <= (finished - started).total_seconds() + 0.002
         assert trial.user_attrs["seconds"] == pytest.approx(run["seconds"], abs=1e-3)
+        assert set(run["phases"]) == {"data", "forward", "backward", "optimizer", "evaluation"}
+        assert 0.5 * run["seconds"] < sum(run["phases"].values()) < run["seconds"]
+        passes = 2 * (len(splits.train) // 2 + len(splits.val) // 2)
+        assert run["flops_of_all"] > passes * sum(objective.flops.values())
+        assert 0 < run["flops"] <= run["flops_of_all"]
+        saved = 1 - run["flops"] / run["flops_of_all"]
+        assert trial.user_attrs["saved_work"] == pytest.approx(saved, abs=1e-4)
+        assert (run["flops"] == run["flops_of_all"]) == (policy.trained == BLOCKS)
         assert run["peak_memory_bytes"] > 2**20
         [metrics], [best_epoch] = run["metrics"], run["best_epochs"]
         assert trial.value == metrics["accuracy"] == trial.intermediate_values[best_epoch]

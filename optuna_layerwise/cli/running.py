@@ -107,6 +107,7 @@ def run(
             weights=Path(settings.output) / "best.safetensors",
         )
     show.show(console, *show.result(final, settings))
+    console.print(f"operations of the search: {show.saving(study)} over training every block")
     console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
     console.print(show.commands(where, shlex.quote(storage)), highlight=False, soft_wrap=True)
 

@@ -7,6 +7,7 @@ import difflib
 import json
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -21,6 +22,7 @@ from optuna_layerwise.objective import FinetuneObjective
 from optuna_layerwise.policy import Recipe
 from optuna_layerwise.pruning import GenerationPruner
 from optuna_layerwise.samplers import SAMPLERS
+from optuna_layerwise.training import Compute
 
 SETTINGS_KEY = "olw:settings"
 """Study user attribute: the settings as JSON."""
@@ -30,7 +32,10 @@ STARTS_INFORMED = {"catcmawm"}
 """Samplers that take known recipes and another study's trials as an option."""
 N_RECIPES = 4
 """Known recipes that a search begins with: 4 % of 100 trials."""
-_MAY_CHANGE = {"trials", "reuse", "data", "data_root", "weights", "output", "device", "threads"}
+_MAY_CHANGE = {
+    *("trials", "reuse", "data", "data_root", "weights", "output", "device", "threads"),
+    *("compute", "keep_weights", "checkpoint_seconds"),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,7 +83,10 @@ class Settings:
     race: bool = True
     retrain: bool = True
     output: str = ""
+    keep_weights: int = 0
+    checkpoint_seconds: float = 10.0
     device: str = "auto"
+    compute: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     threads: int | None = None
     data_fingerprint: str = ""
     model_digest: str = ""
@@ -86,6 +94,7 @@ class Settings:
     def __post_init__(self) -> None:
         _known("encoding", self.encoding, ENCODINGS)
         _known("sampler", self.sampler, SAMPLER_NAMES)
+        Compute.from_json(self.compute)
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
         for field in ("trials", "finalists", "final_seeds", "n_folds"):
@@ -157,6 +166,10 @@ class Settings:
             tie_break=self.tie_break,
             reuse=self.reuse,
             device=self.device,
+            compute=Compute.from_json(self.compute),
+            checkpoints=Path(self.output) / "trials" if self.output else None,
+            checkpoint_seconds=self.checkpoint_seconds,
+            keep_weights=self.keep_weights,
         )
 
     def recipes(self, encoding: Encoding) -> list[dict[str, Any]]:

@@ -136,6 +136,7 @@ def _facts(study: optuna.Study) -> dict[str, str]:
     facts |= {
         "finished trials": str(sum(trial.state.is_finished() for trial in trials)),
         "images seen": f"{sum(run.get('images_seen', 0) for run in runs):,}",
+        "operations": saving(study),
         "seconds": f"{sum(run.get('seconds', 0) for run in runs):.0f}",
     }
     if best := best_trial(study):
@@ -150,6 +151,13 @@ def _facts(study: optuna.Study) -> dict[str, str]:
 def _test(candidate: Candidate, metric: str) -> str:
     mean, spread = candidate.mean(metric, split="test"), candidate.spread(metric)
     return f"{mean:.3f}" if math.isnan(spread) else f"{mean:.3f} ± {spread:.3f}"
+
+
+def saving(study: optuna.Study) -> str:
+    """The operations of a search, and what training every block would have cost more."""
+    runs = [trial.user_attrs.get(RUN_KEY, {}) for trial in study.get_trials(deepcopy=False)]
+    spent, of_all = (sum(run.get(k, 0.0) for run in runs) for k in ("flops", "flops_of_all"))
+    return f"{spent:.2e}, {1 - spent / of_all:.0%} saved" if of_all else "-"
 
 
 def show(console: Console, *things: Table | str) -> None:

@@ -145,8 +145,25 @@ def tune_command(
     study: Annotated[
         str | None, typer.Option(help="Name of the study; default that of the data.")
     ] = None,
-    output: Annotated[str | None, typer.Option(help="Folder for the best weights.")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder for the best weights, and for unfinished trials.")
+    ] = None,
+    keep_weights: Annotated[
+        int, typer.Option(help="Keep the weights of so many of the search's best trials.")
+    ] = 0,
+    checkpoint_seconds: Annotated[
+        float,
+        typer.Option(help="A trial saves after the first epoch that ends so long after the last."),
+    ] = 10.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    compute: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How the device computes, name=value: precision=bf16, channels_last=true, "
+            "compile=true, micro_batch=8, deterministic=true, prefix_memory=BYTES, "
+            "prefix_disk=BYTES; repeatable."
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch; default its own.")] = None,
 ) -> None:
     """Search which blocks to train, and how fast; then test the best policy once.
@@ -230,8 +247,11 @@ def tune_command(
         prune=prune,
         init_from=init_from,
         **{k: getattr(chosen, k) if value is None else value for k, value in given.items()},
+        keep_weights=keep_weights,
+        checkpoint_seconds=checkpoint_seconds,
         output=os.path.abspath(output or os.path.join("optuna-layerwise-runs", name)),
         device=device,
+        compute=dict(map(parse_assignment, compute or ())),
         threads=threads,
     )
     stored = None

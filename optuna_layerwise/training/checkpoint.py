@@ -7,6 +7,7 @@ its place, flushed to disk and renamed, so that the one of that name is always w
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import io
 import os
@@ -19,111 +20,137 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
+from torch import nn
 
 VERSION = 1
+_UNFINISHED = "unfinished-"
+_UNUSABLE = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading data of an unexpected form raises."""
 _FIRST_LINE = re.compile(rb"optuna-layerwise checkpoint (\d+) ([0-9a-f]{64})\n")
 
 
 class Checkpoint:
-    """A trial's checkpoint: the results of its finished fits, and where the present one stands.
+    """What an interrupted trial needs to go on: its finished fits, and where the present one is.
 
-    A file that is damaged, of another version or of another trial is refused with a warning, and
-    the trial restarts. One that cannot be written costs a warning, too, and the training goes on.
+    A file that is damaged, of another version or of another trial is refused with one warning, and
+    the trial starts again. If it cannot be written, on a full disk for instance, that costs one
+    warning, and the training goes on.
 
     Args:
-        path: Of the file. Its folder is created when it is first written.
-        identity: What decides the trial, as plain data: a file of another one is refused.
-        every: Least seconds between two epochs after which it is written; 0 writes after each.
+        path: Of the file. Its folder is made when it is first written.
+        identity: What decides the trial, as plain data; a file of another one is refused.
+        every: A fit saves at the end of an epoch if the last save is at least that many seconds
+            ago, and 20 times what it took, so that saving takes 5 % of the time at most. 0: at
+            the end of every epoch.
+
+    Attributes:
+        trial: What its owner wants to have back, as tensors and plain data.
 
     Example:
         >>> import tempfile
-        >>> checkpoint = Checkpoint(Path(tempfile.mkdtemp()) / "trial", {"data": "leaves"})
-        >>> checkpoint.save({"epoch": 3})
-        >>> Checkpoint(checkpoint.path, {"data": "leaves"}).restore(print)
+        >>> path = Path(tempfile.mkdtemp()) / "trial-7.checkpoint"
+        >>> Checkpoint(path, {"data": "leaves"}).save({"epoch": 3})
+        >>> Checkpoint(path, {"data": "leaves"}).restore_fit(print)
         {'epoch': 3}
         True
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any], *, every: float = 10.0) -> None:
-        if not every >= 0:
-            raise ValueError(f"every must be at least 0 seconds, got {every}")
         self.path = path
-        self.finished: list[dict[str, Any]] = []
+        self.trial: dict[str, Any] = {}
         self._identity = dict(identity)
         self._every = every
-        self._saved = time.monotonic()
+        self._due = time.monotonic() + every
         self._fit: Mapping[str, Any] | None = None
+        self._warned = False
         if path.exists():
             self._read()
 
-    def restore(self, load: Callable[[Mapping[str, Any]], object]) -> bool:
-        """Give the state of the present fit to ``load``, once; returns whether it was taken.
+    def restore_trial(self, load: Callable[[Mapping[str, Any]], object]) -> bool:
+        """Give what is saved of the trial to ``load``, if there is anything; see `restore_fit`."""
+        if not self.trial:
+            return False
+        taken = self._taken(load, self.trial)
+        if not taken:
+            self.trial, self._fit = {}, None
+        return taken
 
-        ``load`` refuses the state of another fit by a `ValueError`, a `KeyError` or a `TypeError`.
+    def restore_fit(self, load: Callable[[Mapping[str, Any]], object]) -> bool:
+        """Give the saved state of the present fit to ``load``, once; returns whether it took it.
+
+        ``load`` refuses what it cannot use by a `ValueError`, a `KeyError` or the like.
         """
         state, self._fit = self._fit, None
-        if state is None:
-            return False
-        try:
-            load(state)
-        except (ValueError, KeyError, TypeError) as error:
-            self._refuse(str(error))
-            return False
-        return True
+        return state is not None and self._taken(load, state)
 
     def is_due(self) -> bool:
-        """Whether it is time to save again."""
-        return time.monotonic() - self._saved >= self._every
+        """Whether it is time to save at the end of an epoch."""
+        return time.monotonic() >= self._due
 
     def save(self, fit: Mapping[str, Any] | None = None) -> None:
-        """Write the file: the finished fits, and the state of the present one if there is one."""
-        self._saved = time.monotonic()
-        content = {"identity": self._identity, "finished": self.finished, "fit": fit}
+        """Write the file, with the state of the present fit unless that is finished."""
+        started = time.monotonic()
+        content = {"identity": self._identity, "trial": self.trial, "fit": fit}
         try:
-            write_whole(self.path, _encode(content))
+            write_whole(self.path, *_encode(content))
         except OSError as error:
-            warnings.warn(
-                f"the checkpoint {self.path} cannot be written ({error}); the training goes on, "
-                "but if it is interrupted it repeats what the last checkpoint lacks",
-                stacklevel=2,
-            )
-
-    def add(self, result: Mapping[str, Any]) -> None:
-        """The present fit is finished; `save` writes its result from now on."""
-        self.finished.append(dict(result))
-        self._fit = None
-
-    def remove(self) -> None:
-        """The trial is finished."""
-        self.path.unlink(missing_ok=True)
+            if not self._warned:
+                warnings.warn(
+                    f"the checkpoint {self.path} cannot be written ({error}); the training goes "
+                    "on, but what an older checkpoint lacks is repeated if it is interrupted",
+                    stacklevel=2,
+                )
+            self._warned = True
+        now = time.monotonic()
+        self._due = now + (max(self._every, 20 * (now - started)) if self._every else 0.0)
 
     def _read(self) -> None:
         try:
             content = _decode(self.path.read_bytes())
             if different := differences(content["identity"], self._identity):
                 raise ValueError(f"it is of another trial: {different}")
-            self.finished, self._fit = list(content["finished"]), content["fit"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            self._refuse(str(error))
+            self.trial, self._fit = dict(content["trial"]), content["fit"]
+        except (OSError, *_UNUSABLE) as error:
+            self._refuse(error)
 
-    def _refuse(self, reason: str) -> None:
+    def _taken(
+        self, load: Callable[[Mapping[str, Any]], object], saved: Mapping[str, Any]
+    ) -> bool:
+        try:
+            load(saved)
+        except _UNUSABLE as error:
+            self._refuse(error)
+            return False
+        return True
+
+    def _refuse(self, reason: Exception) -> None:
         warnings.warn(
-            f"the checkpoint {self.path} is not used, and its trial starts again: {reason}",
-            stacklevel=3,
+            f"the checkpoint {self.path} is not used, what it holds is trained again: {reason}",
+            stacklevel=4,
         )
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; on return it is on disk.
+def weights_file(model: nn.Module, metadata: Mapping[str, str]) -> bytes:
+    """A model's weights as the content of a safetensors file, which `ModelSpec` takes."""
+    own = {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
+    return save(own, metadata=dict(metadata))
+
+
+def write_whole(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file of these parts whole or not at all; on return it is on disk.
 
     Raises:
         OSError: if it cannot be written; what was written is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"unfinished-{os.getpid()}-{path.name}")
+    unfinished = path.with_name(f"{_UNFINISHED}{os.getpid()}-{path.name}")
     try:
         with unfinished.open("wb") as file:
-            file.write(content)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
@@ -138,6 +165,13 @@ def write_whole(path: Path, content: bytes) -> None:
             os.close(folder)
 
 
+def remove_whole(path: Path) -> None:
+    """Remove a file of `write_whole`, with what processes left that died while they wrote it."""
+    for file in (path, *path.parent.glob(f"{_UNFINISHED}*-{glob.escape(path.name)}")):
+        with suppress(OSError):  # gone, or for a later attempt
+            file.unlink()
+
+
 def differences(theirs: Any, ours: Mapping[str, Any]) -> str:
     """What a saved mapping says otherwise, for a message; empty if nothing."""
     if not isinstance(theirs, Mapping):
@@ -149,12 +183,12 @@ def differences(theirs: Any, ours: Mapping[str, Any]) -> str:
     )
 
 
-def _encode(content: Mapping[str, Any]) -> bytes:
+def _encode(content: Mapping[str, Any]) -> tuple[bytes, memoryview]:
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
-    payload = buffer.getvalue()
+    payload = buffer.getbuffer()
     digest = hashlib.sha256(payload).hexdigest()
-    return f"optuna-layerwise checkpoint {VERSION} {digest}\n".encode() + payload
+    return f"optuna-layerwise checkpoint {VERSION} {digest}\n".encode(), payload
 
 
 def _decode(raw: bytes) -> dict[str, Any]:

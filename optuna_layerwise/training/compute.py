@@ -155,7 +155,12 @@ def ran_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device's or the host's memory did not suffice."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and any(
-        sign in text for sign in ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC")
-    )
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)
+
+
+_NO_MEMORY = (
+    "allocate memory",  # torch's allocator on the CPU, and the system's own words
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "could not create a primitive",  # oneDNN, where it cannot even hold its own code
+)

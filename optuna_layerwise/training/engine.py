@@ -47,8 +47,8 @@ class Engine:
         self.store = PrefixStore(
             self.device, memory=self.compute.prefix_memory, disk=self.compute.prefix_disk
         )
-        self.micro_batch = self.compute.micro_batch
-        self.evaluation_batch = EVALUATION_BATCH
+        self.micro_batch: int | None = self.compute.micro_batch
+        self.evaluation_batch: int = EVALUATION_BATCH
         self._residents: dict[int, Resident] = {}
 
     def resident(self, images: Images) -> Resident:
@@ -86,6 +86,11 @@ class Engine:
             f"most {self.micro_batch}, which norms in train mode then see",
             stacklevel=2,
         )
+
+    def unshrink(self) -> None:
+        """Take all halving back."""
+        self.micro_batch = self.compute.micro_batch
+        self.evaluation_batch = EVALUATION_BATCH
 
     def _reside(self, images: Images) -> Resident:
         return reside(

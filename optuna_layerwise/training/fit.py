@@ -147,7 +147,6 @@ def fit(
         (2, 100)
     """
     started, place, compute = time.perf_counter(), engine.device, engine.compute
-    share = trained_share(model, blocks, policy)
     _check(policy, recipe, train, val)
     if place.type == "cuda":
         torch.cuda.reset_peak_memory_stats(place)
@@ -187,6 +186,8 @@ def fit(
                 **dataclasses.asdict(recipe),
                 "seed": seed,
                 "images": [len(train), len(val)],
+                "device": place.type,
+                "precision": compute.precision,
                 **training_plan(model, optimizer),
             },
             changing=changing,
@@ -202,7 +203,7 @@ def fit(
                 improved = best_epoch(state.history[: epoch + 1], recipe.metric) == epoch
                 on_epoch(EpochResult(epoch, state.history[epoch], improved, state.cost))
 
-        if checkpoint is not None and checkpoint.restore(state.load_state_dict):
+        if checkpoint is not None and checkpoint.restore_fit(state.load_state_dict):
             for epoch in range(state.epoch):
                 report(epoch)
 
@@ -220,12 +221,15 @@ def fit(
                         checkpoint.save(state.state_dict())
                     raise FitStopped(f"stopped before step {state.step} of epoch {epoch}")
                 at_this_size = len(rows) * sizes[len(rows)] / len(train)
-                for part in split_batches(rows, engine.micro_batch or len(rows)):
+                parts = split_batches(rows, micro) if (micro := engine.micro_batch) else [rows]
+                for part in parts:
                     outputs = forward(train_images, part, at_this_size)
                     with watch.phase("forward"), compute.autocast(place):
                         loss = training_loss(model, outputs, train_images.labels_of(part))
                     with watch.phase("backward"):
-                        scaler.scale(loss * (len(part) / len(rows))).backward()  # type: ignore[no-untyped-call]
+                        share = len(part) / len(rows)
+                        scaled = scaler.scale(loss if share == 1 else loss * share)
+                        scaled.backward()  # type: ignore[no-untyped-call]
                     state.total_loss += loss.detach() * len(part)
                 with watch.phase("optimizer"):
                     scaler.step(optimizer)
@@ -269,7 +273,7 @@ def fit(
         best_epoch=state.best_epoch,
         metrics={name: final.get(name, math.nan) for name in METRICS},
         diverged=diverged,
-        trained_share=share,
+        trained_share=trained_share(model, blocks, policy),
         cost=state.cost,
         prefix=prefix,
     )

@@ -90,10 +90,10 @@ class FitState:
             ValueError: if it is of another fit, or not whole; then nothing has changed.
         """
         self._verify(saved)
-        copy_tensors(saved["changing"], self.changing)
-        copy_tensors(saved["best"], self.best)
         for name, part in self.parts.items():
             part.load_state_dict(saved["parts"][name])
+        copy_tensors(saved["changing"], self.changing)
+        copy_tensors(saved["best"], self.best)
         set_generator_states(saved["generators"], self.device)
         self.total_loss.copy_(saved["total_loss"])
         self.order = saved["order"]

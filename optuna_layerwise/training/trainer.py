@@ -131,7 +131,10 @@ class Trainer:
                         checkpoint=checkpoint,
                     )
                 except Exception as error:
-                    if not ran_out_of_memory(error) or self.engine.largest(recipe) == 1:
+                    if not ran_out_of_memory(error):
+                        raise
+                    if self.engine.largest(recipe) == 1:  # halving was no help
+                        self.engine.unshrink()
                         raise
                 self.engine.shrink(recipe)  # not before: the error holds the tensors
         finally:

@@ -43,6 +43,19 @@ def test_tune_searches_and_prints_the_plan_the_baselines_and_what_to_type_next(c
     assert [trial.number for trial in load("digits").trials] == [0, 1, 2]
 
 
+def test_how_the_device_computes_is_a_setting_and_the_saved_work_is_told(cli: Cli) -> None:
+    code, out, _ = cli(*DIGITS, "--trials", "3", "--compute", "precision=bf16")
+    assert code == 0
+    assert "saved over training every block" in out
+    assert "saved" in cli("compare", "digits")[1]
+    settings = Settings.from_study(load("digits"))
+    assert settings.compute == {"precision": "bf16"}
+    assert cli(*DIGITS, "--trials", "4", "--compute", "micro_batch=8")[0] == 0  # may change
+    code, _, err = cli(*DIGITS, "--study", "other", "--compute", "amp=true")
+    assert code == 2
+    assert err.startswith("error: unknown compute settings ['amp']; there are ['precision',")
+
+
 def test_trials_are_a_target_and_the_test_result_stays(cli: Cli) -> None:
     cli(*DIGITS, "--trials", "2")
     assert "opened once, so its result stays" not in cli("status")[1]
@@ -96,6 +109,17 @@ def test_export_refuses_weights_of_another_study(cli: Cli, tmp_path: Path) -> No
     assert "no longer in" in err
     assert (tmp_path / "exported/policy.json").exists()
     assert not (tmp_path / "exported/weights.safetensors").exists()
+
+
+def test_weights_of_the_best_trials_are_kept_on_request(cli: Cli, tmp_path: Path) -> None:
+    for keep in (0, 2):
+        output = tmp_path / str(keep)
+        arguments = ("--study", str(keep), "--output", str(output), "--keep-weights", str(keep))
+        assert cli(*DIGITS, "--trials", "3", *arguments)[0] == 0
+        best = sorted(load(str(keep)).trials, key=lambda t: (-(t.value or 0), t.number))[:keep]
+        names = {path.name for path in (output / "trials").rglob("*.safetensors")}
+        assert len(names) == keep
+        assert f"trial-{best[0].number}.safetensors" in names if keep else True
 
 
 def test_sampler_options_are_part_of_the_study(cli: Cli) -> None:
@@ -268,11 +292,15 @@ def test_a_search_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
     stopped = load("digits")
     assert 4 <= len(stopped.trials) < 12
     assert all(t.state.is_finished() or t.state.name == "WAITING" for t in stopped.trials)
+    waiting = [t.number for t in stopped.trials if t.state.name == "WAITING"]
+    files = tmp_path / "optuna-layerwise-runs" / "digits" / "trials"
+    assert [p.name for p in files.glob("*/*")] == [f"trial-{n}.checkpoint" for n in waiting]
     assert cli("resume", "--study", "digits")[0] == 0
     resumed, whole = load("digits").trials, load("digits", "sqlite:///whole.db").trials
     assert [(t.number, t.params, t.value) for t in resumed] == [
         (t.number, t.params, t.value) for t in whole
     ]
+    assert not list(files.glob("*/*"))
 
 
 # --- bad input -----------------------------------------------------------------------------------
@@ -315,6 +343,8 @@ def test_a_search_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
         (("--no-retrain", "--folds", "2"), "choose --folds 1 or --retrain"),
         (("--seeds-per-trial", "0"), "--seeds-per-trial must be from 1"),
         (("--threads", "0"), "threads must be at least 1"),
+        (("--keep-weights", "-1"), "keep_weights must be at least 0, got -1"),
+        (("--checkpoint-seconds", "-1"), "checkpoint_seconds must be at least 0, got -1"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_study(

@@ -79,6 +79,28 @@ def train(url: str, weights: Path, how: str, n_finished: int, epochs: int) -> No
         sys.exit(STOPPED)
 
 
+def train_one(url: str, weights: Path, folder: Path, epochs: int) -> None:
+    """One long trial of two seeds, begun or continued, that saves each epoch."""
+    import torch
+
+    from optuna_layerwise import FinetuneObjective, ModelSpec
+
+    torch.set_num_threads(1)
+    objective = FinetuneObjective(
+        model=ModelSpec(name="digits_cnn", weights=weights, image_size=8),
+        data="digits",
+        recipe=Recipe(lr=3e-3, epochs=epochs, patience=None, batch_size=10),
+        seeds=(0, 1),
+        device="cpu",
+        checkpoints=folder,
+        checkpoint_seconds=0,
+        keep_weights=1,
+    )
+    study = open_study(url, study_name="s", sampler=optuna.samplers.RandomSampler(seed=0))
+    if not work(study, objective, n_finished=1):
+        sys.exit(STOPPED)
+
+
 def quick(trial: optuna.Trial) -> float:
     """An objective of someone else, of varying duration."""
     x = trial.suggest_float("x", 0, 1)

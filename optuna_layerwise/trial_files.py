@@ -1,0 +1,125 @@
+"""The files of a study's trials: checkpoints of unfinished ones, weights of the best.
+
+Both lie in a folder of the study, named by trial: ``trial-7.checkpoint``,
+``trial-7.safetensors``. Files that nobody needs any more are removed whenever a trial begins or
+finishes; a process that dies in between leaves them to the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from optuna_layerwise.storage import TIE_KEY, all_trials
+from optuna_layerwise.training import Checkpoint
+from optuna_layerwise.training.checkpoint import remove_whole, write_whole
+
+_NAME = re.compile(r"(unfinished-\d+-)?trial-(\d+)\.(checkpoint|safetensors)")
+
+
+class TrialFiles:
+    """Where trials keep their checkpoints and weights.
+
+    Args:
+        folder: Of all studies.
+        keep_weights: Of how many of the best trials of a study.
+        every: Of `Checkpoint`.
+
+    Raises:
+        ValueError: if a number is negative.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], *, keep_weights: int = 0, every: float = 10.0
+    ) -> None:
+        if keep_weights < 0:
+            raise ValueError(f"keep_weights must be at least 0, got {keep_weights}")
+        if not every >= 0:
+            raise ValueError(f"checkpoint_seconds must be at least 0, got {every}")
+        self.keep_weights = keep_weights
+        self._folder = Path(folder)
+        self._every = every
+
+    def folder(self, study: optuna.Study) -> Path:
+        """A study's own, whatever its name: what is readable of it, and a digest."""
+        name = study.study_name
+        readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40] or "study"
+        return self._folder / f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+    def weights(self, study: optuna.Study, number: int) -> Path:
+        """Where a trial's weights are, if they are kept."""
+        return self.folder(study) / f"trial-{number}.safetensors"
+
+    def checkpoint(
+        self, study: optuna.Study, number: int, identity: Mapping[str, Any]
+    ) -> Checkpoint:
+        """The checkpoint of a trial that begins or goes on."""
+        self.clean(study)
+        identity = {"study": study.study_name, "trial": number, **identity}
+        return Checkpoint(self._checkpoint_path(study, number), identity, every=self._every)
+
+    def finish(
+        self,
+        study: optuna.Study,
+        number: int,
+        value: float,
+        tie: float,
+        weights: bytes,
+    ) -> None:
+        """A trial is about to end: remove its checkpoint, keep its weights if among the best.
+
+        Args:
+            study: The study.
+            number: Of the trial.
+            value: That it will have.
+            tie: Decides between equal values.
+            weights: Content of their file; empty if it trained nothing of its own.
+        """
+        files, trials = self._found(study), all_trials(study)
+        kept = {
+            n: (trials[n].value or 0.0, trials[n].user_attrs.get(TIE_KEY, math.inf))
+            for _, n, kind in files
+            if kind == "safetensors" and n < len(trials) and trials[n].state == TrialState.COMPLETE
+        }
+        if weights and math.isfinite(value):
+            kept[number] = (value, tie)
+        sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
+        order = sorted(kept, key=lambda n: (sign * kept[n][0], kept[n][1], n))
+        best = order[: self.keep_weights]
+        try:
+            if number in best:
+                write_whole(self.weights(study, number), weights)
+        except OSError as error:
+            warnings.warn(f"the weights of trial {number} are not kept: {error}", stacklevel=2)
+        for other in {number, *order}.difference(best):
+            remove_whole(self.weights(study, other))
+        remove_whole(self._checkpoint_path(study, number))
+
+    def clean(self, study: optuna.Study) -> None:
+        """Remove checkpoints of finished trials, and weights of those that did not complete."""
+        files = self._found(study)
+        trials = all_trials(study)  # read after the files, so that no trial is too new for it
+        for path, number, kind in files:
+            state = trials[number].state if number < len(trials) else TrialState.FAIL
+            if state.is_finished() and (kind, state) != ("safetensors", TrialState.COMPLETE):
+                remove_whole(path)
+
+    def _checkpoint_path(self, study: optuna.Study, number: int) -> Path:
+        return self.folder(study) / f"trial-{number}.checkpoint"
+
+    def _found(self, study: optuna.Study) -> list[tuple[Path, int, str]]:
+        """The files of trials with their number and what they are."""
+        folder = self.folder(study)
+        paths = list(folder.iterdir()) if folder.is_dir() else []
+        names = [(path, _NAME.fullmatch(path.name)) for path in paths]
+        return [(path, int(n[2]), "unfinished" if n[1] else n[3]) for path, n in names if n]

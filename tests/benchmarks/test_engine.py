@@ -1,0 +1,79 @@
+"""The benchmarks of the training engine, shortened: few images, pixels and repetitions."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.records import read
+from benchmarks.training import gpu, memory, prefixes, steps
+
+
+def test_every_cut_of_a_network_is_a_line_and_none_is_run_twice(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "prefixes.jsonl"
+    flags = ["--data", str(shared_data / "citrus"), "--output", str(output)]
+    for _ in range(2):
+        prefixes.main([*flags, "--networks", "resnet20", "digits_cnn"])
+    cells = read(output)
+    assert [(c["network"], c["trained"]) for c in cells] == [
+        *(("resnet20", block) for block in ("layer1", "layer2", "layer3", "head")),
+        *(("digits_cnn", block) for block in ("stage1", "stage2", "stage3", "head")),
+    ]
+    for cell in cells:
+        assert cell["bits"] and cell["largest_relative_difference"] == 0
+        first, second, without = cell["flops"]
+        assert second <= first <= without
+    assert "| resnet20 | 4 | 4 | 0 |" in output.with_suffix(".md").read_text()
+
+
+def test_a_step_is_measured_against_its_bounds(shared_data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "steps.jsonl"
+    flags = ["--data", str(shared_data / "citrus"), "--output", str(output)]
+    flags += ["--image-sizes", "40", "--batch-sizes", "4", "--steps", "2", "--repetitions", "2"]
+    steps.main([*flags, "--networks", "mobilenet", "--masks", "everything", "head"])
+    everything, head = read(output)
+    assert everything["share_of_operations"] == 1.0
+    assert 1 / 3 < head["share_of_operations"] < 0.4
+    for cell in (everything, head):
+        seconds = cell["seconds"]
+        assert {len(values) for values in seconds.values()} == {2}
+        assert min(min(values) for values in seconds.values()) > 0
+        pieces = [v for n, v in seconds.items() if n.startswith("piece: ")]
+        assert sum(values[0] for values in pieces) >= seconds["sum of pieces"][0]
+    assert "piece: read" in head["seconds"] and "piece: read" not in everything["seconds"]
+    assert output.with_suffix(".md").read_text().count("| mobilenet, 40, 4 |") == 2
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_a_process_and_values_do_not_depend_on_the_place(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "memory.jsonl"
+    flags = ["--data", str(shared_data / "citrus"), "--output", str(output), "--trials", "3"]
+    flags += ["--weights", str(shared_data / "weights/mobilenet_v2_w035_imagenet_notop.pth")]
+    flags += ["--epochs", "1", "--image-size", "40", "--repetitions", "1"]
+    monkeypatch.setattr(sys, "argv", ["memory", *flags])
+    memory.main(flags)
+    runs = {run["place"]: run for run in read(output)}
+    assert runs["disk"]["values"] == runs["memory"]["values"]
+    assert runs["disk"]["prefix_bytes"]["memory"] == 0 < runs["disk"]["prefix_bytes"]["disk"]
+    assert all(100 < run["megabytes"] < 2048 for run in runs.values())
+    assert "values are all equal" in output.with_suffix(".md").read_text()
+
+
+def test_the_script_for_a_gpu_runs_on_a_cpu(shared_data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "gpu.jsonl"
+    flags = ["--data", str(shared_data / "citrus"), "--output", str(output), "--device", "cpu"]
+    flags += ["--network", "resnet18", "--images", "12", "--image-size", "32", "--epochs", "1"]
+    gpu.main([*flags, "--trials", "2", "--ways", "fp32", "bf16", "--others"])
+    names = [cell["name"] for cell in read(output)]
+    assert names == ["train: fp32", "train: bf16", "search"]
+    search = read(output)[-1]
+    assert search["published_minutes"] * 60 == pytest.approx(
+        search["seconds"] * (100 / 2) * 3 * (15 / 1)
+    )
+    assert 0 < search["pflop"] <= search["pflop_of_all"]
