@@ -2,10 +2,10 @@
 
 Needs this repository with its dependencies and the shared data, nothing else. It runs the
 benchmarks of prefixes, steps and whole searches on the device, then its own: ResNet-50 at 224 px
-on 2,000 images, for each way to compute (images per second of training everything, share of the
-GPU's peak, memory), and a BioTune search, shortened, and extrapolated by its operations to the published
-size of 100 trials, 3 seeds and 15 epochs (191 PFLOP if everything is trained). Each result is one
-line of the output, with the device's name; what is there is not run again.
+on 2,000 images. First every block is trained in each way to compute: images per second, share of
+the GPU's peak, memory. Then a BioTune search, shortened, and extrapolated by its operations to the
+published size of 100 trials, 3 seeds and 15 epochs (191 PFLOP if everything is trained). Each
+result is one line of the output, with the device's name; what is there is not run again.
 """
 
 from __future__ import annotations
