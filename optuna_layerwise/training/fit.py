@@ -147,6 +147,7 @@ def fit(
         (2, 100)
     """
     started, place, compute = time.perf_counter(), engine.device, engine.compute
+    trained = trained_share(model, blocks, policy)
     _check(policy, recipe, train, val)
     if place.type == "cuda":
         torch.cuda.reset_peak_memory_stats(place)
@@ -171,7 +172,6 @@ def fit(
         optimizer = _optimizer(model, blocks, policy, recipe, place)
         schedule = _schedule(optimizer, recipe)
         model.train()
-        changing = changing_tensors(model)
         moving = {
             m
             for m in model.modules()
@@ -190,8 +190,8 @@ def fit(
                 "precision": compute.precision,
                 **training_plan(model, optimizer),
             },
-            changing=changing,
-            best={name: tensor.detach().clone() for name, tensor in changing.items()},
+            model=model,
+            best={n: tensor.detach().clone() for n, tensor in changing_tensors(model).items()},
             watch=watch,
             parts={"optimizer": optimizer, "schedule": schedule, "scaler": scaler},
             total_loss=torch.zeros((), device=place),
@@ -273,7 +273,7 @@ def fit(
         best_epoch=state.best_epoch,
         metrics={name: final.get(name, math.nan) for name in METRICS},
         diverged=diverged,
-        trained_share=trained_share(model, blocks, policy),
+        trained_share=trained,
         cost=state.cost,
         prefix=prefix,
     )

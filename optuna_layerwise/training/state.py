@@ -25,7 +25,7 @@ class FitState:
         started: `time.perf_counter` at the start; of a continued fit that much before now.
         watch: Counts the seconds of its phases.
         plan: What is trained, and how, as plain data; compared on restoring, changed by nothing.
-        changing: The model's own tensors that training changes, by name.
+        model: In train mode but for what is held in eval mode.
         best: Copies of them as they were at the best epoch, or at the start.
         parts: What else has a ``state_dict``; among them ``optimizer`` and ``schedule``.
         total_loss: Sum over the images of the epoch so far.
@@ -43,7 +43,7 @@ class FitState:
     started: float
     watch: Stopwatch
     plan: dict[str, Any]
-    changing: dict[str, torch.Tensor]
+    model: nn.Module
     best: dict[str, torch.Tensor]
     parts: dict[str, Any]
     total_loss: torch.Tensor
@@ -55,6 +55,11 @@ class FitState:
     past_phases: dict[str, float] = dataclasses.field(default_factory=dict)
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     best_epoch: int | None = None
+
+    @property
+    def changing(self) -> dict[str, torch.Tensor]:
+        """The model's own tensors that training changes; modules may replace their buffers."""
+        return changing_tensors(self.model)
 
     @property
     def epoch(self) -> int:

@@ -146,6 +146,44 @@ def test_a_fit_that_died_goes_on_from_its_last_epoch_and_tells_of_those_before(
     assert len(asked) == 2 * 4
 
 
+class Warming(nn.Module):
+    """Counts its calls in a buffer that it replaces, as modules may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.calls = self.calls + 1
+        return features * (1 + self.calls / 100)
+
+
+def test_buffers_that_modules_replace_go_on_and_come_back_with_the_best_epoch(
+    digits: Transfer, tmp_path: Path
+) -> None:
+    def build() -> nn.Module:
+        model = digits.build()
+        model.stage3.append(Warming())  # type: ignore[union-attr, operator]
+        return model
+
+    recipe = Recipe(lr=0.02, epochs=20, patience=2, metric="loss", batch_size=16)
+    whole = digits.fit(whole_model := build(), None, recipe)
+    assert whole.best_epoch is not None and whole.best_epoch < len(whole.history) - 1
+    assert whole_model.state_dict()["stage3.3.calls"] == 4 * (whole.best_epoch + 1)
+    path = tmp_path / "file"
+    with pytest.raises(FitStopped):
+        digits.fit(
+            build(),
+            None,
+            recipe,
+            should_stop=after(7),
+            checkpoint=Checkpoint(path, IDENTITY),
+        )
+    fit = digits.fit(model := build(), None, recipe, checkpoint=Checkpoint(path, IDENTITY))
+    assert_same_end((fit, model, 1), (whole, whole_model, 1))
+
+
 def test_a_finished_fit_is_not_trained_again(digits: Transfer, tmp_path: Path) -> None:
     whole = trained(digits, tmp_path / "file")
     again = trained(digits, tmp_path / "file", steps=0)
