@@ -16,13 +16,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from torch import nn
-from torch.optim import lr_scheduler
 
 from optuna_layerwise.data import Images
 from optuna_layerwise.models import (
     Blocks,
     frozen,
-    param_groups,
     reset_head,
     trained_share,
     training_loss,
@@ -37,6 +35,7 @@ from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.evaluation import evaluate
 from optuna_layerwise.training.forward import Forward
 from optuna_layerwise.training.metrics import METRICS, best_epoch
+from optuna_layerwise.training.optimizers import make_optimizer, make_schedule
 from optuna_layerwise.training.resident import split_batches
 from optuna_layerwise.training.state import (
     FitState,
@@ -169,8 +168,8 @@ def fit(
         frozen(model, blocks, policy, bn=recipe.bn),
         determinism(compute.deterministic),
     ):
-        optimizer = _optimizer(model, blocks, policy, recipe, place)
-        schedule = _schedule(optimizer, recipe)
+        optimizer = make_optimizer(model, blocks, policy, recipe, place)
+        schedule = make_schedule(optimizer, recipe)
         model.train()
         moving = {
             m
@@ -299,28 +298,3 @@ def _check(policy: Policy, recipe: Recipe, train: Images, val: Images) -> None:
             "metric 'auc' needs at least two classes in the validation split, got one; "
             "use 'loss' or 'accuracy', or a stratified split"
         )
-
-
-def _optimizer(
-    model: nn.Module, blocks: Blocks, policy: Policy, recipe: Recipe, device: torch.device
-) -> torch.optim.Optimizer:
-    groups = param_groups(
-        model,
-        blocks,
-        policy,
-        lr=recipe.lr,
-        weight_decay=recipe.weight_decay,
-        decay_norms_and_biases=recipe.decay_norms_and_biases,
-        max_lr=recipe.max_lr,
-    )
-    fused = True if device.type == "cuda" else None
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=fused)
-    adam = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return adam(groups, lr=recipe.lr, fused=fused)
-
-
-def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe) -> lr_scheduler.LRScheduler:
-    if recipe.schedule == "constant":
-        return lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
-    return lr_scheduler.CosineAnnealingLR(optimizer, recipe.cosine_epochs or recipe.epochs)

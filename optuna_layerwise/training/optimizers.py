@@ -1,0 +1,37 @@
+"""A recipe's optimizer and schedule, as torch has them."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+from optuna_layerwise.models import Blocks, param_groups
+from optuna_layerwise.policy import Policy, Recipe
+
+
+def make_optimizer(
+    model: nn.Module, blocks: Blocks, policy: Policy, recipe: Recipe, device: torch.device
+) -> torch.optim.Optimizer:
+    """A group for each trained block, at its rate; fused on a CUDA device."""
+    groups = param_groups(
+        model,
+        blocks,
+        policy,
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        decay_norms_and_biases=recipe.decay_norms_and_biases,
+        max_lr=recipe.max_lr,
+    )
+    fused = True if device.type == "cuda" else None
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=fused)
+    adam = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return adam(groups, lr=recipe.lr, fused=fused)
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe) -> lr_scheduler.LRScheduler:
+    """Of the rate, stepped once per epoch."""
+    if recipe.schedule == "constant":
+        return lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
+    return lr_scheduler.CosineAnnealingLR(optimizer, recipe.cosine_epochs or recipe.epochs)
