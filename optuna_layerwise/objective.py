@@ -188,6 +188,10 @@ class FinetuneObjective(Trainer):
                     weights = checkpoint.trial.get("weights", b"")
                     self.files.finish(trial.study, trial.number, value, tie, weights)
                 return value
+            except optuna.TrialPruned:
+                if self.files is not None and not own.received:
+                    self.files.finish(trial.study, trial.number, math.nan, math.inf, b"")
+                raise
             except (FitStopped, KeyboardInterrupt):  # a second Ctrl-C does not wait for a step
                 give_back()
             finally:

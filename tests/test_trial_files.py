@@ -252,6 +252,7 @@ def test_trials_that_do_not_complete_leave_nothing(make: Any) -> None:
     objective, study = make(checkpoint_seconds=0), new_study(pruner)
     study.optimize(objective, n_trials=1)
     assert study.trials[0].state == TrialState.PRUNED
+    assert names(objective, study) == set()
     wild = dataclasses.replace(RECIPE, optimizer="sgd", lr=1e20, max_lr=1e30)
     study.enqueue_trial(EVERYTHING)
     study.optimize(make(recipe=wild, checkpoint_seconds=0), n_trials=1)

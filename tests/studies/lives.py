@@ -54,8 +54,15 @@ def outcome(study: optuna.Study) -> list[tuple[Any, ...]]:
     ]
 
 
-def train(url: str, weights: Path, how: str, n_finished: int, epochs: int) -> None:
-    """A BioTune search on the digits, opened or continued."""
+def train(
+    url: str,
+    weights: Path,
+    how: str,
+    n_finished: int,
+    epochs: int,
+    checkpoints: Path | None = None,
+) -> None:
+    """A BioTune search on the digits, opened or continued; a checkpoint saves each epoch."""
     import torch
 
     from optuna_layerwise import FinetuneObjective, ModelSpec
@@ -66,6 +73,8 @@ def train(url: str, weights: Path, how: str, n_finished: int, epochs: int) -> No
         data="digits",
         recipe=Recipe(lr=3e-3, epochs=epochs, patience=None, batch_size=25),
         device="cpu",
+        checkpoints=checkpoints,
+        checkpoint_seconds=0,
     )
     study = open_study(
         url,

@@ -97,14 +97,17 @@ def test_a_trial_that_another_process_has_taken_is_not_finished_and_not_taken_ba
 def test_a_study_killed_at_each_of_20_moments_equals_one_never_interrupted(
     url: str,
     digits_weights: Path,
+    tmp_path: Path,
     start: lives.Start,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """SIGKILL at random moments of the search, and five more while the study is being opened.
 
-    Serial, on a CPU, in SQLite: numbers, states, parameters, values and learning curves.
+    Serial, on a CPU, in SQLite: numbers, states, parameters, values and learning curves. Trials
+    that are killed go on from their checkpoints; the uninterrupted study has none.
     """
     n_trials, epochs = 60, 2  # more than 25 lives can finish
+    how = ("work", n_trials, epochs, tmp_path / "files")
     whole_url = f"sqlite:///{tmp_path_factory.mktemp('whole')}/study.db"
     whole = open_study(whole_url, study_name="s")
     start(lives.train, whole_url, digits_weights, "work", n_trials, epochs).join()
@@ -115,7 +118,7 @@ def test_a_study_killed_at_each_of_20_moments_equals_one_never_interrupted(
     kills, requeued, opening = 0, 0, 1.0
     for number in range(25):
         started, before = time.monotonic(), finished(study)
-        life = start(lives.train, url, digits_weights, "work", n_trials, epochs)
+        life = start(lives.train, url, digits_weights, *how)
         if number % 5 == 4:
             life.join(moments.uniform(0, opening))
         else:
@@ -131,8 +134,9 @@ def test_a_study_killed_at_each_of_20_moments_equals_one_never_interrupted(
         requeued += any(t.state == TrialState.RUNNING for t in all_trials(study))
     assert kills == 20
     assert requeued > 10
-    last = start(lives.train, url, digits_weights, "work", n_trials, epochs)
+    last = start(lives.train, url, digits_weights, *how)
     last.join(120)
     assert last.exitcode == 0
     assert {"COMPLETE", "PRUNED"} <= {trial.state.name for trial in whole.trials}
     assert lives.outcome(study) == lives.outcome(whole)
+    assert not list((tmp_path / "files").glob("*/*"))
