@@ -3,7 +3,7 @@
 Ours is `FinetuneObjective`; the others are `naive.py` and `careful.py` beside this file. A cell is
 a data set and a search: BioTune on its own encoding, or REVO-Tune's bits with CatCMAwM as the
 command line starts it. Our objective runs the search to its end, untimed. Then the contestants
-train the same trials, every fourth of that search so that early and late ones are among them:
+train the same trials, every third of that search so that early and late ones are among them:
 each in a study of its own with the same sampler, the parameters enqueued, one trial after the
 other by all three before the next, their order rotating. The parts of the split are folders, which
 all read for themselves; imports are not timed, and everything from the folder of images and the
@@ -90,6 +90,9 @@ def run_cell(
     origin: Mapping[str, Any],
 ) -> None:
     """Search, compare and write the file, unless it exists."""
+    workers = args.workers
+    if workers is None:
+        workers = 0 if device.type == "cpu" else 4
     settings = {
         "data": data.name,
         "search": search,
@@ -97,7 +100,7 @@ def run_cell(
         "epochs": args.epochs,
         "trials": args.trials,
         "every": args.every,
-        "workers": args.workers,
+        "workers": workers,
         "device": device.type,
     }
     cell = f"{data.name}-{search}-{args.image_size}px-{device.type}"
@@ -281,13 +284,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--data", nargs="+", default=[shared / "busi", shared / "citrus"], type=Path)
     add("--weights", default=shared / "weights/mobilenet_v2_w035_imagenet_notop.pth", type=Path)
     add("--searches", nargs="+", choices=SEARCHES, default=[*SEARCHES], help=", ".join(SEARCHES))
-    add("--trials", type=int, default=140, help="of the search")
-    add("--every", type=int, default=4, help="the trials that all contestants train")
+    add("--trials", type=int, default=72, help="of the search")
+    add("--every", type=int, default=3, help="the trials that all contestants train")
     add("--epochs", type=int, default=3, help="of every training")
     add("--image-size", type=int, default=64, help="pixels")
     add("--device", default="cpu", help="auto, cpu, cuda, ...")
     add("--threads", type=int, default=1, help="of torch on the CPU")
-    add("--workers", type=int, default=0, help="processes that decode for the naive script")
+    add("--workers", type=int, help="that decode for the naive script; default on a GPU 4, else 0")
     add("--output", type=Path, default=Path("benchmarks/training/results/searches"))
     add("--scratch", type=Path, default=Path("optuna-layerwise-runs/searches"), help="databases")
     add("--commit", help="of this code, where it is a copy without its git repository")
