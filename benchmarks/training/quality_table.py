@@ -160,7 +160,7 @@ def _curve(published: Published, ours: Ours) -> str:
         ]
         share = np.mean(shares, axis=0)
         line = [f"{trials}, {top}", *(f"{100 * value:.1f}" for value in share)]
-        works.append(f"{trials} trials and {100 * share[0]:.1f} % of the work")
+        works.append(f"{counted(trials)}, {100 * share[0]:.1f} % of the work,")
         bounds.append([])
         for metric in METRICS:
             own = np.array([[tested(c["finals"][k], metric) for c in of] for of in ours.values()])
@@ -196,13 +196,13 @@ def _shares(ours: Cell, final: Cell, published: Cell) -> list[float]:
 
 def _sets(published: Published, ours: Ours) -> str:
     metric, name = next(iter(METRICS.items()))
-    head = ["data", "procedure: trainings", "PFLOP", "CPU s", f"test {name}, %"]
-    head += ["full fine-tuning, its recipe", *(f"ours, {n} trials" for n, _ in _budgets(ours))]
+    head = ["data", "procedure: trainings", "TFLOP", "CPU s", f"test {name}, %"]
+    head += ["full fine-tuning, its recipe", *(f"ours, {counted(n)}" for n, _ in _budgets(ours))]
     lines = [head]
     for data, cell in published.items():
         trainings, [final] = trainings_of(cell), cell["finals"]
         line = [data, f"{len(trainings)}"]
-        line.append(f"{work(ours[data][0]['flops'], trainings) / 1e15:.2f}")
+        line.append(f"{work(ours[data][0]['flops'], trainings) / 1e12:.1f}")
         line.append(f"{sum(t['cpu_seconds'] for t in trainings):,.0f}")
         line.append(spread(tested(final, metric)))
         full = next(b for b in final["baselines"] if b["name"] == BASELINES["full"].title)
@@ -219,7 +219,7 @@ def _sets(published: Published, ours: Ours) -> str:
 
 
 def _timings(timed: Sequence[Cell], published: Published, ours: Ours) -> str:
-    budgets = [f"ours, {trials} trials: time, %" for trials, _ in _budgets(ours)]
+    budgets = [f"ours, {counted(n)}: time, %" for n, _ in _budgets(ours)]
     lines = [["data", "procedure: CPU s a TFLOP", "ours: CPU s a TFLOP", *budgets]]
     for cell in timed:
         data, flops = cell["data"], cell["flops"]
@@ -269,6 +269,11 @@ def origins(cells: Iterable[Cell]) -> list[str]:
         dirty = " with changes" if origin["dirty"] else ""
         lines[f"{origin['device']}; commit {origin['commit']}{dirty}; {packages}."] = None
     return [*lines]
+
+
+def counted(trials: int) -> str:
+    """In words."""
+    return f"{trials} trial{'s' if trials > 1 else ''}"
 
 
 def spread(values: Values) -> str:
