@@ -104,6 +104,7 @@ class Compute:
         """The model itself: on the device, in its memory order, compiled."""
         placed(model, device, self.memory_format)
         if self.compile:
+            _allow_graphs(_STATES * sum(1 for _ in model.modules()))
             owners = module_blocks(model, blocks)
             for module in _outermost(
                 model, {m for m, members in owners.items() if len(members) == 1}
@@ -118,6 +119,17 @@ def placed(model: nn.Module, device: torch.device, memory_format: torch.memory_f
     for parameter in model.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.to(memory_format=memory_format)
+
+
+_STATES = 8
+"""Trained or not, its input with a gradient or not, training or evaluation."""
+
+
+def _allow_graphs(number: int) -> None:
+    """Modules of one class share their code, and torch counts graphs by code."""
+    config: Any = torch._dynamo.config
+    name = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
+    setattr(config, name, max(number, getattr(config, name)))
 
 
 def _outermost(module: nn.Module, chosen: set[nn.Module]) -> Iterator[nn.Module]:

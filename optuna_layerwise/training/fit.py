@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -241,7 +242,9 @@ def fit(
                 # Reading the loss waits for an accelerator: there, once per epoch.
                 if place.type == "cpu" and not math.isfinite(state.total_loss.item()):
                     break
-            schedule.step()
+            with warnings.catch_warnings():  # in fp16 a first step may be left out
+                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+                schedule.step()
 
             train_loss = state.total_loss.item() / len(train)
             diverged = not math.isfinite(train_loss)

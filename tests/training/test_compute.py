@@ -79,7 +79,9 @@ def test_accumulated_micro_batches_are_the_whole_batch(digits: Transfer) -> None
     assert 0 < distance(whole, parts) < 1e-5
 
 
-@pytest.mark.parametrize("other", [{"channels_last": True}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "other", [{"channels_last": True}, {"precision": "bf16"}, {"precision": "fp16"}]
+)
 def test_layout_and_precision_change_rounding_only(digits: Transfer, other: Any) -> None:
     sgd = dataclasses.replace(RECIPE, optimizer="sgd")
     plain = train(make(digits, sgd))
