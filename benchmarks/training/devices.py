@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks.records import append, processor, provenance, read
+from benchmarks.records import append, read
+from benchmarks.training.common import begin, options
 from benchmarks.training.steps import NETWORKS, one_of_each
 from optuna_layerwise import ModelSpec, Policy, Recipe, load_data
 from optuna_layerwise.data import Splits
 from optuna_layerwise.models.flops import training_flops
-from optuna_layerwise.training import Compute, EpochResult, Trainer, resolve_device
+from optuna_layerwise.training import Compute, EpochResult, Trainer
 
 WAYS: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32", "channels_last": False},
@@ -48,10 +48,7 @@ say = partial(print, flush=True)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = _arguments(arguments)
-    torch.set_num_threads(args.threads)
-    device = resolve_device(args.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-    origin = provenance(device=name, threads=args.threads, commit=args.commit)
+    origin = begin(args)
     done = {(cell["network"], cell["image_size"]) for cell in read(args.output)}
     for network in args.networks if not args.table else ():
         for size in args.image_sizes:
@@ -88,8 +85,7 @@ def measure(spec: ModelSpec, data: Splits, args: argparse.Namespace) -> dict[str
 
             def note(epoch: EpochResult, ends: list[float] = ends) -> None:
                 cpu = trainer.device.type == "cpu"  # noqa: B023 - called within this turn
-                now = time.process_time() if cpu else time.perf_counter()
-                ends.append(now - epoch.cost.phases["evaluation"])
+                ends.append(time.process_time() if cpu else time.perf_counter())
 
             begin = time.perf_counter()
             policy = Policy.uniform(trainer.blocks)
@@ -145,22 +141,14 @@ def _rows(cell: dict[str, Any]) -> list[str]:
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = partial(parser.add_argument, metavar="X")
-    add("--data", default=Path("../shared/data/dtd10"), type=Path, help="folder of images")
+    parser = options(__doc__, data="dtd10", output="devices.jsonl")
+    add = parser.add_argument
     add("--networks", nargs="+", default=["mobilenet", "resnet18"], help=", ".join(NETWORKS))
     add("--image-sizes", nargs="+", type=int, default=[64], help="pixels")
     add("--batch-size", type=int, default=32, help="images")
     add("--images", type=int, default=128, help="to train on; repeated where there are fewer")
     add("--ways", nargs="+", default=list(WAYS), help="; ".join(WAYS))
     add("--repetitions", type=int, default=5, help="turns")
-    add("--device", default="auto", help="auto, cpu, cuda, ...")
-    add("--threads", type=int, default=1, help="of torch on the CPU")
-    add("--output", type=Path, default=Path("benchmarks/training/results/devices.jsonl"))
-    add("--commit", help="of this code, where it is a copy without its git repository")
-    parser.add_argument("--table", action="store_true", help="write the table alone")
     return parser.parse_args(arguments)
 
 

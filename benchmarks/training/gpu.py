@@ -17,17 +17,15 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 
-from benchmarks.records import append, processor, provenance, read
+from benchmarks.records import append, read
+from benchmarks.training.common import begin, options
 from benchmarks.training.devices import repeated
 from optuna_layerwise import BioTuneSampler, FinetuneObjective, ModelSpec, Recipe
 from optuna_layerwise.runs import RUN_KEY
-from optuna_layerwise.training import resolve_device
 
 OTHERS = {
     "prefixes": (),
@@ -47,9 +45,7 @@ say = partial(print, flush=True)
 def main(arguments: Sequence[str] | None = None) -> None:
     args = _arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    device = resolve_device(args.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-    origin = provenance(device=name, threads=torch.get_num_threads(), commit=args.commit)
+    origin = begin(args)
     for other in args.others:
         place = args.output.with_name(f"{args.output.stem}-{other}")
         output = place if other == "searches" else place.with_suffix(".jsonl")
@@ -122,11 +118,8 @@ def summary(cell: dict[str, Any]) -> str:
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = partial(parser.add_argument, metavar="X")
-    add("--data", default=Path("../shared/data/dtd10"), type=Path, help="folder of images")
+    parser = options(__doc__, data="dtd10", output="gpu.jsonl")
+    add = parser.add_argument
     add("--network", default="resnet50", help="of torchvision; random weights")
     add("--images", type=int, default=2000, help="to train on; repeated where there are fewer")
     add("--image-size", type=int, default=224, help="pixels")
@@ -134,9 +127,6 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--epochs", type=int, default=3, help="of a trial")
     add("--trials", type=int, default=20, help="of the shortened search")
     add("--others", nargs="*", default=list(OTHERS), help="benchmarks to run first")
-    add("--device", default="cuda", help="cuda, or cpu to try the script")
-    add("--output", type=Path, default=Path("benchmarks/training/results/gpu.jsonl"))
-    add("--commit", help="of this code, where it is a copy without its git repository")
     return parser.parse_args(arguments)
 
 

@@ -26,8 +26,9 @@ from typing import Any
 import optuna
 import torch
 
-from benchmarks.records import append, processor, provenance, read
-from optuna_layerwise import BioTuneSampler, FinetuneObjective, ModelSpec, Recipe, load_data
+from benchmarks.records import append, read
+from benchmarks.training.common import WEIGHTS, begin, mobilenet, options
+from optuna_layerwise import BioTuneSampler, FinetuneObjective, Recipe, load_data
 from optuna_layerwise.training import Compute
 
 PLACES = ("memory", "disk")
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.place is not None:
         print(json.dumps(search(args)))
         return
-    origin = provenance(device=processor(), threads=1, commit=args.commit)
+    origin = begin(args)
     for repetition in range(len(read(args.output)) // len(PLACES), args.repetitions):
         for place in PLACES if repetition % 2 else reversed(PLACES):
             command = [sys.executable, "-m", "benchmarks.training.memory", *sys.argv[1:]]
@@ -67,14 +68,7 @@ def search(args: argparse.Namespace) -> dict[str, Any]:
         args.data, image_size=args.image_size, **({"memory_budget": 0} if on_disk else {})
     )
     objective = FinetuneObjective(
-        model=ModelSpec(
-            name="mobilenet_v2",
-            args={"width_mult": 0.35},
-            weights=args.weights,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-            image_size=args.image_size,
-        ),
+        model=mobilenet(args.image_size, args.weights),
         data=data,
         recipe=Recipe(epochs=args.epochs, patience=None),
         device="cpu",
@@ -133,24 +127,13 @@ def table(records: list[dict[str, Any]]) -> str:
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = partial(parser.add_argument, metavar="X")
-    shared = Path("../shared/data")
-    add("--data", default=shared / "busi", type=Path, help="folder of class folders")
-    add(
-        "--weights",
-        default=shared / "weights/mobilenet_v2_w035_imagenet_notop.pth",
-        type=Path,
-        help="of MobileNetV2 0.35",
-    )
+    parser = options(__doc__, data="busi", output="memory.jsonl")
+    add = parser.add_argument
+    add("--weights", default=WEIGHTS, type=Path, help="of MobileNetV2 0.35")
     add("--trials", type=int, default=8, help="of a search")
     add("--epochs", type=int, default=2, help="of a trial")
     add("--image-size", type=int, default=128, help="pixels")
     add("--repetitions", type=int, default=5, help="pairs of searches")
-    add("--output", type=Path, default=Path("benchmarks/training/results/memory.jsonl"))
-    add("--commit", help="of this code, where it is a copy without its git repository")
     add("--place", choices=PLACES, help="run one search here, and print what it took")
     return parser.parse_args(arguments)
 

@@ -15,17 +15,17 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.records import append, processor, provenance, read
+from benchmarks.records import append, read
+from benchmarks.training.common import begin, options
 from optuna_layerwise import Policy, Recipe, load_data
 from optuna_layerwise.data import Images
 from optuna_layerwise.policy import Optimizer
-from optuna_layerwise.training import Compute, Fit, Trainer, resolve_device
+from optuna_layerwise.training import Compute, Fit, Trainer
 from optuna_layerwise.training import prefixes as store
 from tests.networks import NETWORKS
 
@@ -34,10 +34,7 @@ say = partial(print, flush=True)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = _arguments(arguments)
-    torch.set_num_threads(args.threads)
-    device = resolve_device(args.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-    origin = provenance(device=name, threads=args.threads, commit=args.commit)
+    origin = begin(args)
     for place in store.LEAST_FLOPS_PER_BYTE:  # all are stored, also where it does not pay
         store.LEAST_FLOPS_PER_BYTE[place] = 0.0
     done = {(cell["network"], cell["trained"]) for cell in read(args.output)}
@@ -129,19 +126,11 @@ def table(cells: list[dict[str, Any]]) -> str:
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = partial(parser.add_argument, metavar="X")
-    add("--data", default=Path("../shared/data/citrus"), type=Path, help="folder of images")
+    parser = options(__doc__, data="citrus", output="prefixes.jsonl")
+    add = parser.add_argument
     add("--networks", nargs="+", default=list(NETWORKS), help="of tests/networks.py")
     add("--images", type=int, default=10, help="to train on; half as many to validate")
     add("--optimizer", default="adam", help="adam, adamw or sgd")
-    add("--device", default="cpu", help="cpu or cuda")
-    add("--threads", type=int, default=1, help="of torch on the CPU")
-    add("--output", type=Path, default=Path("benchmarks/training/results/prefixes.jsonl"))
-    add("--commit", help="of this code, where it is a copy without its git repository")
-    parser.add_argument("--table", action="store_true", help="write the table alone")
     return parser.parse_args(arguments)
 
 
