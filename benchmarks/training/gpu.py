@@ -72,7 +72,9 @@ def search(args: argparse.Namespace) -> dict[str, Any]:
         reuse=False,
     )
     study = optuna.create_study(
-        direction="maximize", sampler=BioTuneSampler(seed=0, encoding=objective.encoding)
+        direction="maximize",
+        sampler=BioTuneSampler(seed=0, encoding=objective.encoding),
+        pruner=optuna.pruners.NopPruner(),
     )
     ready = time.perf_counter()
     study.optimize(objective, n_trials=args.trials)

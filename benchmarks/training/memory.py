@@ -75,7 +75,9 @@ def search(args: argparse.Namespace) -> dict[str, Any]:
         compute=Compute(prefix_memory=0) if on_disk else None,
     )
     sampler = BioTuneSampler(seed=0, encoding=objective.encoding)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study = optuna.create_study(
+        direction="maximize", sampler=sampler, pruner=optuna.pruners.NopPruner()
+    )
     for params in objective.encoding.recipes()[:4]:
         study.enqueue_trial(params)
     started = time.process_time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, get_args
@@ -87,9 +88,18 @@ def module_blocks(
         id(model.get_parameter(n)): block for block, names in blocks.items() for n in names
     }
     found: dict[nn.Module, set[str]] = {}
+    within: dict[nn.Module, list[str]] = {}
+
+    def blocks_of(module: nn.Module) -> list[str]:
+        """Of its parameters, in their order."""
+        if module not in within:
+            own = [block_of[id(p)] for p in module._parameters.values() if p is not None]
+            inner = (blocks_of(child) for child in module._modules.values() if child is not None)
+            within[module] = [*own, *itertools.chain.from_iterable(inner)]
+        return within[module]
 
     def visit(module: nn.Module, before: str) -> str:
-        inside = [block_of[id(parameter)] for parameter in module.parameters()]
+        inside = blocks_of(module)
         if not inside:
             for m in module.modules():
                 found.setdefault(m, set()).add(before)  # a module used twice gathers its blocks
