@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 
 from optuna_layerwise.data import digits_source
 from optuna_layerwise.models import ModelSpec, load_weights
+from optuna_layerwise.models.seeding import seeded
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.training import Engine, fit
-from optuna_layerwise.training.devices import seeded
 
 VERSION = 1
 """Raise it when the network, the source images or the training loop change the weights."""

@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from optuna_layerwise.models.outputs import logits_of, training_loss
+from optuna_layerwise.models.seeding import seed_generators, seeded
 
 _IGNORE_THE_MODE = {
     f"torch.nn.modules.{kind}"
@@ -211,10 +212,10 @@ def _place_of_the_batch(call: _Call, images: torch.Tensor) -> int | str | None:
 
 def _is_fixed(cut: Cut, model: nn.Module, images: torch.Tensor) -> bool:
     """Whether features need no gradient, and nothing but its own image decides on each."""
-    torch.manual_seed(1)
+    seed_generators(1, images.device)
     with torch.enable_grad():
         features = cut.prefix(model, images[[0, 1]])
-    torch.manual_seed(2)
+    seed_generators(2, images.device)
     again = cut.prefix(model, images[[2, 0]])
     return not features.requires_grad and torch.equal(features[0], again[1])
 
@@ -228,6 +229,8 @@ def _agrees(cut: Cut, model: nn.Module, images: torch.Tensor, expected: Any) -> 
             torch.equal(of(outputs), of(expected))
             for of in (logits_of, lambda o: training_loss(model, o, labels))
         )
+    except torch.OutOfMemoryError:
+        raise
     except Exception:  # whatever a model raises that takes more from the part before
         return False
 
@@ -250,7 +253,7 @@ def _outputs(cut: Cut, model: nn.Module, images: torch.Tensor, paths: list[str])
 
 def _run(model: nn.Module, images: torch.Tensor, cut: Cut | None = None) -> Any:
     """The outputs, whole or by way of the cut, with the same random draws each time."""
-    torch.manual_seed(0)
+    seed_generators(0, images.device)
     return model(images) if cut is None else cut.suffix(model, cut.prefix(model, images))
 
 
@@ -280,16 +283,12 @@ class _Constant:
 
 @contextmanager
 def _left_as_it_was(model: nn.Module) -> Iterator[None]:
-    """Put back the buffers that train mode moves, and the random generators."""
-    device = next(model.parameters()).device
-    accelerators = [] if device.type == "cpu" else [device]
-    kind = "cuda" if device.type == "cpu" else device.type
-    moving = [b for m in model.modules() if m.training for b in m.buffers(recurse=False)]
-    before = [buffer.clone() for buffer in moving]
+    """Put back the buffers that running it moves, and the random generators."""
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
-        with torch.random.fork_rng(devices=accelerators, device_type=kind):
+        with seeded(0, next(model.parameters()).device):
             yield
     finally:
         with torch.no_grad():
-            for buffer, value in zip(moving, before, strict=True):
+            for buffer, value in before:
                 buffer.copy_(value)

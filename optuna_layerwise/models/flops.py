@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from optuna_layerwise.models.freezing import module_blocks
@@ -25,7 +27,7 @@ def block_flops(
         blocks: From `partition`.
         images: Inputs [n, ...], of the size that counts.
     """
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with counting_flops() as counter:
         model(images)
     owners = {module: members for module, members in module_blocks(model, blocks).items()}
     root = type(model).__name__
@@ -43,6 +45,21 @@ def block_flops(
         block = next(block for block in blocks if block in owners[total[path]])
         flops[block] += (count - inside) / len(images)
     return flops
+
+
+@contextmanager
+def counting_flops() -> Iterator[FlopCounterMode]:
+    """Counts what runs, without gradients; attention by its matrix products.
+
+    Fused attention has other names on every device, and some of them the counter does not know.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as c:
+            yield c
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def training_flops(flops: Mapping[str, float], policy: Mapping[str, float]) -> float:

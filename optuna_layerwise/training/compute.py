@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, get_args
@@ -32,8 +33,9 @@ class Compute:
         compile: Compile each block by `torch.compile`: graphs for its few states (trained or not,
             gradient of its input or not, training or evaluation), not for each policy, and the
             same network serves all trials. Worth its minutes for long searches on a GPU.
-        micro_batch: Most images that go through the network at once; larger batches accumulate
-            gradients. ``None`` is the whole batch. Out of memory halves it.
+        micro_batch: Most images that go through the network at once (a single one that is left
+            joins them); larger batches accumulate gradients. ``None`` is the whole batch. Out of
+            memory halves it.
         deterministic: Only deterministic kernels, on a GPU too, at some cost.
         prefix_memory: Bytes for the outputs of frozen prefixes on the training device, and as
             much in host memory beside a GPU; 0 stores none there.
@@ -94,7 +96,8 @@ class Compute:
         """The context in which the network runs."""
         if self.precision not in _DTYPES:
             return nullcontext()
-        return torch.autocast(device.type, _DTYPES[self.precision])
+        # Torch before 2.12 would keep casts made without gradients, when a cut is looked for.
+        return torch.autocast(device.type, _DTYPES[self.precision], cache_enabled=False)
 
     def scaler(self, device: torch.device) -> torch.amp.GradScaler:
         """Scales the loss where small gradients would vanish in fp16; else does nothing."""
@@ -142,25 +145,40 @@ def _outermost(module: nn.Module, chosen: set[nn.Module]) -> Iterator[nn.Module]
         yield from _outermost(child, chosen)
 
 
+_wanting = 0
+_before = (False, False, False)
+_lock = threading.Lock()
+
+
 @contextmanager
 def determinism(wanted: bool) -> Iterator[None]:
-    """While active, torch uses deterministic kernels only, and raises where there is none."""
+    """While active, torch uses deterministic kernels only, and raises where there is none.
+
+    A switch of the whole process: it is put back when the last thread that wants it leaves.
+    """
+    global _wanting, _before
     if not wanted:
         yield
         return
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        torch.backends.cudnn.benchmark,
-    )
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
+    with _lock:
+        if _wanting == 0:
+            _before = (
+                torch.are_deterministic_algorithms_enabled(),
+                torch.is_deterministic_algorithms_warn_only_enabled(),
+                torch.backends.cudnn.benchmark,
+            )
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read as cuBLAS starts
+            torch.use_deterministic_algorithms(True)
+            torch.backends.cudnn.benchmark = False
+        _wanting += 1
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.backends.cudnn.benchmark = before[2]
+        with _lock:
+            _wanting -= 1
+            if _wanting == 0:
+                torch.use_deterministic_algorithms(_before[0], warn_only=_before[1])
+                torch.backends.cudnn.benchmark = _before[2]
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
@@ -172,7 +190,8 @@ def ran_out_of_memory(error: BaseException) -> bool:
 
 _NO_MEMORY = (
     "allocate memory",  # torch's allocator on the CPU, and the system's own words
-    "CUDA error: out of memory",
+    "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
     "could not create a primitive",  # oneDNN, where it cannot even hold its own code
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +12,7 @@ from torch import nn
 from optuna_layerwise.data import Images
 from optuna_layerwise.models.flops import block_flops
 from optuna_layerwise.policy import Recipe
-from optuna_layerwise.training.compute import Compute, placed
+from optuna_layerwise.training.compute import Compute, placed, ran_out_of_memory
 from optuna_layerwise.training.devices import resolve_device
 from optuna_layerwise.training.evaluation import EVALUATION_BATCH, eval_mode, evaluate
 from optuna_layerwise.training.forward import Forward
@@ -50,18 +51,20 @@ class Engine:
         self.micro_batch: int | None = self.compute.micro_batch
         self.evaluation_batch: int = EVALUATION_BATCH
         self._residents: dict[int, Resident] = {}
+        self._lock = threading.Lock()
 
     def resident(self, images: Images) -> Resident:
         """A split in its place; brought there once, and kept."""
-        if id(images) not in self._residents:  # which hold the images, so that the id stays theirs
-            self._residents[id(images)] = self._reside(images)
-        return self._residents[id(images)]
+        with self._lock:
+            if id(images) not in self._residents:  # they hold the images, so the id stays theirs
+                self._residents[id(images)] = self._reside(images)
+            return self._residents[id(images)]
 
     def evaluate(self, model: nn.Module, images: Images) -> dict[str, float]:
         """All metrics of a model, which is moved to the device, on images that are not kept."""
         placed(model, self.device, self.compute.memory_format)
         forward = Forward(model, self.device, self.compute, Stopwatch(self.device))
-        return evaluate(forward, self._reside(images), self.evaluation_batch)
+        return self.validate(forward, self._reside(images))
 
     def flops(
         self, model: nn.Module, blocks: Mapping[str, Sequence[str]], images: Resident
@@ -70,17 +73,25 @@ class Engine:
         with eval_mode(model):
             return block_flops(model, blocks, images.inputs(torch.tensor([0])))
 
+    def validate(self, forward: Forward, images: Resident) -> dict[str, float]:
+        """All metrics on a split; where memory runs out, again in smaller batches."""
+        while True:
+            try:
+                return evaluate(forward, images, self.evaluation_batch)
+            except Exception as error:
+                if not ran_out_of_memory(error) or self.evaluation_batch == 1:
+                    raise
+            self._free()
+            self.evaluation_batch = -(-self.evaluation_batch // 2)
+
     def largest(self, recipe: Recipe) -> int:
         """Most images of a training that go through the network at once."""
         return min(self.micro_batch or recipe.batch_size, recipe.batch_size)
 
     def shrink(self, recipe: Recipe) -> None:
         """After memory ran out: free what can be freed, and halve what goes through at once."""
-        self.store.clear()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self._free()
         self.micro_batch = -(-self.largest(recipe) // 2)
-        self.evaluation_batch = max(1, self.evaluation_batch // 2)
         warnings.warn(
             f"out of memory on {self.device}: batches of {recipe.batch_size} go on in parts of at "
             f"most {self.micro_batch}, which norms in train mode then see",
@@ -90,7 +101,11 @@ class Engine:
     def unshrink(self) -> None:
         """Take all halving back."""
         self.micro_batch = self.compute.micro_batch
-        self.evaluation_batch = EVALUATION_BATCH
+
+    def _free(self) -> None:
+        self.store.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _reside(self, images: Images) -> Resident:
         return reside(

@@ -27,13 +27,12 @@ from optuna_layerwise.models import (
     training_loss,
 )
 from optuna_layerwise.models.flops import training_flops
+from optuna_layerwise.models.seeding import seeded
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.compute import determinism, placed
 from optuna_layerwise.training.cost import Cost
-from optuna_layerwise.training.devices import seeded
 from optuna_layerwise.training.engine import Engine
-from optuna_layerwise.training.evaluation import evaluate
 from optuna_layerwise.training.forward import Forward
 from optuna_layerwise.training.metrics import METRICS, best_epoch
 from optuna_layerwise.training.optimizers import make_optimizer, make_schedule
@@ -214,15 +213,18 @@ def fit(
             shuffle.set_state(state.order)
             order = torch.randperm(len(train), generator=shuffle)
             batches = split_batches(order, recipe.batch_size)
-            sizes = Counter(map(len, batches))
-            for rows in batches[state.step :]:
+            parts_of = [
+                split_batches(rows, micro) if (micro := engine.micro_batch) else [rows]
+                for rows in batches
+            ]
+            sizes = Counter(len(part) for parts in parts_of for part in parts)
+            for rows, parts in list(zip(batches, parts_of, strict=True))[state.step :]:
                 if should_stop is not None and should_stop():
                     if checkpoint is not None:
                         checkpoint.save(state.state_dict())
                     raise FitStopped(f"stopped before step {state.step} of epoch {epoch}")
-                at_this_size = len(rows) * sizes[len(rows)] / len(train)
-                parts = split_batches(rows, micro) if (micro := engine.micro_batch) else [rows]
                 for part in parts:
+                    at_this_size = len(part) * sizes[len(part)] / len(train)
                     outputs = forward(train_images, part, at_this_size)
                     with watch.phase("forward"), compute.autocast(place):
                         loss = training_loss(model, outputs, train_images.labels_of(part))
@@ -250,7 +252,7 @@ def fit(
             diverged = not math.isfinite(train_loss)
             if diverged:
                 break
-            metrics = evaluate(forward, val_images, engine.evaluation_batch)
+            metrics = engine.validate(forward, val_images)
             state.flops += forward.spent()
             state.flops_of_all += len(val) * forward_flops
             diverged = not math.isfinite(metrics["loss"])

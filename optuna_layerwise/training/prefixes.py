@@ -20,9 +20,10 @@ import numpy as np
 import platformdirs
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from optuna_layerwise.models.cutting import Cut, find_cut
+from optuna_layerwise.models.flops import counting_flops
+from optuna_layerwise.training.compute import ran_out_of_memory
 from optuna_layerwise.training.resident import Resident
 
 LEAST_FLOPS_PER_BYTE = {
@@ -63,7 +64,7 @@ class Shelf:
     Args:
         place: ``device``, ``memory`` or ``disk``.
         value: Operations saved by a stored byte and epoch.
-        features: [N, ...].
+        features: [N, ...]; of features in channels-last order, [N, H, W, C].
         known: bool [N], on the CPU.
         computed: Images that went through the prefix for it.
     """
@@ -72,6 +73,7 @@ class Shelf:
     value: float
     features: torch.Tensor
     known: torch.Tensor
+    channels_last: bool = False
     computed: int = 0
 
     @property
@@ -83,12 +85,14 @@ class Shelf:
         """The features of some rows, or ``None`` unless all of them are known."""
         if not self.known[rows].all():
             return None
-        return self.features[rows.to(self.features.device)].to(device)
+        features = self.features[rows.to(self.features.device)].to(device)
+        return features.permute(0, 3, 1, 2) if self.channels_last else features
 
     def write(self, rows: torch.Tensor, features: torch.Tensor) -> None:
         """Store what was computed for some rows."""
         place = self.features.device
-        self.features[rows.to(place)] = features.to(place)
+        ordered = features.permute(0, 2, 3, 1) if self.channels_last else features
+        self.features[rows.to(place)] = ordered.to(place)
         self.known[rows] = True
         self.computed += len(rows)
 
@@ -163,7 +167,7 @@ class PrefixStore:
             if (key := (prefix.cut.at, images, size)) not in self._shelves:
                 like = prefix.cut.prefix(model, images.inputs(torch.tensor([0])))
                 value = share * prefix.flops / (like.numel() * like.element_size())
-                self._shelves[key] = self._make(value, (len(images), *like.shape[1:]), like.dtype)
+                self._shelves[key] = self._make(value, len(images), like)
             return self._shelves[key]
 
     def clear(self) -> None:
@@ -177,8 +181,11 @@ class PrefixStore:
         shelves = [shelf for shelf in self._shelves.values() if shelf is not None]
         return {p: sum(s.n_bytes for s in shelves if s.place == p) for p in self._budgets}
 
-    def _make(self, value: float, shape: tuple[int, ...], dtype: torch.dtype) -> Shelf | None:
-        n_bytes = math.prod(shape) * dtype.itemsize
+    def _make(self, value: float, n: int, like: torch.Tensor) -> Shelf | None:
+        channels_last = like.ndim == 4 and not like.is_contiguous()
+        like = like.permute(0, 2, 3, 1) if channels_last else like
+        shape = (n, *like.shape[1:])
+        n_bytes = math.prod(shape) * like.element_size()
         for place, budget in self._budgets.items():
             if value < LEAST_FLOPS_PER_BYTE[self._device.type, place]:
                 continue
@@ -199,10 +206,13 @@ class PrefixStore:
             for key in displaced:
                 self._shelves[key] = None
             try:
-                features = self._allocate(place, shape, dtype)
-            except (OSError, torch.OutOfMemoryError):
+                features = self._allocate(place, shape, like.dtype)
+            except Exception as error:
+                if not (isinstance(error, OSError) or ran_out_of_memory(error)):
+                    raise
                 continue  # the place is fuller than its budget says
-            return Shelf(place, value, features, torch.zeros(shape[0], dtype=torch.bool))
+            known = torch.zeros(n, dtype=torch.bool)
+            return Shelf(place, value, features, known, channels_last)
         return None
 
     def _allocate(self, place: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -227,6 +237,6 @@ def _find(model: nn.Module, images: Resident, moving: Collection[nn.Module]) -> 
     cut, where = find_cut(model, noise.to(like, memory_format=images.memory_format), moving=moving)
     if cut is None:
         return Prefix(None, where)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with counting_flops() as counter:
         cut.prefix(model, like)
     return Prefix(cut, where, float(counter.get_total_flops()))

@@ -12,10 +12,10 @@ import torch
 from optuna_layerwise.data import Images, Splits
 from optuna_layerwise.models import ModelSpec, check_input
 from optuna_layerwise.models.flops import block_flops
+from optuna_layerwise.models.seeding import seeded
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.compute import Compute, ran_out_of_memory
-from optuna_layerwise.training.devices import seeded
 from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.fit import EpochResult, Fit, fit
 
@@ -86,14 +86,15 @@ class Trainer:
         """Fine-tune a policy once.
 
         Where memory runs out, it is freed and the training begins again with half the
-        micro-batch, which later trainings keep.
+        micro-batch, which later trainings keep; what the lost attempt cost is not counted.
 
         Args:
             policy: For every block a multiplier.
             train: The training split.
             val: The validation split.
             seed: Of everything random.
-            model: Of `model` or `untrained_model`, for a caller who wants the trained weights.
+            model: Of `model` or `untrained_model`, for a caller who wants the trained weights: it
+                gives the weights to begin with and gets those of the end.
             pretrained: Whether that has the pretrained weights.
             recipe: In the place of the trainer's own, for what is tuned in other ways.
             on_epoch: See `fit`.
@@ -104,18 +105,16 @@ class Trainer:
             Exception: what `fit` raises; of memory if not even single images fit into it.
         """
         recipe = self.recipe if recipe is None else recipe
-        if model is None:
-            start, network = self._pretrained, self._idle.pop() if self._idle else None
-            network = network or self.engine.compute.prepared(
-                self.model(), self.blocks, self.device
-            )
-        else:
-            start, network = [tensor.clone() for tensor in _tensors(model)], model
+        start = self._pretrained if model is None else _tensors(model)
+        try:
+            network = self._idle.pop()
+        except IndexError:  # another thread has it, or there is none yet
+            network = self.engine.compute.prepared(self.model(), self.blocks, self.device)
         try:
             while True:
-                _restore(network, start)
+                _copy(start, network)
                 try:
-                    return fit(
+                    result = fit(
                         network,
                         self.blocks,
                         policy,
@@ -130,6 +129,7 @@ class Trainer:
                         should_stop=should_stop,
                         checkpoint=checkpoint,
                     )
+                    break
                 except Exception as error:
                     if not ran_out_of_memory(error):
                         raise
@@ -137,9 +137,11 @@ class Trainer:
                         self.engine.unshrink()
                         raise
                 self.engine.shrink(recipe)  # not before: the error holds the tensors
+            if model is not None:
+                _copy(_tensors(network), model)
+            return result
         finally:
-            if model is None:
-                self._idle.append(network)
+            self._idle.append(network)
 
     def evaluate(self, model: torch.nn.Module, images: Images) -> dict[str, float]:
         """All metrics of a trained model on some images."""
@@ -147,8 +149,8 @@ class Trainer:
 
 
 @torch.no_grad()
-def _restore(model: torch.nn.Module, start: list[torch.Tensor]) -> None:
-    for tensor, value in zip(_tensors(model), start, strict=True):
+def _copy(tensors: list[torch.Tensor], model: torch.nn.Module) -> None:
+    for tensor, value in zip(_tensors(model), tensors, strict=True):
         tensor.copy_(value)
 
 

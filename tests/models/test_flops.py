@@ -45,7 +45,18 @@ def test_training_nothing_is_a_forward_pass(resnet18: dict[str, float]) -> None:
     assert nothing == sum(resnet18.values())
 
 
-@pytest.mark.parametrize("name", ["densenet121", "vit_b_32", "swin_t", "timm/resnet10t"])
+def test_attention_counts_by_its_matrix_products() -> None:
+    model = NETWORKS["vit_b_32"].spec.build(5).eval()
+    flops = block_flops(
+        model, NETWORKS["vit_b_32"].spec.partition(model), torch.zeros(1, 3, 32, 32)
+    )
+    tokens, width = 2, 768  # a class token and one patch of 32 pixels
+    layer = 4 * width**2 + 2 * 4 * width**2 + 2 * tokens * width
+    assert flops["stage1"] == 2 * tokens * layer * 3
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+@pytest.mark.parametrize("name", ["densenet121", "swin_t", "timm/resnet10t"])
 def test_every_operation_belongs_to_one_block(name: str) -> None:
     network = NETWORKS[name]
     model = network.spec.build(5).eval()

@@ -144,6 +144,16 @@ def test_deterministic_trainings_repeat_and_the_switch_is_put_back(digits: Trans
         torch.use_deterministic_algorithms(False)
 
 
+def test_threads_that_want_determinism_share_the_switch() -> None:
+    first, second = determinism(True), determinism(True)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch.are_deterministic_algorithms_enabled()
+    second.__exit__(None, None, None)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_only_errors_of_memory_count_as_such() -> None:
     with pytest.raises(RuntimeError) as full:
         torch.empty(2**60)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from optuna_layerwise.models.seeding import seeded
 from optuna_layerwise.training import resolve_device
-from optuna_layerwise.training.devices import seeded
 
 
 def test_auto_takes_an_accelerator_only_if_there_is_one() -> None:

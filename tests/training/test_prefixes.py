@@ -70,6 +70,20 @@ def test_trainings_with_stored_prefixes_have_the_bits_of_those_without(
     assert stored.engine.store.used["memory"] > 0 == plain.engine.store.used["memory"]
 
 
+@pytest.mark.parametrize("place", ["memory", "disk"])
+def test_features_keep_their_order_in_memory(digits: Transfer, place: str) -> None:
+    budget = {"prefix_memory": 2**20 if place == "memory" else 0}
+    stored = make(digits, Compute(channels_last=True, **budget))
+    plain = make(digits, dataclasses.replace(OFF, channels_last=True))
+    for first in (2, 3, 3):
+        assert_same(train(stored, policy(first)), train(plain, policy(first)))
+    shelves = [s for s in stored.engine.store._shelves.values() if s is not None]
+    assert {shelf.place for shelf in shelves} == {place}
+    assert all(shelf.channels_last for shelf in shelves)
+    found = shelves[0].read(torch.tensor([1, 0]), CPU)
+    assert found is not None and found.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize(
     "name",
     [
