@@ -31,7 +31,8 @@ from benchmarks.training.common import WEIGHTS, begin, mobilenet, options
 from optuna_layerwise import BioTuneSampler, FinetuneObjective, Recipe, load_data
 from optuna_layerwise.training import Compute
 
-PLACES = ("memory", "disk")
+WORDS = {"memory": "in memory", "disk": "on disk"}
+PLACES = tuple(WORDS)
 
 say = partial(print, flush=True)
 
@@ -108,7 +109,7 @@ def table(records: list[dict[str, Any]]) -> str:
         peak, seconds = ([run[key] for run in runs] for key in ("megabytes", "cpu_seconds"))
         used = runs[0]["prefix_bytes"]
         lines.append(
-            f"| in {place} | {statistics.median(peak):.0f} (at most {max(peak):.0f}) | "
+            f"| {WORDS[place]} | {statistics.median(peak):.0f} (at most {max(peak):.0f}) | "
             f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f}) | "
             f"{used['memory'] / 1e6:.1f}, {used['disk'] / 1e6:.1f} |"
         )
