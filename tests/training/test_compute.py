@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,7 @@ def test_mixed_precision_stores_prefixes_in_half_the_bytes(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # from within torch
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for a CPU with g++")
 def test_compiled_graphs_serve_many_trials(digits: Transfer) -> None:
     sgd = dataclasses.replace(RECIPE, optimizer="sgd")
     plain, compiled = make(digits, sgd), make(digits, sgd, compile=True)
