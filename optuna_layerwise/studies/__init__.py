@@ -1,15 +1,19 @@
-"""Studies in a database: open, work, pause, resume."""
+"""Studies in a database: open, work, pause, resume, stop."""
 
+from optuna_layerwise.studies.control import Order, is_paused, order_of, pause, resume, stop
 from optuna_layerwise.studies.opening import open_study, requeue_abandoned
-from optuna_layerwise.studies.working import count, finished, is_paused, pause, resume, work
+from optuna_layerwise.studies.working import count, finished, work
 
 __all__ = [
+    "Order",
     "count",
     "finished",
     "is_paused",
     "open_study",
+    "order_of",
     "pause",
     "requeue_abandoned",
     "resume",
+    "stop",
     "work",
 ]

@@ -1,4 +1,4 @@
-"""Running a study to its target, and telling it from outside to pause."""
+"""Running a study to its target."""
 
 from __future__ import annotations
 
@@ -13,30 +13,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.pausing import StopSignals, TrialPaused
 from optuna_layerwise.storage import all_trials, owner_of, requeue, stored_trial
+from optuna_layerwise.studies.control import is_paused
 from optuna_layerwise.studies.opening import requeue_abandoned
 
-CONTROL_KEY = "olw:control"
-"""Study user attribute: ``pause`` asks every worker to stop after its running trial."""
 MAX_RETRIES = 2
 """Times that a trial is given back after a transient error."""
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 60.0
-
-
-def pause(study: optuna.Study) -> None:
-    """Ask all workers of a study, on any machine, to stop after their running trials."""
-    study.set_user_attr(CONTROL_KEY, "pause")
-
-
-def resume(study: optuna.Study) -> None:
-    """Take a pause back; workers have to be started again."""
-    if is_paused(study):
-        study.set_user_attr(CONTROL_KEY, "run")
-
-
-def is_paused(study: optuna.Study) -> bool:
-    """Whether `pause` was asked for."""
-    return study.user_attrs.get(CONTROL_KEY) == "pause"
 
 
 def count(study: optuna.Study) -> dict[TrialState, int]:

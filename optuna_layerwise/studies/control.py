@@ -1,0 +1,91 @@
+"""Orders to all workers of a study, on any machine: pause, stop, go on.
+
+An order is one attribute of the study. Workers read it between trials, and every few seconds
+within one.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import optuna
+
+CONTROL_KEY = "olw:control"
+"""Study user attribute: the value of an `Order`."""
+
+
+class Order(str, enum.Enum):
+    """What the workers of a study are to do.
+
+    Example:
+        >>> Order.PAUSE_NOW.halts, Order.PAUSE_NOW.at_once
+        (True, True)
+    """
+
+    RUN = "run"
+    PAUSE = "pause"
+    PAUSE_NOW = "pause now"
+    STOP = "stop"
+    STOP_NOW = "stop now"
+
+    @property
+    def halts(self) -> bool:
+        """Whether no trial is to be started."""
+        return self is not Order.RUN
+
+    @property
+    def at_once(self) -> bool:
+        """Whether running trials are to be given back at their next step, too."""
+        return self in (Order.PAUSE_NOW, Order.STOP_NOW)
+
+    @property
+    def ends(self) -> bool:
+        """Whether workers that would wait for the end of a pause are to end, too."""
+        return self in (Order.STOP, Order.STOP_NOW)
+
+
+def order_of(study: optuna.Study) -> Order:
+    """The order that holds now, read from the storage.
+
+    Raises:
+        ValueError: if the storage holds something else there.
+    """
+    stored = study.user_attrs.get(CONTROL_KEY, Order.RUN)
+    try:
+        return Order(stored)
+    except ValueError as error:
+        known = ", ".join(repr(order.value) for order in Order)
+        raise ValueError(
+            f"study {study.study_name!r} has the order {stored!r} in its attribute "
+            f"{CONTROL_KEY!r}; expected one of {known}: pause or resume the study anew"
+        ) from error
+
+
+def pause(study: optuna.Study, *, now: bool = False) -> None:
+    """Ask all workers of a study, on any machine, to stop after their running trials.
+
+    Args:
+        study: The study.
+        now: Ask them to give their running trials back at the next step; checkpoints are kept.
+    """
+    _give(study, Order.PAUSE_NOW if now else Order.PAUSE)
+
+
+def stop(study: optuna.Study, *, now: bool = False) -> None:
+    """As `pause`, and workers that would wait for the end of a pause end as well."""
+    _give(study, Order.STOP_NOW if now else Order.STOP)
+
+
+def resume(study: optuna.Study) -> None:
+    """Take a pause or a stop back; workers that have ended have to be started again."""
+    if study.user_attrs.get(CONTROL_KEY, Order.RUN) != Order.RUN:
+        _give(study, Order.RUN)
+
+
+def is_paused(study: optuna.Study) -> bool:
+    """Whether no trial is to be started, because of `pause` or `stop`."""
+    return order_of(study).halts
+
+
+def _give(study: optuna.Study, order: Order) -> None:
+    study.set_user_attr(CONTROL_KEY, order.value)
