@@ -6,8 +6,8 @@ import dataclasses
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import optuna
 from optuna.study import StudyDirection
@@ -20,8 +20,9 @@ from optuna_layerwise.finalists import Final, finalize
 from optuna_layerwise.models import ModelSpec, trained_share
 from optuna_layerwise.pausing import StopSignals, TrialPaused
 from optuna_layerwise.policy import Policy, Recipe
-from optuna_layerwise.repeats import PastTraining, PastTrainings, training_key
-from optuna_layerwise.runs import RUN_KEY, Run
+from optuna_layerwise.repeats import PastTrainings, training_key
+from optuna_layerwise.runs import RUN_KEY, TRAINED, Run
+from optuna_layerwise.seed_loop import SeedLoop
 from optuna_layerwise.storage import (
     TIE_KEY,
     Owner,
@@ -35,14 +36,10 @@ from optuna_layerwise.storage import (
 from optuna_layerwise.training import (
     Checkpoint,
     Compute,
-    Cost,
-    EpochResult,
     FitStopped,
     Trainer,
     higher_is_better,
-    ran_out_of_memory,
 )
-from optuna_layerwise.training.checkpoint import weights_file
 from optuna_layerwise.trial_files import TrialFiles
 
 PAPER_SEEDS = (684, 559, 629)
@@ -216,81 +213,25 @@ class FinetuneObjective(Trainer):
         )
         if not policy.trained:
             run.outcome = "empty"
-            return self._finish(trial, run, self.worst)
-        train, val = self._folds[run.fold]
-        reported = max(frozen.intermediate_values, default=-1)  # before it was given back
-
-        def report(epoch: int, value: float, cost: Cost) -> None:
-            nonlocal reported
-            if epoch > reported:
-                trial.report(value, epoch)
-                reported = epoch
-            if epoch >= reported and trial.should_prune():
-                run.outcome = "pruned"
-                run.spend(cost)
-                self._finish(trial, run, math.nan)
-                raise optuna.TrialPruned(f"at epoch {epoch}")
-
-        def trained(epoch: EpochResult) -> None:
-            value = epoch.metrics[self.recipe.metric]
-            report(epoch.epoch, value, epoch.cost)
-
-        def restore(saved: Mapping[str, Any]) -> None:
-            nonlocal run
-            run = Run.restored(saved["run"])
-
-        if checkpoint is not None and checkpoint.restore_trial(restore):
-            for epoch, value in checkpoint.trial["curve"].items():
-                report(epoch, value, Cost())
+            self._finish(trial, run)
+            return self.worst
+        loop = SeedLoop(
+            trainer=self,
+            trial=trial,
+            run=run,
+            reported=max(frozen.intermediate_values, default=-1),  # before it was given back
+            past=self._past_trainings(trial.study) if self._reuse else None,
+            checkpoint=checkpoint,
+            keep_weights=self.files is not None and self.files.keep_weights > 0,
+            should_stop=should_stop,
+        )
         try:
-            for index, seed in enumerate(self.seeds):
-                if index < len(run.seeds):  # finished before the trial was given back
-                    continue
-                on_epoch = trained if index == 0 else None
-                past = self._past_training(trial.study, run.training, seed, reports=index == 0)
-                if past is None:
-                    keeps = self.files is not None and self.files.keep_weights > 0
-                    model = self.model() if keeps else None
-                    result = self.train(
-                        policy,
-                        train,
-                        val,
-                        seed,
-                        model=model,
-                        on_epoch=on_epoch,
-                        should_stop=should_stop,
-                        checkpoint=checkpoint,
-                    )
-                    run.add(seed, result)
-                    diverged = result.diverged
-                    curve = {e: m[self.recipe.metric] for e, m in enumerate(result.history)}
-                else:
-                    curve = past.curve or {}
-                    for epoch, value in curve.items() if index == 0 else ():
-                        report(epoch, value, Cost())
-                    run.take_over(seed, past.trial, past.metrics, past.best_epoch)
-                    diverged, model = past.diverged, None
-                if diverged:
-                    run.outcome = "diverged"
-                    return self._finish(trial, run, math.nan)
-                if checkpoint is not None:
-                    checkpoint.trial["run"] = dataclasses.asdict(run)
-                    checkpoint.trial.setdefault("curve", curve)
-                if checkpoint is not None and model and run.newest_is_best(self.recipe.metric):
-                    about = {
-                        "policy": policy.to_json(),
-                        "trial": str(trial.number),
-                        "seed": str(seed),
-                    }
-                    checkpoint.trial["weights"] = weights_file(model, about)
-        except Exception as error:
-            if not ran_out_of_memory(error):
-                raise
-            run.outcome = "out of memory"
-            return self._finish(trial, run, math.nan)
-        if None not in run.repeats:
-            run.outcome = "repeated"
-        return self._finish(trial, run, run.mean(self.recipe.metric))
+            run = loop.train(policy, self.seeds, *self._folds[fold])
+        except optuna.TrialPruned:
+            self._finish(trial, loop.run)
+            raise
+        self._finish(trial, run)
+        return run.mean(self.recipe.metric) if run.outcome in TRAINED else math.nan
 
     def _checkpoint(
         self, study: optuna.Study, trial: FrozenTrial, policy: Policy
@@ -308,15 +249,11 @@ class FinetuneObjective(Trainer):
         }
         return self.files.checkpoint(study, trial.number, identity)
 
-    def _past_training(
-        self, study: optuna.Study, key: str, seed: int, *, reports: bool
-    ) -> PastTraining | None:
-        if not self._reuse:
-            return None
+    def _past_trainings(self, study: optuna.Study) -> PastTrainings:
         past = self._past
         if past is None or past.study is not study:
             past = self._past = PastTrainings(study)
-        return past.find(key, seed, with_curve=reports)
+        return past
 
     def finalize(
         self,
@@ -356,7 +293,7 @@ class FinetuneObjective(Trainer):
             write_trial_record(trial.study, frozen, trial_record(frozen))
         return frozen
 
-    def _finish(self, trial: optuna.Trial, run: Run, value: float) -> float:
+    def _finish(self, trial: optuna.Trial, run: Run) -> None:
         if owner_of(stored_trial(trial)) != Owner.of_this_process():
             raise TrialPaused(f"trial {trial.number} belongs to another process by now")
         trial.set_user_attr(RUN_KEY, run.as_json(device=str(self.device)))
@@ -367,7 +304,6 @@ class FinetuneObjective(Trainer):
         tie = run.mean("loss")
         if self._tie_break and self.recipe.metric != "loss" and math.isfinite(tie):
             trial.set_user_attr(TIE_KEY, tie)
-        return value
 
 
 def named_model(name: str) -> ModelSpec:

@@ -18,6 +18,8 @@ from optuna_layerwise.training.metrics import improves
 
 RUN_KEY = "olw:run"
 """Trial user attribute: a `Run` as JSON."""
+TRAINED = ("complete", "repeated")
+"""Outcomes of a trial whose value is the mean of its trainings."""
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 

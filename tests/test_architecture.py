@@ -35,11 +35,12 @@ ARROWS: dict[str, set[str]] = {
     "runs": {"policy", "training"},
     "trial_files": {"storage", "training"},
     "repeats": {"policy", "storage", "runs"},
+    "seed_loop": {"policy", "data", "training", "runs", "repeats"},
     "racing": set(),
     "finalists": {"policy", "storage", "data", "training", "baselines", "runs", "racing"},
     "objective": {
         *("policy", "pausing", "storage", "data", "encodings", "models", "training"),
-        *("digits", "runs", "repeats", "trial_files", "finalists"),
+        *("digits", "runs", "repeats", "seed_loop", "trial_files", "finalists"),
     },
     "studies": {"pausing", "storage"},
 }

@@ -13,12 +13,11 @@ from rich.table import Table
 
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.runs import RUN_KEY, TRAINED
 from optuna_layerwise.samplers import SAMPLERS, Difference, Rederivation, rederive
 from optuna_layerwise.storage import TIE_KEY, all_trials
 
 _ROWS = 20
-_TRAINED = ("complete", "repeated")
 
 
 def stored_encoding(settings: Settings) -> Encoding:
@@ -78,7 +77,7 @@ def edited_outcomes(study: optuna.Study) -> list[Difference]:
     metric, edited = Settings.from_study(study).recipe.metric, []
     for trial in all_trials(study):
         run = trial.user_attrs.get(RUN_KEY, {})
-        if trial.state != TrialState.COMPLETE or run.get("outcome") not in _TRAINED:
+        if trial.state != TrialState.COMPLETE or run.get("outcome") not in TRAINED:
             continue
         parts = {"value": (trial.value, metric), TIE_KEY: (trial.user_attrs.get(TIE_KEY), "loss")}
         for part, (stored, name) in parts.items():
