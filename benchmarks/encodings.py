@@ -33,7 +33,7 @@ from records import append, processor, provenance, read
 from table import ENOUGH, RESAMPLES, Values, bootstrap, estimate, markdown, origins
 
 from optuna_layerwise.cli.settings import Settings
-from optuna_layerwise.finalists import stored_final
+from optuna_layerwise.results import stored_final
 from optuna_layerwise.runs import RUN_KEY, utc_now
 from optuna_layerwise.storage import open_storage
 

@@ -15,7 +15,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise import FinetuneObjective, Policy, Recipe
-from optuna_layerwise.finalists import Candidate
+from optuna_layerwise.results import Candidate
 from optuna_layerwise.runs import RUN_KEY, finite_or_none
 from optuna_layerwise.storage import TIE_KEY
 from optuna_layerwise.training import higher_is_better

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optuna_layerwise.data import load_data
     from optuna_layerwise.encodings import Encoding
-    from optuna_layerwise.finalists import Final
     from optuna_layerwise.models import ModelSpec, frozen, param_groups, partition, replace_head
     from optuna_layerwise.objective import FinetuneObjective
     from optuna_layerwise.pausing import TrialPaused
     from optuna_layerwise.policy import Policy, Recipe
     from optuna_layerwise.pruning import GenerationPruner
+    from optuna_layerwise.results import Final
     from optuna_layerwise.samplers import BioTuneSampler, CatCMAwMSampler, SetGASampler
     from optuna_layerwise.studies import open_study
 
@@ -24,7 +24,7 @@ _HOMES = {
     "BioTuneSampler": "samplers",
     "CatCMAwMSampler": "samplers",
     "Encoding": "encodings",
-    "Final": "finalists",
+    "Final": "results",
     "FinetuneObjective": "objective",
     "GenerationPruner": "pruning",
     "ModelSpec": "models",

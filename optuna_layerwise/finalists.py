@@ -8,10 +8,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import compress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -23,12 +22,11 @@ from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.data import Images
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.racing import still_in_the_race
+from optuna_layerwise.results import FINAL_KEY, Candidate, Final, stored_final
 from optuna_layerwise.runs import RUN_KEY, finite_or_none
 from optuna_layerwise.storage import TIE_KEY, Owner
 from optuna_layerwise.training import Cost, Fit, Trainer, higher_is_better
 
-FINAL_KEY = "olw:final"
-"""Study user attribute: a `Final` as JSON; it is written once."""
 CLAIM_KEY = "olw:finalizing"
 """Study user attribute: the process that finalizes."""
 _CLAIM_SECONDS = 0.2
@@ -38,86 +36,9 @@ class FinalizedElsewhere(RuntimeError):
     """Another process finalizes the study at this moment."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """A policy retrained on all training data, once per seed until it dropped out of the race.
-
-    Args:
-        name: ``trial 17``, or the title of a baseline.
-        policy: Block to multiplier.
-        trained_share: Trained parameters as a share of all.
-        val: Per seed the validation metrics.
-        test: Per seed the test metrics; empty for finalists that were not chosen.
-        images_seen: In all of its trainings.
-        seconds: In all of its trainings.
-        flops: In all of its trainings; see `Cost`.
-    """
-
-    name: str
-    policy: dict[str, float]
-    trained_share: float
-    val: list[dict[str, float | None]]
-    test: list[dict[str, float | None]]
-    images_seen: int
-    seconds: float
-    flops: float = 0.0
-
-    def mean(self, metric: str, *, split: str) -> float:
-        """Mean over the seeds of a metric on ``val`` or ``test``; NaN where one diverged."""
-        seeds = self.val if split == "val" else self.test
-        return float(np.mean([_number(seed[metric]) for seed in seeds])) if seeds else math.nan
-
-    def spread(self, metric: str) -> float:
-        """Standard deviation (n - 1) of a test metric over the seeds."""
-        values = [_number(seed[metric]) for seed in self.test]
-        return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-
-
-@dataclasses.dataclass(frozen=True)
-class Final:
-    """The result of a study.
-
-    Args:
-        metric: By which the search and this choice were made.
-        chosen: The finalist with the best mean validation metric, with its test metrics.
-        finalists: All that were retrained, the chosen one included, best validation first, and
-            those that dropped out of the race last.
-        baselines: With the same recipe and seeds, with test metrics.
-        weights: Where the chosen policy's weights were saved (``path``), and their ``sha256``.
-    """
-
-    metric: str
-    chosen: Candidate
-    finalists: list[Candidate]
-    baselines: list[Candidate]
-    weights: dict[str, str] | None = None
-
-    @property
-    def trainings_saved(self) -> int:
-        """Trainings that finalists did not need, because they had dropped out of the race."""
-        return sum(len(self.chosen.val) - len(finalist.val) for finalist in self.finalists)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Final:
-        """Read what `finalize` stored."""
-        return cls(
-            content["metric"],
-            Candidate(**content["chosen"]),
-            [Candidate(**c) for c in content["finalists"]],
-            [Candidate(**c) for c in content["baselines"]],
-            content["weights"],
-        )
-
-
 def n_finalists(n_trials: int) -> int:
     """One for ten trials, from 1 to 5: five over three seeds cost as much as 15 trials."""
     return min(5, max(1, round(n_trials / 10)))
-
-
-def stored_final(study: optuna.Study) -> Final | None:
-    """The result of a study that has been finalized."""
-    content = study.user_attrs.get(FINAL_KEY)
-    return None if content is None else Final.from_json(content)
 
 
 def finalize(
@@ -293,10 +214,6 @@ def _best(study: optuna.Study, top: int) -> list[tuple[FrozenTrial, Policy]]:
             "run more trials before finalizing"
         )
     return [(trial, policy) for policy, trial in list(best.items())[:top]]
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _worst_if_nan(value: float) -> float:

@@ -16,11 +16,12 @@ from optuna.trial import FrozenTrial
 from optuna_layerwise import digits
 from optuna_layerwise.data import Images, Splits, load_data, stratified_folds
 from optuna_layerwise.encodings import Encoding, Head
-from optuna_layerwise.finalists import Final, finalize
+from optuna_layerwise.finalists import finalize
 from optuna_layerwise.models import ModelSpec, trained_share
 from optuna_layerwise.pausing import StopSignals, TrialPaused
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.repeats import PastTrainings, training_key
+from optuna_layerwise.results import Final
 from optuna_layerwise.runs import RUN_KEY, TRAINED, Run
 from optuna_layerwise.seed_loop import SeedLoop
 from optuna_layerwise.storage import (

@@ -37,15 +37,22 @@ ARROWS: dict[str, set[str]] = {
     "repeats": {"policy", "storage", "runs"},
     "seed_loop": {"policy", "data", "training", "runs", "repeats"},
     "racing": set(),
-    "finalists": {"policy", "storage", "data", "training", "baselines", "runs", "racing"},
+    "results": set(),
+    "finalists": {
+        *("policy", "storage", "data", "training", "baselines", "runs", "racing", "results"),
+    },
     "objective": {
         *("policy", "pausing", "storage", "data", "encodings", "models", "training"),
-        *("digits", "runs", "repeats", "seed_loop", "trial_files", "finalists"),
+        *("digits", "runs", "repeats", "seed_loop", "trial_files", "finalists", "results"),
     },
     "studies": {"pausing", "storage"},
+    "reporting": {"policy", "storage", "studies", "results"},
 }
 ARROWS["cli"] = set(ARROWS)
-WITHOUT_TORCH = ("policy", "pausing", "pruning", "storage", "encodings", "samplers", "studies")
+WITHOUT_TORCH = (
+    *("policy", "pausing", "pruning", "storage", "encodings", "samplers", "studies"),
+    *("results", "reporting"),
+)
 OPTUNA_AND_TORCH = {"finalists"}
 
 PRIVATE_OF_OTHERS: dict[str, set[str]] = {

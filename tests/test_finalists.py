@@ -20,8 +20,9 @@ from optuna_layerwise import Final, FinetuneObjective, ModelSpec, open_study
 from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.data import Images, SealedImages, Splits, load_data
 from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.finalists import Candidate, FinalizedElsewhere, n_finalists, stored_final
+from optuna_layerwise.finalists import FinalizedElsewhere, n_finalists
 from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.results import Candidate, stored_final
 from optuna_layerwise.runs import RUN_KEY
 from optuna_layerwise.storage import TIE_KEY, Owner
 from optuna_layerwise.training import Engine

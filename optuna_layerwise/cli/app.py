@@ -29,7 +29,8 @@ from optuna_layerwise.cli.running import run
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.tune import tune_command
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
-from optuna_layerwise.finalists import FinalizedElsewhere, stored_final
+from optuna_layerwise.finalists import FinalizedElsewhere
+from optuna_layerwise.results import stored_final
 from optuna_layerwise.samplers import SAMPLERS
 from optuna_layerwise.storage import open_storage
 from optuna_layerwise.studies import pause

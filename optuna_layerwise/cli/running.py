@@ -16,7 +16,7 @@ from optuna_layerwise.cli import show
 from optuna_layerwise.cli.options import load_study
 from optuna_layerwise.cli.progress import search_progress
 from optuna_layerwise.cli.settings import SETTINGS_KEY, STARTS_INFORMED, Settings
-from optuna_layerwise.finalists import stored_final
+from optuna_layerwise.results import stored_final
 from optuna_layerwise.studies import finished, is_paused, open_study, resume, work
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
-from optuna_layerwise.finalists import Candidate, Final, stored_final
 from optuna_layerwise.policy import Recipe
+from optuna_layerwise.results import Candidate, Final, stored_final
 from optuna_layerwise.runs import RUN_KEY
 from optuna_layerwise.studies import count, is_paused
 

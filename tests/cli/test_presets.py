@@ -10,8 +10,8 @@ from commands import DIGITS, Cli, load
 from optuna_layerwise.cli.presets import PRESETS, Preset, preset_named
 from optuna_layerwise.cli.settings import SAMPLER_NAMES, Settings
 from optuna_layerwise.encodings import ENCODINGS, Encoding
-from optuna_layerwise.finalists import stored_final
 from optuna_layerwise.policy import BIOTUNE_RECIPE, REVO_RECIPE
+from optuna_layerwise.results import stored_final
 from optuna_layerwise.runs import RUN_KEY
 from optuna_layerwise.storage import stored_start
 

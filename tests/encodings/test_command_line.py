@@ -12,7 +12,7 @@ import pytest
 
 from optuna_layerwise.cli import main
 from optuna_layerwise.encodings import ENCODINGS, Encoding
-from optuna_layerwise.finalists import stored_final
+from optuna_layerwise.results import stored_final
 from optuna_layerwise.runs import RUN_KEY
 from optuna_layerwise.storage import open_storage
 
