@@ -22,9 +22,9 @@ from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.data import Images
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.racing import still_in_the_race
-from optuna_layerwise.results import FINAL_KEY, Candidate, Final, stored_final
+from optuna_layerwise.results import Candidate, Final, stored_final
 from optuna_layerwise.runs import RUN_KEY, finite_or_none
-from optuna_layerwise.storage import TIE_KEY, Owner
+from optuna_layerwise.storage import FINAL_KEY, TIE_KEY, Owner
 from optuna_layerwise.training import Cost, Fit, Trainer, higher_is_better
 
 CLAIM_KEY = "olw:finalizing"

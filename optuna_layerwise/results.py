@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import optuna
 
-FINAL_KEY = "olw:final"
-"""Study user attribute: a `Final` as JSON; it is written once."""
+from optuna_layerwise.storage import FINAL_KEY
 
 
 @dataclasses.dataclass(frozen=True)

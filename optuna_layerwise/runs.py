@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from optuna_layerwise.policy import Metric
+from optuna_layerwise.storage import RUN_KEY as RUN_KEY
 from optuna_layerwise.training import Cost, Fit
 from optuna_layerwise.training.metrics import improves
 
-RUN_KEY = "olw:run"
-"""Trial user attribute: a `Run` as JSON."""
 TRAINED = ("complete", "repeated")
 """Outcomes of a trial whose value is the mean of its trainings."""
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024

@@ -22,10 +22,9 @@ from optuna_layerwise.objective import FinetuneObjective
 from optuna_layerwise.policy import Recipe
 from optuna_layerwise.pruning import GenerationPruner
 from optuna_layerwise.samplers import SAMPLERS
+from optuna_layerwise.storage import SETTINGS_KEY as SETTINGS_KEY
 from optuna_layerwise.training import Compute
 
-SETTINGS_KEY = "olw:settings"
-"""Study user attribute: the settings as JSON."""
 VERSION = 1
 SAMPLER_NAMES = sorted([*SAMPLERS, *OPTUNA_SAMPLERS])
 STARTS_INFORMED = {"catcmawm"}

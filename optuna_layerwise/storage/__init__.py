@@ -6,6 +6,7 @@ from optuna_layerwise.storage.databases import (
     open_storage,
     without_secrets,
 )
+from optuna_layerwise.storage.keys import FINAL_KEY, RUN_KEY, SETTINGS_KEY
 from optuna_layerwise.storage.owner import Owner
 from optuna_layerwise.storage.start import START_KEY, store_start, stored_start
 from optuna_layerwise.storage.trials import (
@@ -21,6 +22,9 @@ from optuna_layerwise.storage.trials import (
 )
 
 __all__ = [
+    "FINAL_KEY",
+    "RUN_KEY",
+    "SETTINGS_KEY",
     "START_KEY",
     "TIE_KEY",
     "TRIAL_KEY",

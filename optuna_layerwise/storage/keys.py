@@ -1,0 +1,8 @@
+"""User attributes that several rooms read: written where torch is, and shown without it."""
+
+RUN_KEY = "olw:run"
+"""Of a trial: what it trained and what that cost, as JSON; see `runs.Run`."""
+FINAL_KEY = "olw:final"
+"""Of a study: its result, as JSON that is written once; see `finalists.Final`."""
+SETTINGS_KEY = "olw:settings"
+"""Of a study: what the command line was told, as a JSON text; see `cli.settings.Settings`."""
