@@ -46,12 +46,13 @@ ARROWS: dict[str, set[str]] = {
         *("digits", "runs", "repeats", "seed_loop", "trial_files", "finalists", "results"),
     },
     "studies": {"pausing", "storage"},
-    "reporting": {"policy", "storage", "studies", "results"},
+    "reporting": {"policy", "storage", "encodings", "studies", "results"},
+    "visualization": {"reporting"},
 }
 ARROWS["cli"] = set(ARROWS)
 WITHOUT_TORCH = (
     *("policy", "pausing", "pruning", "storage", "encodings", "samplers", "studies"),
-    *("results", "reporting"),
+    *("results", "reporting", "visualization"),
 )
 OPTUNA_AND_TORCH = {"finalists"}
 

@@ -1,3 +1,5 @@
-"""What people look at: figures, comparisons, reports, exports."""
+"""What people look at: figures, comparisons, reports, exports, and what the dashboard shows."""
 
-__all__: list[str] = []
+from optuna_layerwise.reporting.rows import History, Row, read
+
+__all__ = ["History", "Row", "read"]

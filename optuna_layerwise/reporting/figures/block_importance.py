@@ -1,0 +1,168 @@
+"""How much each block matters: PED-ANOVA of its parameters, and what freezing it changes.
+
+PED-ANOVA (https://arxiv.org/abs/2304.10255) is Optuna's own importance; a block has the sum of
+its parameters.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import optuna
+import plotly.graph_objects as go
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from plotly.subplots import make_subplots
+from scipy.stats import t as student
+
+from optuna_layerwise.reporting.figures.look import (
+    GREY,
+    SERIES,
+    empty_figure,
+    labels,
+    new_figure,
+    short,
+    shown,
+    thinned,
+)
+from optuna_layerwise.reporting.figures.plans import plan_height
+from optuna_layerwise.reporting.guessing import block_of
+from optuna_layerwise.reporting.rows import History, Row
+
+TITLE = "Which blocks matter"
+ALL_BLOCKS = "shared by all blocks"
+MIN_TRIALS = 4
+MAX_TRIALS = 1_000
+_TOP = 5
+"""Trials that PED-ANOVA should at least compare with the others."""
+
+
+def block_importance(history: History, *, max_trials: int = MAX_TRIALS) -> go.Figure:
+    """Left the importance; right what trials with the block frozen are better or worse by.
+
+    The right panel is a difference of means with its 95 % interval (Welch), over trials that
+    differ in other blocks as well: a hint, not an effect.
+
+    Args:
+        history: A study.
+        max_trials: The importance is that of so many trials, spread evenly over the study.
+    """
+    rows = [row for row in history.rows if row.counts]
+    if len(rows) < MIN_TRIALS:
+        return empty_figure(TITLE, f"Needs {MIN_TRIALS} trials with a value, has {len(rows)}.")
+    used = [rows[i] for i in thinned(len(rows), max_trials)]
+    shares, effects = importances(used, history.sign), freeze_effects(history)
+    if not shares and not effects:
+        return empty_figure(TITLE, "The values or the parameters of all trials are the same.")
+    blocks = [*history.blocks, *(name for name in shares if name not in history.blocks)]
+    figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.06)
+    base = new_figure(
+        TITLE,
+        "Right: mean value with the block frozen minus that with it trained, and 95 % interval.",
+        f"Importance from {len(used)} of {len(rows)} trials." if len(used) < len(rows) else "",
+        height=plan_height(len(blocks)),
+    )
+    figure.update_layout(base.layout)
+    names = labels(blocks)
+    figure.add_bar(
+        x=[short(shares.get(block, 0.0)) for block in blocks],
+        y=names,
+        orientation="h",
+        marker_color=SERIES[0],
+        name="importance",
+        hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        showlegend=False,
+        row=1,
+        col=1,
+    )
+    present = [(name, effects[b]) for name, b in zip(names, blocks, strict=True) if b in effects]
+    figure.add_scatter(
+        x=[short(effect) for _, (effect, _) in present],
+        y=[name for name, _ in present],
+        error_x={
+            "type": "data",
+            "array": [short(half) if math.isfinite(half) else 0 for _, (_, half) in present],
+            "thickness": 1.5,
+        },
+        mode="markers",
+        marker={"color": SERIES[1], "size": 8, "symbol": "diamond"},
+        name="freezing",
+        showlegend=False,
+        hovertemplate="%{y} frozen: %{x:+}<extra></extra>",
+        row=1,
+        col=2,
+    )
+    figure.add_vline(x=0, line={"width": 1, "dash": "dot", "color": GREY}, row=1, col=2)
+    figure.update_yaxes(type="category", categoryorder="array", categoryarray=names)
+    figure.update_xaxes(title_text="importance", tickformat=".0%", rangemode="tozero", col=1)
+    figure.update_xaxes(title_text=shown(f"frozen: change of {history.metric}"), col=2)
+    return figure
+
+
+def importances(rows: Sequence[Row], sign: int) -> dict[str, float]:
+    """Block to its share; what belongs to no block is `ALL_BLOCKS`; empty if nothing differs."""
+    values = {row.value for row in rows}
+    if len(values) < 2:
+        return {}
+    study = optuna.create_study(
+        storage=optuna.storages.InMemoryStorage(),
+        sampler=optuna.samplers.RandomSampler(),
+        direction="maximize" if sign > 0 else "minimize",
+    )
+    study.add_trials(
+        [
+            optuna.trial.create_trial(
+                params=row.trial.params,
+                distributions=row.trial.distributions,
+                value=row.value,
+            )
+            for row in rows
+        ]
+    )
+    top = min(0.5, max(0.1, _TOP / len(rows)))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found: Mapping[str, float] = get_param_importances(
+                study, evaluator=PedAnovaImportanceEvaluator(target_quantile=top)
+            )
+    except (RuntimeError, ValueError):  # no parameter differs between the trials
+        return {}
+    shares: dict[str, float] = {}
+    for name, share in found.items():
+        if math.isfinite(share):
+            block = block_of(name) or ALL_BLOCKS
+            shares[block] = shares.get(block, 0.0) + share
+    return shares if any(shares.values()) else {}
+
+
+def freeze_effects(history: History) -> dict[str, tuple[float, float]]:
+    """Block to mean value frozen minus mean value trained, and half its 95 % interval.
+
+    Only blocks that at least two trials freeze and two train.
+    """
+    rows = [row for row in history.rows if row.counts and row.policy]
+    effects = {}
+    for block in history.blocks:
+        having = [
+            (row.value or 0.0, (row.policy or {})[block])
+            for row in rows
+            if block in (row.policy or {})
+        ]
+        frozen = np.array([value for value, multiplier in having if multiplier == 0])
+        trained = np.array([value for value, multiplier in having if multiplier > 0])
+        if len(frozen) < 2 or len(trained) < 2:
+            continue
+        effects[block] = (float(frozen.mean() - trained.mean()), _welch(frozen, trained))
+    return effects
+
+
+def _welch(a: np.ndarray, b: np.ndarray) -> float:
+    parts = [x.var(ddof=1) / len(x) for x in (a, b)]
+    variance = sum(parts)
+    if variance == 0:
+        return 0.0
+    freedom = variance**2 / sum(p**2 / (len(x) - 1) for p, x in zip(parts, (a, b), strict=True))
+    return float(student.ppf(0.975, freedom) * math.sqrt(variance))

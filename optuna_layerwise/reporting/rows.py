@@ -1,0 +1,222 @@
+"""A study's trials as plain rows, read once; every figure and table starts here.
+
+Trials of `FinetuneObjective` say in their attribute ``olw:run`` what they trained and what it
+cost. Of other trials the policy is found from their parameters where they have the names of our
+encodings, and the seconds are those between Optuna's own two times.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from optuna_layerwise.reporting.guessing import policies_from_parameters
+from optuna_layerwise.storage import (
+    RUN_KEY,
+    SETTINGS_KEY,
+    TIE_KEY,
+    all_trials,
+    generation_of,
+)
+
+_OUTCOMES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One trial.
+
+    Args:
+        trial: As Optuna stores it; read only.
+        outcome: ``complete``, ``repeated`` (nothing was trained), ``pruned``, ``diverged``,
+            ``out of memory``, ``empty``, ``failed``, ``running`` or ``waiting``.
+        value: Of the (first) objective; ``None`` unless the trial completed with a finite one.
+        feasible: No constraint is above 0.
+        policy: Block to multiplier, 0 is frozen; ``None`` where it is not known.
+        trained_share: Trained parameters as a share of all.
+        images: Training images seen; ``None`` where not known.
+        flops: Operations; ``None`` where not known.
+        seconds: Of its trainings.
+        peak_memory: Bytes.
+        generation: Of the search.
+    """
+
+    trial: FrozenTrial
+    outcome: str
+    value: float | None
+    feasible: bool
+    policy: Mapping[str, float] | None
+    trained_share: float | None
+    images: float | None
+    flops: float | None
+    seconds: float | None
+    peak_memory: float | None
+    generation: int
+
+    @property
+    def number(self) -> int:
+        """The trial's."""
+        return self.trial.number
+
+    @property
+    def finished(self) -> bool:
+        """Whether the trial has ended, in whatever way."""
+        return self.trial.state.is_finished()
+
+    @property
+    def counts(self) -> bool:
+        """Whether it can be the best: it has a value and is feasible."""
+        return self.value is not None and self.feasible
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """A study as figures and tables need it.
+
+    Args:
+        name: Of the study.
+        sign: 1 if larger values are better, else -1.
+        n_objectives: Values per trial; figures show the first.
+        metric: What the value is.
+        lr: That policies hold multipliers of; ``None`` where it is not known.
+        settings: What the command line was told; empty for studies that it did not make.
+        attributes: The study's user attributes.
+        rows: By number.
+    """
+
+    name: str
+    sign: int
+    n_objectives: int
+    metric: str
+    lr: float | None
+    settings: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+    rows: Sequence[Row]
+
+    @property
+    def best_first(self) -> list[Row]:
+        """Rows that can be the best; ties as in the search."""
+        return sorted((row for row in self.rows if row.counts), key=self._rank)
+
+    @property
+    def as_finished(self) -> list[Row]:
+        """Finished rows in the order in which they ended."""
+        done = [row for row in self.rows if row.finished]
+        return sorted(done, key=lambda row: (row.trial.datetime_complete is None, _end(row)))
+
+    @property
+    def blocks(self) -> list[str]:
+        """Of all policies, in forward order."""
+        return list(dict.fromkeys(b for row in self.rows for b in row.policy or ()))
+
+    def rate(self, multiplier: float) -> float:
+        """A block's learning rate; its multiplier where the recipe's rate is not known."""
+        if self.lr is None:
+            return multiplier
+        return min(multiplier * self.lr, self._max_lr)
+
+    @property
+    def rate_name(self) -> str:
+        """What `rate` gives."""
+        return "learning rate" if self.lr is not None else "multiple of the learning rate"
+
+    @property
+    def _max_lr(self) -> float:
+        return number(_mapping(self.settings.get("recipe")).get("max_lr")) or math.inf
+
+    def _rank(self, row: Row) -> tuple[float, float, int]:
+        tie = number(row.trial.user_attrs.get(TIE_KEY))
+        return -self.sign * (row.value or 0.0), math.inf if tie is None else tie, row.number
+
+
+def read(study: optuna.Study) -> History:
+    """Read a study; one pass over its trials, none of which is copied."""
+    attributes = study.user_attrs
+    settings = _settings(attributes)
+    trials = all_trials(study)
+    runs = [_mapping(trial.user_attrs.get(RUN_KEY)) for trial in trials]
+    guessed, guessed_lr = policies_from_parameters(
+        [trial for trial, run in zip(trials, runs, strict=True) if "policy" not in run]
+    )
+    recipe = _mapping(settings.get("recipe"))
+    lr = number(recipe.get("lr"))
+    if lr is None and not any("policy" in run for run in runs):
+        lr = guessed_lr
+    names = study.metric_names
+    return History(
+        name=study.study_name,
+        sign=1 if study.directions[0] == StudyDirection.MAXIMIZE else -1,
+        n_objectives=len(study.directions),
+        metric=str(recipe.get("metric") or (names[0] if names else "value")),
+        lr=lr,
+        settings=settings,
+        attributes=attributes,
+        rows=[_row(t, r, guessed.get(t.number)) for t, r in zip(trials, runs, strict=True)],
+    )
+
+
+def _row(trial: FrozenTrial, run: Mapping[str, Any], guess: Mapping[str, float] | None) -> Row:
+    value = trial.values[0] if trial.state == TrialState.COMPLETE and trial.values else None
+    seconds = number(run.get("seconds"))
+    if seconds is None and trial.datetime_start and trial.datetime_complete:
+        seconds = (trial.datetime_complete - trial.datetime_start).total_seconds()
+    outcome = run.get("outcome") if trial.state.is_finished() else None
+    return Row(
+        trial=trial,
+        outcome=outcome if isinstance(outcome, str) else _OUTCOMES[trial.state],
+        value=value if value is not None and math.isfinite(value) else None,
+        feasible=all(c <= 0 for c in trial.constraints.values()),
+        policy=_policy(run) or guess,
+        trained_share=number(run.get("trained_share")),
+        images=number(run.get("images_seen")),
+        flops=number(run.get("flops")),
+        seconds=seconds,
+        peak_memory=number(run.get("peak_memory_bytes")),
+        generation=generation_of(trial),
+    )
+
+
+def number(value: object) -> float | None:
+    """A finite number, or nothing: databases hold whatever somebody wrote."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def _policy(run: Mapping[str, Any]) -> Mapping[str, float] | None:
+    policy = run.get("policy")
+    if not isinstance(policy, dict) or not policy:
+        return None
+    sound = all(
+        (number(value) or 0) >= 0 and number(value) is not None for value in policy.values()
+    )
+    return policy if sound else None
+
+
+def _settings(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return _mapping(json.loads(attributes.get(SETTINGS_KEY, "{}")))
+    except (TypeError, ValueError):
+        return {}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _end(row: Row) -> tuple[float, int]:
+    end = row.trial.datetime_complete
+    return end.timestamp() if end else 0.0, row.number
