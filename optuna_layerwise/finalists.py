@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
 import os
-import time
 from collections.abc import Sequence
 from itertools import compress
 from pathlib import Path
@@ -22,18 +20,10 @@ from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.data import Images
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.racing import still_in_the_race
-from optuna_layerwise.results import Candidate, Final, stored_final
-from optuna_layerwise.runs import RUN_KEY, finite_or_none
-from optuna_layerwise.storage import FINAL_KEY, TIE_KEY, Owner
+from optuna_layerwise.results import Candidate, Final, claim, stored_final
+from optuna_layerwise.runs import finite_or_none, run_of
+from optuna_layerwise.storage import FINAL_KEY, TIE_KEY
 from optuna_layerwise.training import Cost, Fit, Trainer, higher_is_better
-
-CLAIM_KEY = "olw:finalizing"
-"""Study user attribute: the process that finalizes."""
-_CLAIM_SECONDS = 0.2
-
-
-class FinalizedElsewhere(RuntimeError):
-    """Another process finalizes the study at this moment."""
 
 
 def n_finalists(n_trials: int) -> int:
@@ -79,7 +69,7 @@ def finalize(
     if top < 1 or not seeds:
         raise ValueError(f"top and seeds must give at least one training, got {top} and {seeds}")
     best = _best(study, top)
-    _claim(study)
+    claim(study)
     metric = trainer.recipe.metric
     sign = -1 if higher_is_better(metric) else 1
 
@@ -118,7 +108,7 @@ def finalize(
     judged = [baseline.candidate(test) for baseline in baselines]
     finalists = [chosen, *(loser.candidate() for loser in losers)]
     final = Final(metric, chosen, finalists, judged, saved)
-    study.set_user_attr(FINAL_KEY, dataclasses.asdict(final))
+    study.set_user_attr(FINAL_KEY, final.as_json())
     return final
 
 
@@ -170,21 +160,6 @@ class _Entrant:
         return finite_or_none(self._trainer.evaluate(self.model(index), test))
 
 
-def _claim(study: optuna.Study) -> None:
-    """Let one process finalize; that of a dead one is taken over."""
-    me = dataclasses.asdict(Owner.of_this_process())
-    other = study.user_attrs.get(CLAIM_KEY)
-    if other is None or other == me or Owner(**other).is_dead:
-        study.set_user_attr(CLAIM_KEY, me)
-        time.sleep(_CLAIM_SECONDS)  # of two that claim at once, the later stands
-        other = study.user_attrs.get(CLAIM_KEY)
-    if other is not None and other != me:
-        raise FinalizedElsewhere(
-            f"study {study.study_name!r} is being finalized by process {other['pid']} on "
-            f"{other['host']}; if that is gone, unset the study's attribute {CLAIM_KEY!r}"
-        )
-
-
 def _save(entrant: _Entrant, index: int, path: Path) -> dict[str, str]:
     """Write the weights, whole or not at all; returns where they are and their SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,8 +180,8 @@ def _best(study: optuna.Study, top: int) -> list[tuple[FrozenTrial, Policy]]:
     )
     best: dict[Policy, FrozenTrial] = {}
     for trial in complete:
-        run = trial.user_attrs.get(RUN_KEY)  # a trial of another objective has none
-        if run is not None and (policy := Policy(run["policy"])).trained:
+        run = run_of(study, trial)  # a trial of another objective has none
+        if run is not None and (policy := Policy(run.policy)).trained:
             best.setdefault(policy, trial)
     if not best:
         raise ValueError(

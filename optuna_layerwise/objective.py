@@ -19,10 +19,10 @@ from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.finalists import finalize
 from optuna_layerwise.models import ModelSpec, trained_share
 from optuna_layerwise.pausing import StopSignals, TrialPaused
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy, Recipe, higher_is_better
 from optuna_layerwise.repeats import PastTrainings, training_key
 from optuna_layerwise.results import Final
-from optuna_layerwise.runs import RUN_KEY, TRAINED, Run
+from optuna_layerwise.runs import RUN_KEY, TRAINED, Run, utc_now
 from optuna_layerwise.seed_loop import SeedLoop
 from optuna_layerwise.storage import (
     TIE_KEY,
@@ -39,7 +39,6 @@ from optuna_layerwise.training import (
     Compute,
     FitStopped,
     Trainer,
-    higher_is_better,
 )
 from optuna_layerwise.trial_files import TrialFiles
 
@@ -297,7 +296,8 @@ class FinetuneObjective(Trainer):
     def _finish(self, trial: optuna.Trial, run: Run) -> None:
         if owner_of(stored_trial(trial)) != Owner.of_this_process():
             raise TrialPaused(f"trial {trial.number} belongs to another process by now")
-        trial.set_user_attr(RUN_KEY, run.as_json(device=str(self.device)))
+        run.finished, run.device = utc_now(), str(self.device)
+        trial.set_user_attr(RUN_KEY, run.as_json())
         trial.set_user_attr("trained_share", round(run.trained_share, 6))
         trial.set_user_attr("seconds", round(run.cost.seconds, 3))
         if run.cost.flops_of_all:

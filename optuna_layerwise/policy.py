@@ -19,6 +19,22 @@ Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine"]
 Metric = Literal["accuracy", "balanced_accuracy", "auc", "loss"]
 BatchNorm = Literal["eval_frozen", "train", "eval_all"]
+Granularity = Literal["stage", "block", "layer"]
+"""What a block is: a group as in the papers, a residual block, or a layer."""
+
+
+def higher_is_better(metric: Metric) -> bool:
+    """True for every metric but the loss."""
+    return metric != "loss"
+
+
+def improves(metric: Metric, value: float, best: float | None) -> bool:
+    """Is ``value`` strictly better than ``best``? Anything finite beats ``None``, NaN nothing."""
+    if not math.isfinite(value):
+        return False
+    if best is None:
+        return True
+    return value > best if higher_is_better(metric) else value < best
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
 
 from optuna_layerwise.policy import Policy, Recipe
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.storage import all_trials
 
 
@@ -71,16 +70,17 @@ class PastTrainings:
         return None if past is None or (with_curve and past.curve is None) else past
 
     def _add(self, trial: FrozenTrial) -> None:
-        run: dict[str, Any] = trial.user_attrs.get(RUN_KEY, {})
-        fields = (run.get(name) for name in ("seeds", "metrics", "best_epochs", "repeats"))
-        trainings = list(zip(*(field or () for field in fields), strict=False))
+        run = readable_runs(self.study, [trial]).get(trial.number)
+        if run is None:
+            return
+        trainings = list(zip(run.seeds, run.metrics, run.best_epochs, run.repeats, strict=False))
         for index, (seed, metrics, best_epoch, repeats) in enumerate(trainings):
-            key, last = (run["training"], seed), index == len(trainings) - 1
+            key, last = (run.training, seed), index == len(trainings) - 1
             past = PastTraining(
                 trial=trial.number,
                 metrics=metrics,
                 best_epoch=best_epoch,
-                diverged=last and run["outcome"] == "diverged",
+                diverged=last and run.outcome == "diverged",
                 curve=trial.intermediate_values if index == 0 else None,
             )
             known = self._known.get(key)

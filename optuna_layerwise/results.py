@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+import time
 from typing import Any
 
 import numpy as np
 import optuna
 
-from optuna_layerwise.storage import FINAL_KEY
+from optuna_layerwise.attributes import VERSION_FIELD, read
+from optuna_layerwise.policy import Metric
+from optuna_layerwise.storage import FINAL_KEY, Owner
+
+CLAIM_KEY = "olw:finalizing"
+"""Study user attribute: the process that finalizes."""
+_VERSION = 1
+_CLAIM_SECONDS = 0.2
+
+
+class FinalizedElsewhere(RuntimeError):
+    """Another process finalizes the study at this moment."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +51,11 @@ class Candidate:
     def mean(self, metric: str, *, split: str) -> float:
         """Mean over the seeds of a metric on ``val`` or ``test``; NaN where one diverged."""
         seeds = self.val if split == "val" else self.test
-        return float(np.mean([_number(seed[metric]) for seed in seeds])) if seeds else math.nan
+        return float(np.mean([_number(seed.get(metric)) for seed in seeds])) if seeds else math.nan
 
     def spread(self, metric: str) -> float:
         """Standard deviation (n - 1) of a test metric over the seeds."""
-        values = [_number(seed[metric]) for seed in self.test]
+        values = [_number(seed.get(metric)) for seed in self.test]
         return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
@@ -61,7 +72,7 @@ class Final:
         weights: Where the chosen policy's weights were saved (``path``), and their ``sha256``.
     """
 
-    metric: str
+    metric: Metric
     chosen: Candidate
     finalists: list[Candidate]
     baselines: list[Candidate]
@@ -72,22 +83,52 @@ class Final:
         """Trainings that finalists did not need, because they had dropped out of the race."""
         return sum(len(self.chosen.val) - len(finalist.val) for finalist in self.finalists)
 
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Final:
-        """Read what `finalize` stored."""
-        return cls(
-            content["metric"],
-            Candidate(**content["chosen"]),
-            [Candidate(**c) for c in content["finalists"]],
-            [Candidate(**c) for c in content["baselines"]],
-            content["weights"],
-        )
+    def as_json(self) -> dict[str, Any]:
+        """For the database."""
+        return {VERSION_FIELD: _VERSION, **dataclasses.asdict(self)}
 
 
 def stored_final(study: optuna.Study) -> Final | None:
-    """The result of a study that has been finalized."""
+    """The result of a study that has been finalized.
+
+    Raises:
+        UnreadableAttribute: if it cannot be read.
+    """
     content = study.user_attrs.get(FINAL_KEY)
-    return None if content is None else Final.from_json(content)
+    if content is None:
+        return None
+    return read(Final, content, version=_VERSION, key=FINAL_KEY, study=study.study_name)
+
+
+def claimant(study: optuna.Study) -> Owner | None:
+    """The process that finalizes the study, or has died while it did.
+
+    Raises:
+        UnreadableAttribute: if what is stored of it cannot be read.
+    """
+    content = study.user_attrs.get(CLAIM_KEY)
+    if content is None:
+        return None
+    return read(Owner, content, version=_VERSION, key=CLAIM_KEY, study=study.study_name)
+
+
+def claim(study: optuna.Study) -> None:
+    """Let this process alone finalize the study; the claim of a dead one is taken over.
+
+    Raises:
+        FinalizedElsewhere: if another process does.
+    """
+    me = Owner.of_this_process()
+    other = claimant(study)
+    if other is None or other == me or other.is_dead:
+        study.set_user_attr(CLAIM_KEY, dataclasses.asdict(me))
+        time.sleep(_CLAIM_SECONDS)  # of two that claim at once, the later stands
+        other = claimant(study)
+    if other is not None and other != me:
+        raise FinalizedElsewhere(
+            f"study {study.study_name!r} is being finalized by process {other.pid} on "
+            f"{other.host}; if that is gone, unset the study's attribute {CLAIM_KEY!r}"
+        )
 
 
 def _number(value: float | None) -> float:

@@ -6,17 +6,25 @@ import dataclasses
 import math
 import resource
 import sys
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optuna_layerwise.policy import Metric
+from optuna_layerwise.attributes import VERSION_FIELD, UnreadableAttribute, read
+from optuna_layerwise.cost import Cost
+from optuna_layerwise.policy import Metric, improves
 from optuna_layerwise.storage import RUN_KEY as RUN_KEY
-from optuna_layerwise.training import Cost, Fit
-from optuna_layerwise.training.metrics import improves
 
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from optuna_layerwise.training import Fit
+
+_VERSION = 1
 TRAINED = ("complete", "repeated")
 """Outcomes of a trial whose value is the mean of its trainings."""
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -47,6 +55,10 @@ class Run:
             devices than CUDA that of the process so far.
         prefix: Where the frozen prefix ends that was computed once, or why there is none.
         started: UTC.
+        finished: UTC; empty until then.
+        device: Such as ``cuda:0``.
+        device_name: As its driver calls it.
+        fingerprint: Of what made it; see `Fingerprint`.
     """
 
     policy: dict[str, float]
@@ -62,6 +74,10 @@ class Run:
     cost: Cost = dataclasses.field(default_factory=Cost)
     prefix: str = ""
     started: str = dataclasses.field(default_factory=utc_now)
+    finished: str = ""
+    device: str = ""
+    device_name: str = ""
+    fingerprint: str = ""
 
     def add(self, seed: int, result: Fit) -> None:
         """Add the training of one more seed."""
@@ -96,7 +112,7 @@ class Run:
 
     def mean(self, metric: str) -> float:
         """Mean over the seeds; NaN if one is missing."""
-        values = [seed[metric] for seed in self.metrics]
+        values = [seed.get(metric) for seed in self.metrics]
         return float(np.mean([math.nan if v is None else v for v in values or [None]]))
 
     def newest_is_best(self, metric: Metric) -> bool:
@@ -106,11 +122,44 @@ class Run:
         newest = math.nan if newest is None else newest
         return all(improves(metric, newest, other) for other in others)
 
-    def as_json(self, **more: Any) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """For the database."""
         content = dataclasses.asdict(self)
         cost = content.pop("cost")
-        return {**content, **cost, "finished": utc_now(), **more}
+        return {VERSION_FIELD: _VERSION, **content, **cost}
+
+
+def run_of(study: optuna.Study, trial: FrozenTrial) -> Run | None:
+    """What a finished trial of this package's objective has stored; ``None`` of another's.
+
+    Raises:
+        UnreadableAttribute: if it cannot be read.
+    """
+    content = trial.user_attrs.get(RUN_KEY)
+    if content is None:
+        return None
+    if isinstance(content, dict):
+        names = [field.name for field in dataclasses.fields(Cost)]
+        content = {**content, "cost": {name: content[name] for name in names if name in content}}
+    name, number = study.study_name, trial.number
+    return read(Run, content, version=_VERSION, key=RUN_KEY, study=name, trial=number)
+
+
+def readable_runs(study: optuna.Study, trials: Iterable[FrozenTrial]) -> dict[int, Run]:
+    """Trial number to `run_of`; those that cannot be read are left out, with one warning."""
+    runs, refused = {}, []
+    for trial in trials:
+        try:
+            run = run_of(study, trial)
+        except UnreadableAttribute as error:
+            refused.append(error)
+        else:
+            if run is not None:
+                runs[trial.number] = run
+    if refused:
+        more = f" (and {len(refused) - 1} trials more)" if refused[1:] else ""
+        warnings.warn(f"{refused[0]}{more}", stacklevel=2)
+    return runs
 
 
 def finite_or_none(metrics: dict[str, float]) -> dict[str, float | None]:

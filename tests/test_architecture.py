@@ -22,6 +22,8 @@ INITS = sorted(ROOT.rglob("__init__.py"))
 ARROWS: dict[str, set[str]] = {
     # room or module beside the rooms: what it may import
     "policy": set(),
+    "attributes": set(),
+    "cost": set(),
     "pausing": set(),
     "pruning": {"storage"},
     "storage": set(),
@@ -29,15 +31,15 @@ ARROWS: dict[str, set[str]] = {
     "encodings": {"policy"},
     "samplers": {"storage"},
     "models": {"policy"},
-    "training": {"policy", "models", "data"},
+    "training": {"policy", "cost", "models", "data"},
     "baselines": {"policy", "training"},
     "digits": {"policy", "models", "data", "training"},
-    "runs": {"policy", "storage", "training"},
+    "runs": {"policy", "attributes", "cost", "storage"},
     "trial_files": {"storage", "training"},
     "repeats": {"policy", "storage", "runs"},
-    "seed_loop": {"policy", "data", "training", "runs", "repeats"},
+    "seed_loop": {"policy", "cost", "data", "training", "runs", "repeats"},
     "racing": set(),
-    "results": {"storage"},
+    "results": {"policy", "attributes", "storage"},
     "finalists": {
         *("policy", "storage", "data", "training", "baselines", "runs", "racing", "results"),
     },
@@ -46,13 +48,13 @@ ARROWS: dict[str, set[str]] = {
         *("digits", "runs", "repeats", "seed_loop", "trial_files", "finalists", "results"),
     },
     "studies": {"pausing", "storage"},
-    "reporting": {"policy", "storage", "encodings", "studies", "results"},
+    "reporting": {"policy", "storage", "encodings", "studies", "runs", "results"},
     "visualization": {"reporting"},
 }
 ARROWS["cli"] = set(ARROWS)
 WITHOUT_TORCH = (
     *("policy", "pausing", "pruning", "storage", "encodings", "samplers", "studies"),
-    *("results", "reporting", "visualization"),
+    *("attributes", "runs", "results", "reporting", "visualization", "cli"),
 )
 OPTUNA_AND_TORCH = {"finalists"}
 

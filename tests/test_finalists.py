@@ -20,10 +20,10 @@ from optuna_layerwise import Final, FinetuneObjective, ModelSpec, open_study
 from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.data import Images, SealedImages, Splits, load_data
 from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.finalists import FinalizedElsewhere, n_finalists
+from optuna_layerwise.finalists import n_finalists
 from optuna_layerwise.policy import Policy, Recipe
-from optuna_layerwise.results import Candidate, stored_final
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.results import Candidate, FinalizedElsewhere, stored_final
+from optuna_layerwise.runs import RUN_KEY, Run
 from optuna_layerwise.storage import TIE_KEY, Owner
 from optuna_layerwise.training import Engine
 
@@ -225,11 +225,10 @@ def test_a_second_call_returns_what_is_stored_and_neither_trains_nor_tests(
 
 
 def test_the_result_survives_the_database(final: Final, tmp_path: Path) -> None:
-    assert Final.from_json(json.loads(json.dumps(dataclasses.asdict(final)))) == final
     url = f"sqlite:///{tmp_path}/study.db"
     study = open_study(url, study_name="s")
     assert stored_final(study) is None
-    study.set_user_attr("olw:final", dataclasses.asdict(final))
+    study.set_user_attr("olw:final", final.as_json())
     assert stored_final(open_study(url, study_name="s")) == final
 
 
@@ -295,7 +294,9 @@ def test_equal_values_are_ordered_by_the_stored_validation_loss(
             optuna.trial.create_trial(
                 value=0.9,
                 user_attrs={
-                    RUN_KEY: {"policy": {**dict.fromkeys(BLOCKS, 0.0), "head": 1.0 + number}},
+                    RUN_KEY: Run(
+                        {**dict.fromkeys(BLOCKS, 0.0), "head": 1.0 + number}, 0, 0, 0.5
+                    ).as_json(),
                     TIE_KEY: tie,
                 },
             )

@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_args
 
 import optuna
 import typer
+from typer.core import TyperGroup
 
 from optuna_layerwise.cli import show
 from optuna_layerwise.cli.options import (
@@ -25,23 +26,39 @@ from optuna_layerwise.cli.options import (
 )
 from optuna_layerwise.cli.parsing import one_of, parse_assignment
 from optuna_layerwise.cli.replaying import replay, stored_sampler
-from optuna_layerwise.cli.running import run
 from optuna_layerwise.cli.settings import Settings
-from optuna_layerwise.cli.tune import tune_command
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
-from optuna_layerwise.finalists import FinalizedElsewhere
-from optuna_layerwise.results import stored_final
+from optuna_layerwise.results import FinalizedElsewhere, stored_final
 from optuna_layerwise.samplers import SAMPLERS
 from optuna_layerwise.storage import open_storage
 from optuna_layerwise.studies import pause
 
+
+class Commands(TyperGroup):
+    """The commands; ``tune``, whose options need torch, is imported when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names, in the order of the help."""
+        return ["tune", *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command by its name."""
+        if cmd_name != "tune":
+            return super().get_command(ctx, cmd_name)
+        from optuna_layerwise.cli.tune import tune_command
+
+        alone = typer.Typer(add_completion=False)
+        alone.command("tune")(tune_command)
+        return typer.main.get_command(alone)
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Which layers of a pretrained network to fine-tune, and how fast.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("tune")(tune_command)
 
 
 @app.command("resume")
@@ -59,6 +76,8 @@ def resume_command(
     threads: Annotated[int | None, typer.Option(help="Default as before.")] = None,
 ) -> None:
     """Continue a study with its stored settings; the data and weights must be the same."""
+    from optuna_layerwise.cli.running import run  # with torch
+
     stored = Settings.from_study(load_study(storage, study))
     changed: dict[str, Any] = {
         "device": device,

@@ -10,7 +10,6 @@ import optuna
 import typer
 from rich.console import Console
 
-from optuna_layerwise.data import DATA_NAMES
 from optuna_layerwise.storage import open_storage, without_secrets
 
 console = Console()
@@ -37,6 +36,8 @@ def load_study(storage: str, name: str) -> optuna.Study:
 
 def absolute(place: str | None) -> str | None:
     """An absolute path, if it is one that exists or looks like one; names stay."""
+    from optuna_layerwise.data import DATA_NAMES  # with torch
+
     if place is None or place in DATA_NAMES:
         return place
     path = Path(place)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
@@ -13,7 +13,8 @@ from rich.table import Table
 
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.runs import RUN_KEY, TRAINED
+from optuna_layerwise.policy import Metric
+from optuna_layerwise.runs import TRAINED, run_of
 from optuna_layerwise.samplers import SAMPLERS, Difference, Rederivation, rederive
 from optuna_layerwise.storage import TIE_KEY, all_trials
 
@@ -76,12 +77,15 @@ def edited_outcomes(study: optuna.Study) -> list[Difference]:
         return []
     metric, edited = Settings.from_study(study).recipe.metric, []
     for trial in all_trials(study):
-        run = trial.user_attrs.get(RUN_KEY, {})
-        if trial.state != TrialState.COMPLETE or run.get("outcome") not in TRAINED:
+        run = run_of(study, trial)
+        if trial.state != TrialState.COMPLETE or run is None or run.outcome not in TRAINED:
             continue
-        parts = {"value": (trial.value, metric), TIE_KEY: (trial.user_attrs.get(TIE_KEY), "loss")}
+        parts: dict[str, tuple[Any, Metric]] = {
+            "value": (trial.value, metric),
+            TIE_KEY: (trial.user_attrs.get(TIE_KEY), "loss"),
+        }
         for part, (stored, name) in parts.items():
-            derived = float(np.mean([seed[name] for seed in run["metrics"]]))
+            derived = run.mean(name)
             if stored is not None and stored != derived:
                 edited.append(Difference(trial.number, part, stored, derived))
     return edited

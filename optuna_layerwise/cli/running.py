@@ -17,6 +17,7 @@ from optuna_layerwise.cli.options import load_study
 from optuna_layerwise.cli.progress import search_progress
 from optuna_layerwise.cli.settings import SETTINGS_KEY, STARTS_INFORMED, Settings
 from optuna_layerwise.results import stored_final
+from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.studies import finished, is_paused, open_study, resume, work
 
 
@@ -107,7 +108,8 @@ def run(
             weights=Path(settings.output) / "best.safetensors",
         )
     show.show(console, *show.result(final, settings))
-    console.print(f"operations of the search: {show.saving(study)} over training every block")
+    costs = [run.cost for run in readable_runs(study, study.get_trials(deepcopy=False)).values()]
+    console.print(f"operations of the search: {show.saving(costs)} over training every block")
     console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
     console.print(show.commands(where, shlex.quote(storage)), highlight=False, soft_wrap=True)
 

@@ -8,22 +8,24 @@ import json
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.samplers import BaseSampler
+from pydantic import ConfigDict
 
-from optuna_layerwise import digits
+from optuna_layerwise.attributes import VERSION_FIELD, UnreadableAttribute, read
 from optuna_layerwise.cli.optuna_samplers import OPTUNA_SAMPLERS
-from optuna_layerwise.data import Splits, load_data
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
-from optuna_layerwise.models import Granularity, ModelSpec
-from optuna_layerwise.objective import FinetuneObjective
-from optuna_layerwise.policy import Recipe
+from optuna_layerwise.policy import Granularity, Recipe
 from optuna_layerwise.pruning import GenerationPruner
 from optuna_layerwise.samplers import SAMPLERS
 from optuna_layerwise.storage import SETTINGS_KEY as SETTINGS_KEY
-from optuna_layerwise.training import Compute
+
+if TYPE_CHECKING:  # torch is imported where it is needed: `status` answers without it
+    from optuna_layerwise.data import Splits
+    from optuna_layerwise.models import ModelSpec
+    from optuna_layerwise.objective import FinetuneObjective
 
 VERSION = 1
 SAMPLER_NAMES = sorted([*SAMPLERS, *OPTUNA_SAMPLERS])
@@ -44,6 +46,8 @@ class Settings:
     ``data``, ``data_root`` and ``weights`` are paths, which may move; ``data_fingerprint`` and
     ``model_digest`` are what must stay the same. Empty ones are not known yet.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # what is not known cannot be continued
 
     data: str = "digits"
     data_root: str | None = None
@@ -93,7 +97,10 @@ class Settings:
     def __post_init__(self) -> None:
         _known("encoding", self.encoding, ENCODINGS)
         _known("sampler", self.sampler, SAMPLER_NAMES)
-        Compute.from_json(self.compute)
+        if self.compute:
+            from optuna_layerwise.training import Compute
+
+            Compute.from_json(self.compute)
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
         for field in ("trials", "finalists", "final_seeds", "n_folds"):
@@ -115,6 +122,9 @@ class Settings:
         Raises:
             ValueError: if it is unknown, or nothing is said of its weights.
         """
+        from optuna_layerwise import digits
+        from optuna_layerwise.models import ModelSpec
+
         weights = None if self.weights == "none" else self.weights
         if self.weights is None and self.model == digits.SPEC.name:
             weights = str(digits.pretrained_digits())
@@ -136,6 +146,8 @@ class Settings:
 
     def load(self, *, download: bool = False) -> Splits:
         """The data."""
+        from optuna_layerwise.data import load_data
+
         return load_data(
             self.data,
             root=self.data_root,
@@ -154,6 +166,9 @@ class Settings:
 
     def objective(self, spec: ModelSpec, data: Splits) -> FinetuneObjective:
         """What a trial does."""
+        from optuna_layerwise.objective import FinetuneObjective
+        from optuna_layerwise.training import Compute
+
         return FinetuneObjective(
             model=spec,
             data=data,
@@ -243,17 +258,11 @@ class Settings:
             )
         try:
             content = json.loads(text)
-            if content.pop("version") != VERSION:
-                raise ValueError(f"format version must be {VERSION}")
-            content["recipe"] = Recipe(**content["recipe"])
-            for field in ("mean", "std", "seeds"):
-                content[field] = tuple(content[field])
-            return cls(**content)
+            content[VERSION_FIELD] = content.pop("version")
         except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"the settings stored with study {study.study_name!r} cannot be read by this "
-                f"version of optuna-layerwise: {error}"
-            ) from error
+            reason = f"expected an object with a version, in JSON ({error})"
+            raise UnreadableAttribute(reason, key=SETTINGS_KEY, study=study.study_name) from error
+        return read(cls, content, version=VERSION, key=SETTINGS_KEY, study=study.study_name)
 
 
 def _known(kind: str, name: str, names: Any) -> None:

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.cost import Cost
 from optuna_layerwise.policy import Recipe
 from optuna_layerwise.results import Candidate, Final, stored_final
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.studies import count, is_paused
 
 _SNOWFLAKE = "❄"
@@ -124,7 +125,7 @@ def comparison(studies: Sequence[optuna.Study]) -> Table:
 
 def _facts(study: optuna.Study) -> dict[str, str]:
     trials = study.get_trials(deepcopy=False)
-    runs = [trial.user_attrs[RUN_KEY] for trial in trials if RUN_KEY in trial.user_attrs]
+    costs = [run.cost for run in readable_runs(study, trials).values()]
     facts: dict[str, str] = {}
     if SETTINGS_KEY in study.user_attrs:
         settings = Settings.from_study(study)
@@ -135,9 +136,9 @@ def _facts(study: optuna.Study) -> dict[str, str]:
         }
     facts |= {
         "finished trials": str(sum(trial.state.is_finished() for trial in trials)),
-        "images seen": f"{sum(run.get('images_seen', 0) for run in runs):,}",
-        "operations": saving(study),
-        "seconds": f"{sum(run.get('seconds', 0) for run in runs):.0f}",
+        "images seen": f"{sum(cost.images_seen for cost in costs):,}",
+        "operations": saving(costs),
+        "seconds": f"{sum(cost.seconds for cost in costs):.0f}",
     }
     if best := best_trial(study):
         facts["best value (validation)"] = f"{best.value:.4f}"
@@ -153,10 +154,9 @@ def _test(candidate: Candidate, metric: str) -> str:
     return f"{mean:.3f}" if math.isnan(spread) else f"{mean:.3f} ± {spread:.3f}"
 
 
-def saving(study: optuna.Study) -> str:
+def saving(costs: Sequence[Cost]) -> str:
     """The operations of a search, and what training every block would have cost more."""
-    runs = [trial.user_attrs.get(RUN_KEY, {}) for trial in study.get_trials(deepcopy=False)]
-    spent, of_all = (sum(run.get(k, 0.0) for run in runs) for k in ("flops", "flops_of_all"))
+    spent, of_all = sum(c.flops for c in costs), sum(c.flops_of_all for c in costs)
     return f"{spent:.2e}, {1 - spent / of_all:.0%} saved" if of_all else "-"
 
 

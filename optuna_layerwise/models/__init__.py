@@ -7,7 +7,6 @@ from optuna_layerwise.models.heads import replace_head, reset_head
 from optuna_layerwise.models.outputs import logits_of, training_loss
 from optuna_layerwise.models.partition import (
     Blocks,
-    Granularity,
     Patterns,
     check_partition,
     partition,
@@ -16,6 +15,7 @@ from optuna_layerwise.models.resnet20 import ResNet20
 from optuna_layerwise.models.sources import MODELS, Preprocessing
 from optuna_layerwise.models.spec import ModelSpec, check_input
 from optuna_layerwise.models.weights import load_weights
+from optuna_layerwise.policy import Granularity
 
 __all__ = [
     "MODELS",

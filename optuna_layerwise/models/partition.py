@@ -10,17 +10,17 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 from torch import nn
 
 from optuna_layerwise.models.families import Depth, block_paths
 from optuna_layerwise.models.layers import split_layers
+from optuna_layerwise.policy import Granularity
 
 Blocks = dict[str, tuple[str, ...]]
 """Block name to parameter names as ``named_parameters`` gives them, in forward order."""
 
-Granularity = Literal["stage", "block", "layer"]
 Patterns = Mapping[str, "str | Sequence[str]"]
 """Block name to one or more regular expressions."""
 

@@ -17,9 +17,10 @@ import torch
 from torch import nn
 
 from optuna_layerwise.models.outputs import logits_of
-from optuna_layerwise.models.partition import Blocks, Granularity, Patterns, partition
+from optuna_layerwise.models.partition import Blocks, Patterns, partition
 from optuna_layerwise.models.sources import Preprocessing, source_of
 from optuna_layerwise.models.weights import load_weights
+from optuna_layerwise.policy import Granularity
 
 _OF_THE_WEIGHTS: Any = None
 

@@ -1,16 +1,13 @@
 """The one fine-tuning loop, and what its results are measured by."""
 
+from optuna_layerwise.cost import Cost
+from optuna_layerwise.policy import higher_is_better
 from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.compute import Compute, ran_out_of_memory
-from optuna_layerwise.training.cost import Cost
 from optuna_layerwise.training.devices import resolve_device
 from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.fit import EpochResult, Fit, FitStopped, fit
-from optuna_layerwise.training.metrics import (
-    METRICS,
-    classification_metrics,
-    higher_is_better,
-)
+from optuna_layerwise.training.metrics import METRICS, classification_metrics
 from optuna_layerwise.training.trainer import Trainer
 
 __all__ = [

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from optuna_layerwise.cost import Cost
 from optuna_layerwise.data import Images
 from optuna_layerwise.models import (
     Blocks,
@@ -31,7 +32,6 @@ from optuna_layerwise.models.seeding import seeded
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.compute import determinism, placed
-from optuna_layerwise.training.cost import Cost
 from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.forward import Forward
 from optuna_layerwise.training.metrics import METRICS, best_epoch

@@ -14,23 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from optuna_layerwise.policy import Metric
+from optuna_layerwise.policy import Metric, improves
 
 METRICS: tuple[Metric, ...] = ("loss", "accuracy", "balanced_accuracy", "auc")
-
-
-def higher_is_better(metric: Metric) -> bool:
-    """True for every metric but the loss."""
-    return metric != "loss"
-
-
-def improves(metric: Metric, value: float, best: float | None) -> bool:
-    """Is ``value`` strictly better than ``best``? Anything finite beats ``None``, NaN nothing."""
-    if not math.isfinite(value):
-        return False
-    if best is None:
-        return True
-    return value > best if higher_is_better(metric) else value < best
 
 
 def best_epoch(history: Sequence[Mapping[str, float]], metric: Metric) -> int | None:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from optuna_layerwise.cost import Cost, added
 from optuna_layerwise.training.checkpoint import differences
-from optuna_layerwise.training.cost import Cost, added
 from optuna_layerwise.training.devices import generator_states, set_generator_states
 from optuna_layerwise.training.stopwatch import Stopwatch
 
