@@ -23,6 +23,9 @@ class StopSignals:
     Nested uses share the outermost one. In other threads than the main one, which alone gets
     signals, nothing is ever received.
 
+    Args:
+        more: Other signals that are treated alike.
+
     Example:
         >>> with StopSignals() as stop:
         ...     stop.received
@@ -31,15 +34,19 @@ class StopSignals:
 
     _outermost: ClassVar[StopSignals | None] = None
 
-    def __init__(self) -> None:
+    def __init__(self, *more: signal.Signals) -> None:
         self.received = False
+        self.number: signal.Signals | None = None
+        self._signals = (*_SIGNALS, *more)
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is not threading.main_thread():
             return self
         if StopSignals._outermost is None:
-            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            self._previous = {
+                number: signal.signal(number, self._note) for number in self._signals
+            }
             StopSignals._outermost = self
         return StopSignals._outermost
 
@@ -55,6 +62,7 @@ class StopSignals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = True
+        self.number = signal.Signals(number)
         self._restore()
 
     def _restore(self) -> None:

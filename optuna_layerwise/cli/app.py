@@ -16,22 +16,18 @@ import typer
 from typer.core import TyperGroup
 
 from optuna_layerwise.cli import show
-from optuna_layerwise.cli.options import (
-    DEFAULT_STORAGE,
-    Storage,
-    StudyName,
-    absolute,
-    console,
-    load_study,
-)
+from optuna_layerwise.cli.control import pause_command, stop_command
+from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
 from optuna_layerwise.cli.parsing import one_of, parse_assignment
 from optuna_layerwise.cli.replaying import replay, stored_sampler
+from optuna_layerwise.cli.resume import resume_command
 from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.cli.status import status_command
+from optuna_layerwise.cli.worker import worker_command
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.results import FinalizedElsewhere, stored_final
 from optuna_layerwise.samplers import SAMPLERS
 from optuna_layerwise.storage import open_storage
-from optuna_layerwise.studies import pause
 
 
 class Commands(TyperGroup):
@@ -59,55 +55,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-@app.command("resume")
-def resume_command(
-    study: StudyName,
-    storage: Storage = DEFAULT_STORAGE,
-    trials: Annotated[int | None, typer.Option(help="New target of finished trials.")] = None,
-    data: Annotated[str | None, typer.Option(help="Where the same data lies now.")] = None,
-    data_root: Annotated[
-        str | None, typer.Option(help="Where the data sets that go by name lie now.")
-    ] = None,
-    download: Annotated[bool, typer.Option(help="Download the data if they are missing.")] = False,
-    weights: Annotated[str | None, typer.Option(help="Where the same weights lie now.")] = None,
-    device: Annotated[str | None, typer.Option(help="Default as before.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Default as before.")] = None,
-) -> None:
-    """Continue a study with its stored settings; the data and weights must be the same."""
-    from optuna_layerwise.cli.running import run  # with torch
-
-    stored = Settings.from_study(load_study(storage, study))
-    changed: dict[str, Any] = {
-        "device": device,
-        "threads": threads,
-        "trials": trials,
-        "data": absolute(data),
-        "data_root": data_root and os.path.abspath(os.path.expanduser(data_root)),
-        "weights": absolute(weights),
-    }
-    given = {field: value for field, value in changed.items() if value is not None}
-    settings = dataclasses.replace(stored, **given)
-    run(console, settings, stored, storage, study, unpause=True, download=download)
-
-
-@app.command("status")
-def status_command(
-    storage: Storage = DEFAULT_STORAGE,
-    study: Annotated[str | None, typer.Option(help="One study; default all.")] = None,
-) -> None:
-    """How far the studies of a database are."""
-    opened = open_storage(storage, create=False)
-    names = [study] if study else optuna.get_all_study_names(opened)
-    console.print(show.status([load_study(storage, name) for name in names]))
-
-
-@app.command("pause")
-def pause_command(study: StudyName, storage: Storage = DEFAULT_STORAGE) -> None:
-    """Ask all workers of a study to stop after their running trials."""
-    pause(load_study(storage, study))
-    console.print(f"study {study!r} pauses; go on with `optuna-layerwise resume`")
+app.command("resume")(resume_command)
+app.command("worker")(worker_command)
+app.command("status")(status_command)
+app.command("pause")(pause_command)
+app.command("stop")(stop_command)
 
 
 @app.command("compare")

@@ -6,32 +6,47 @@ import dataclasses
 import shlex
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import typer
 from rich.console import Console
 
 from optuna_layerwise.cli import show
+from optuna_layerwise.cli.exits import HALTED, INTERRUPTED
 from optuna_layerwise.cli.options import load_study
 from optuna_layerwise.cli.progress import search_progress
 from optuna_layerwise.cli.settings import SETTINGS_KEY, STARTS_INFORMED, Settings
+from optuna_layerwise.data import Splits
+from optuna_layerwise.objective import FinetuneObjective
 from optuna_layerwise.results import stored_final
 from optuna_layerwise.runs import readable_runs
-from optuna_layerwise.studies import finished, is_paused, open_study, resume, work
+from optuna_layerwise.studies import finished, open_study, order_of, resume, work
+
+if TYPE_CHECKING:
+    import optuna
 
 
-def run(
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """A study that is ready to be worked on in this process."""
+
+    study: optuna.Study
+    objective: FinetuneObjective
+    data: Splits
+    settings: Settings
+
+
+def open_search(
     console: Console,
     settings: Settings,
     stored: Settings | None,
     storage: str,
     name: str,
     *,
-    unpause: bool = False,
     download: bool = False,
-) -> None:
-    """Search a study to its target, retrain and test its finalists, and print what came out.
+) -> Search:
+    """Load data and model, and open the study with its sampler.
 
     Args:
         console: Where to print.
@@ -39,7 +54,6 @@ def run(
         stored: What the study was created with, if it exists.
         storage: URL.
         name: Of the study.
-        unpause: Take a pause back.
         download: Download data that are not there.
 
     Raises:
@@ -71,6 +85,49 @@ def run(
             objective.encoding, joins=stored is not None, init_from=init_from
         ),
     )
+    return Search(study, objective, data, settings)
+
+
+def introduce(console: Console, search: Search) -> None:
+    """Say what is about to be run."""
+    data, settings, objective = search.data, search.settings, search.objective
+    console.print(
+        f"study [bold]{search.study.study_name}[/bold]: {len(data.train)} training, "
+        f"{len(data.val)} validation and {len(data.test)} test images of {len(data.classes)} "
+        f"classes; {settings.model} in {len(objective.blocks)} blocks on {objective.device}; "
+        f"{settings.trials} trials",
+        soft_wrap=True,
+    )
+
+
+def run(
+    console: Console,
+    settings: Settings,
+    stored: Settings | None,
+    storage: str,
+    name: str,
+    *,
+    unpause: bool = False,
+    download: bool = False,
+    to_work: bool = True,
+) -> None:
+    """Search a study to its target, retrain and test its finalists, and print what came out.
+
+    Args:
+        console: Where to print.
+        settings: What to run.
+        stored: What the study was created with, if it exists.
+        storage: URL.
+        name: Of the study.
+        unpause: Take a pause or a stop back.
+        download: Download data that are not there.
+        to_work: Or only create the study.
+
+    Raises:
+        ValueError: if the study, its data or its weights are not what they were.
+    """
+    search = open_search(console, settings, stored, storage, name, download=download)
+    study, objective, settings = search.study, search.objective, search.settings
     if SETTINGS_KEY in study.user_attrs:  # another process may have been quicker
         refuse_differences(name, settings, Settings.from_study(study))
     elif stored is None and settings.sampler not in STARTS_INFORMED:
@@ -79,23 +136,22 @@ def run(
     study.set_user_attr(SETTINGS_KEY, settings.to_json())
     if unpause:
         resume(study)
-    console.print(
-        f"study [bold]{name}[/bold]: {len(data.train)} training, {len(data.val)} validation and "
-        f"{len(data.test)} test images of {len(data.classes)} classes; {settings.model} in "
-        f"{len(objective.blocks)} blocks on {objective.device}; {settings.trials} trials",
-        soft_wrap=True,
-    )
+    introduce(console, search)
+    where = f"--storage {shlex.quote(storage)} --study {shlex.quote(name)}"
+    if not to_work:
+        console.print(
+            "the study is ready; work on it from here or elsewhere with any number of\n"
+            f"  optuna-layerwise worker {where}\n"
+            "or work on it and test the result with\n"
+            f"  optuna-layerwise launch {where}",
+            soft_wrap=True,
+        )
+        return
     started = time.perf_counter()
     with search_progress(console, study, settings.trials) as on_trial:
         done = work(study, objective, n_finished=settings.trials, on_trial=on_trial)
-    where = f"--storage {shlex.quote(storage)} --study {shlex.quote(name)}"
     if not done:
-        console.print(
-            f"{'paused' if is_paused(study) else 'stopped'} after {finished(study)} finished "
-            f"trials, nothing is lost; go on with\n  optuna-layerwise resume {where}",
-            soft_wrap=True,
-        )
-        raise typer.Exit(130)
+        raise typer.Exit(say_why_it_ended(console, study, where))
     if stored_final(study) is not None:
         console.print("finalized before: the test split is opened once, so its result stays")
     seeds = objective.unused_seeds(settings.final_seeds) if settings.retrain else objective.seeds
@@ -112,6 +168,24 @@ def run(
     console.print(f"operations of the search: {show.saving(costs)} over training every block")
     console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
     console.print(show.commands(where, shlex.quote(storage)), highlight=False, soft_wrap=True)
+
+
+def say_why_it_ended(console: Console, study: optuna.Study, where: str) -> int:
+    """Tell what stopped the work before its target; returns the exit code.
+
+    Args:
+        console: Where to print.
+        study: The study.
+        where: Its options ``--storage`` and ``--study``.
+    """
+    order = order_of(study)
+    why = "stopped" if order.ends else "paused" if order.halts else "interrupted"
+    console.print(
+        f"{why} after {finished(study)} finished trials, nothing is lost; go on with\n"
+        f"  optuna-layerwise resume {where}",
+        soft_wrap=True,
+    )
+    return HALTED if order.halts else INTERRUPTED
 
 
 def refuse_differences(name: str, settings: Settings, stored: Settings) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from rich.console import Console
 from rich.table import Table
 
@@ -15,7 +15,6 @@ from optuna_layerwise.cost import Cost
 from optuna_layerwise.policy import Recipe
 from optuna_layerwise.results import Candidate, Final, stored_final
 from optuna_layerwise.runs import readable_runs
-from optuna_layerwise.studies import count, is_paused
 
 _SNOWFLAKE = "❄"
 _WIDTH = 24
@@ -80,37 +79,6 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
     try:
         return study.best_trial
     except (ValueError, RuntimeError):  # no trial is complete, or there are several objectives
-        return None
-
-
-def status(studies: Sequence[optuna.Study]) -> Table:
-    """One row a study."""
-    table = Table("study", "finished", "running", "waiting", "failed", "best", "trial", "state")
-    for study in studies:
-        counts, best = count(study), best_trial(study)
-        done = sum(n for state, n in counts.items() if state.is_finished())
-        target = _target(study)
-        state = "finalized" if stored_final(study) else "running"
-        if state == "running" and not counts[TrialState.RUNNING]:
-            state = "stopped"
-        table.add_row(
-            study.study_name,
-            f"{done} of {target}" if target else str(done),
-            str(counts[TrialState.RUNNING]),
-            str(counts[TrialState.WAITING]),
-            str(counts[TrialState.FAIL]),
-            f"{best.value:.4f}" if best else "-",
-            str(best.number) if best else "-",
-            "paused" if is_paused(study) else state,
-        )
-    return table
-
-
-def _target(study: optuna.Study) -> int | None:
-    """Trials asked for; of a study that is not ours, or not of this version, nothing is known."""
-    try:
-        return Settings.from_study(study).trials
-    except ValueError:
         return None
 
 

@@ -165,6 +165,9 @@ def tune_command(
         ),
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch; default its own.")] = None,
+    work: Annotated[
+        bool, typer.Option(help="Or only create the study, for `worker` and `launch`.")
+    ] = True,
 ) -> None:
     """Search which blocks to train, and how fast; then test the best policy once.
 
@@ -259,4 +262,4 @@ def tune_command(
         existing = load_study(storage, name)
         if SETTINGS_KEY in existing.user_attrs or existing.get_trials(deepcopy=False):
             stored = Settings.from_study(existing)
-    run(console, settings, stored, storage, name, download=download)
+    run(console, settings, stored, storage, name, download=download, to_work=work)

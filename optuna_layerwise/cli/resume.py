@@ -1,0 +1,76 @@
+"""The command ``resume``: take a pause or a stop back, work to the target, and finalize."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Annotated, Any
+
+import typer
+
+from optuna_layerwise.cli.options import (
+    DEFAULT_STORAGE,
+    Storage,
+    StudyName,
+    absolute,
+    console,
+    load_study,
+)
+from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.studies import resume
+
+Data = Annotated[str | None, typer.Option(help="Where the same data lies here.")]
+DataRoot = Annotated[
+    str | None, typer.Option(help="Where the data sets that go by name lie here.")
+]
+Download = Annotated[bool, typer.Option(help="Download the data if they are missing.")]
+Weights = Annotated[str | None, typer.Option(help="Where the same weights lie here.")]
+Device = Annotated[str | None, typer.Option(help="Default as stored with the study.")]
+Threads = Annotated[int | None, typer.Option(help="Of torch; default as stored.")]
+
+
+def resume_command(
+    study: StudyName,
+    storage: Storage = DEFAULT_STORAGE,
+    trials: Annotated[int | None, typer.Option(help="New target of finished trials.")] = None,
+    data: Data = None,
+    data_root: DataRoot = None,
+    download: Download = False,
+    weights: Weights = None,
+    device: Device = None,
+    threads: Threads = None,
+    work: Annotated[
+        bool, typer.Option(help="Or only take the pause back, for workers that wait for it.")
+    ] = True,
+) -> None:
+    """Continue a study with its stored settings; the data and weights must be the same."""
+    opened = load_study(storage, study)
+    if not work:
+        resume(opened)
+        console.print(f"study {study!r} goes on")
+        return
+    from optuna_layerwise.cli.running import run  # with torch
+
+    stored = Settings.from_study(opened)
+    here = settings_here(
+        stored,
+        data=data,
+        data_root=data_root,
+        weights=weights,
+        device=device,
+        threads=threads,
+        trials=trials,
+    )
+    run(console, here, stored, storage, study, unpause=True, download=download)
+
+
+def settings_here(stored: Settings, **changes: Any) -> Settings:
+    """A study's settings with what differs on this machine; ``None`` is as stored."""
+    root = changes.get("data_root")
+    changes |= {
+        "data": absolute(changes.get("data")),
+        "data_root": root and os.path.abspath(os.path.expanduser(root)),
+        "weights": absolute(changes.get("weights")),
+        "output": (output := changes.get("output")) and os.path.abspath(output),
+    }
+    return dataclasses.replace(stored, **{k: v for k, v in changes.items() if v is not None})

@@ -1,0 +1,117 @@
+"""The command ``status``: how far studies are, once, for scripts, or live."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated
+
+import optuna
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study
+from optuna_layerwise.cli.snapshot import RunningTrial, Snapshot, take_snapshot
+from optuna_layerwise.storage import open_storage
+
+_BAR_WIDTH = 40
+
+
+def status_command(
+    storage: Storage = DEFAULT_STORAGE,
+    study: Annotated[str | None, typer.Option(help="One study; default all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a study.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it live until it ends, or Ctrl-C.")
+    ] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks, with --watch.")] = 2.0,
+) -> None:
+    """How far the studies of a database are."""
+    if as_json and watch:
+        raise ValueError("--json is one look, and --watch is for people; choose one of them")
+    if every <= 0:
+        raise ValueError(f"--every must be more than 0 seconds, got {every}")
+    opened = open_storage(storage, create=False)
+    names = [study] if study else optuna.get_all_study_names(opened)
+    studies = [load_study(storage, name) for name in names]
+    if watch:
+        watch_studies(studies, every)
+        return
+    snapshots = [take_snapshot(study) for study in studies]
+    if as_json:
+        for snapshot in snapshots:
+            print(json.dumps(snapshot.as_json()))
+        return
+    console.print(overview(snapshots))
+    for snapshot in snapshots:
+        if study and snapshot.running:
+            console.print(workers(snapshot.running))
+
+
+def watch_studies(studies: Sequence[optuna.Study], every: float) -> None:
+    """Show studies live until each is finalized, or stopped by an order and idle."""
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                snapshots = [take_snapshot(study) for study in studies]
+                live.update(Group(*map(view, snapshots)), refresh=True)
+                if all(map(is_over, snapshots)):
+                    return
+                time.sleep(every)
+    except KeyboardInterrupt:
+        return
+
+
+def is_over(snapshot: Snapshot) -> bool:
+    """Whether nothing more is to be seen."""
+    return not snapshot.running and (snapshot.state == "finalized" or snapshot.order != "run")
+
+
+def overview(snapshots: Sequence[Snapshot]) -> Table:
+    """One row a study."""
+    table = Table("study", "finished", "running", "waiting", "failed", "best", "trial", "state")
+    for now in snapshots:
+        table.add_row(
+            now.study,
+            f"{now.finished} of {now.target}" if now.target else str(now.finished),
+            *(str(now.trials[state]) for state in ("running", "waiting", "fail")),
+            *((f"{now.best[0]:.4f}", str(now.best[1])) if now.best else ("-", "-")),
+            now.state,
+        )
+    return table
+
+
+def view(now: Snapshot) -> RenderableType:
+    """A bar, a line, and the workers."""
+    bar = ProgressBar(total=now.target or now.finished, completed=now.finished, width=_BAR_WIDTH)
+    best = f"best {now.best[0]:.4f} (trial {now.best[1]})" if now.best else "no best yet"
+    of = f" of {now.target}" if now.target else ""
+    line = f"{now.study}: {now.finished}{of} trials, {now.state}; {best}{_remaining(now)}"
+    return Group(Text(line), bar, *([workers(now.running)] if now.running else []))
+
+
+def workers(running: Sequence[RunningTrial]) -> Table:
+    """One row a running trial."""
+    table = Table("host", "process", "trial", "epoch", "for", box=None, pad_edge=False)
+    for trial in running:
+        epoch = "-" if trial.epoch is None else str(trial.epoch + 1)
+        table.add_row(
+            trial.host or "?",
+            f"{trial.pid or '?'}{' (gone)' if trial.dead else ''}",
+            str(trial.trial),
+            f"{epoch} of {trial.epochs}" if trial.epochs else epoch,
+            "-" if trial.seconds is None else f"{trial.seconds:.0f} s",
+        )
+    return table
+
+
+def _remaining(now: Snapshot) -> str:
+    if now.remaining_seconds is None or now.state != "running":
+        return ""
+    return f"; about {timedelta(seconds=round(now.remaining_seconds))} left"

@@ -1,0 +1,154 @@
+"""The command ``worker``: pulls trials of a study that exists until its target is reached."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import signal
+import time
+import traceback
+from typing import Annotated
+
+import optuna
+import typer
+
+from optuna_layerwise.cli.exits import DONE, FAILED, INTERRUPTED
+from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
+from optuna_layerwise.cli.progress import search_progress
+from optuna_layerwise.cli.resume import (
+    Data,
+    DataRoot,
+    Device,
+    Download,
+    Threads,
+    Weights,
+    settings_here,
+)
+from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.pausing import StopSignals
+from optuna_layerwise.studies import order_of, work
+
+Output = Annotated[
+    str | None,
+    typer.Option(help="Folder of unfinished trials, one for all workers; default as stored."),
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait through a pause instead of ending; a stop ends it.")
+]
+_POLL_SECONDS = 2.0
+# Batch systems announce the end of a job with one of these, where there are any.
+_USER_SIGNALS = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Worker:
+    """What the command takes, as plain data that can be sent to another machine and called."""
+
+    study: str
+    storage: str
+    data: str | None = None
+    data_root: str | None = None
+    download: bool = False
+    weights: str | None = None
+    device: str | None = None
+    threads: int | None = None
+    output: str | None = None
+    wait: bool = False
+
+    def __call__(self) -> int:
+        """Work to the study's target; returns the exit code.
+
+        Raises:
+            ValueError: if the study cannot be worked on here: nothing was started.
+        """
+        from optuna_layerwise.cli.running import (  # with torch
+            introduce,
+            open_search,
+            say_why_it_ended,
+        )
+
+        stored = Settings.from_study(load_study(self.storage, self.study))
+        here = settings_here(
+            stored,
+            data=self.data,
+            data_root=self.data_root,
+            weights=self.weights,
+            device=self.device,
+            threads=self.threads,
+            output=self.output,
+        )
+        search = open_search(
+            console, here, stored, self.storage, self.study, download=self.download
+        )
+        study = search.study
+        introduce(console, search)
+        with StopSignals(*_USER_SIGNALS) as stop:
+            while True:
+                target = Settings.from_study(study).trials  # `resume --trials` may have raised it
+                try:
+                    with search_progress(console, study, target) as on_trial:
+                        done = work(study, search.objective, n_finished=target, on_trial=on_trial)
+                except Exception:
+                    traceback.print_exc()
+                    return FAILED
+                if done and Settings.from_study(study).trials <= target:
+                    console.print(f"study {self.study!r} has its {target} finished trials")
+                    return DONE
+                if done or (self.wait and waited_through_a_pause(study, stop)):
+                    continue
+                where = shlex.join(["--storage", self.storage, "--study", self.study])
+                code = say_why_it_ended(console, study, where)
+                return INTERRUPTED if stop.received else code
+
+    def arguments(self) -> list[str]:
+        """The options that mean this worker, such as ``["--study", "leaves"]``."""
+        options: list[str] = []
+        for name, value in dataclasses.asdict(self).items():
+            if value is True:
+                options += [f"--{name.replace('_', '-')}"]
+            elif value not in (None, False):
+                options += [f"--{name.replace('_', '-')}", str(value)]
+        return options
+
+
+def worker_command(
+    study: StudyName,
+    storage: Storage = DEFAULT_STORAGE,
+    data: Data = None,
+    data_root: DataRoot = None,
+    download: Download = False,
+    weights: Weights = None,
+    device: Device = None,
+    threads: Threads = None,
+    output: Output = None,
+    wait: Wait = False,
+) -> None:
+    """Work on a study that `tune` created, beside any number of others, until its target.
+
+    The last test is not a worker's: whoever ran `tune`, `resume` or `launch` makes it. Exit codes:
+    0 target reached, 3 paused or stopped, 130 interrupted, 1 a trial raised an error, 2 cannot
+    work here.
+    """
+    worker = Worker(
+        study=study,
+        storage=storage,
+        data=data,
+        data_root=data_root,
+        download=download,
+        weights=weights,
+        device=device,
+        threads=threads,
+        output=output,
+        wait=wait,
+    )
+    raise typer.Exit(worker())
+
+
+def waited_through_a_pause(study: optuna.Study, stop: StopSignals) -> bool:
+    """Wait while a pause holds; returns whether the study goes on for this worker."""
+    while not stop.received:
+        order = order_of(study)
+        if not order.halts or order.ends:
+            return not order.ends
+        time.sleep(_POLL_SECONDS)
+    return False

@@ -1,0 +1,109 @@
+"""How far studies are: once, for scripts, and live."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+
+import optuna
+import pytest
+from commands import DIGITS, Cli, load
+from optuna.trial import TrialState
+
+from optuna_layerwise.cli.snapshot import take_snapshot
+from optuna_layerwise.cli.status import is_over
+from optuna_layerwise.samplers import BioTuneSampler
+from optuna_layerwise.studies import open_study, pause, stop
+
+KEYS = {
+    *("study", "state", "order", "target", "finished", "trials", "best", "running"),
+    *("median_seconds", "remaining_seconds"),
+}
+
+
+@pytest.fixture
+def study() -> optuna.Study:
+    return open_study(optuna.storages.InMemoryStorage(), study_name="s", sampler=BioTuneSampler())
+
+
+def test_status_for_scripts_is_one_json_object_a_study(cli: Cli) -> None:
+    cli(*DIGITS, "--trials", "2", "--study", "a")
+    cli(*DIGITS, "--trials", "2", "--study", "b", "--no-work")
+    cli("pause", "--study", "b")
+    code, out, _ = cli("status", "--json")
+    assert code == 0
+    a, b = (json.loads(line) for line in out.splitlines())
+    assert set(a) == set(b) == KEYS
+    assert (a["study"], a["state"], a["finished"], a["target"]) == ("a", "finalized", 2, 2)
+    assert a["best"] == [load("a").best_value, load("a").best_trial.number]
+    assert a["remaining_seconds"] == 0
+    assert (b["state"], b["order"], b["finished"], b["best"]) == ("paused", "pause", 0, None)
+    [line] = cli("status", "--json", "--study", "b")[1].splitlines()
+    assert json.loads(line) == b
+
+
+def test_a_running_trial_shows_its_worker_and_its_epoch(study: optuna.Study) -> None:
+    study.ask().report(0.5, step=3)
+    now = take_snapshot(study)
+    [trial] = now.running
+    assert (trial.trial, trial.pid, trial.epoch, trial.dead) == (0, os.getpid(), 3, False)
+    assert now.state == "running"
+    assert now.target is now.remaining_seconds is now.best is None
+
+
+def test_orders_show_before_what_the_workers_do(study: optuna.Study) -> None:
+    trial = study.ask()
+    pause(study)
+    assert take_snapshot(study).state == "paused"
+    assert not is_over(take_snapshot(study))
+    stop(study)
+    study.tell(trial, 1.0)
+    now = take_snapshot(study)
+    assert (now.state, now.order, now.trials["complete"]) == ("stopped", "stop", 1)
+    assert is_over(now)
+
+
+def test_the_remaining_time_is_the_median_trials_over_the_workers(cli: Cli) -> None:
+    cli(*DIGITS, "--trials", "3", "--finalists", "1")
+    cli(*DIGITS, "--trials", "13", "--no-work")
+    study = load("digits")
+    assert take_snapshot(study).remaining_seconds is None  # nobody works on it
+    for _ in range(2):
+        study.ask()
+    now = take_snapshot(study)
+    assert now.median_seconds
+    assert now.remaining_seconds == pytest.approx(10 * now.median_seconds / 2)
+
+
+def test_watching_ends_with_the_study(cli: Cli) -> None:
+    cli(*DIGITS, "--trials", "2")
+    code, out, _ = cli("status", "--watch", "--every", "0.1")
+    assert code == 0
+    assert "digits: 2 of 2 trials, finalized; best 0." in out
+
+
+def test_watching_shows_progress_until_ctrl_c(cli: Cli) -> None:
+    cli(*DIGITS, "--trials", "2", "--no-work")
+    study = load("digits")
+    study.ask()
+    assert study.trials[0].state == TrialState.RUNNING
+
+    def interrupt() -> None:
+        time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    code, out, _ = cli("status", "--watch", "--study", "digits", "--every", "0.1")
+    assert code == 0
+    assert "digits: 0 of 2 trials, running; no best yet" in out
+
+
+def test_options_that_contradict_each_other_are_refused(cli: Cli) -> None:
+    cli(*DIGITS, "--trials", "1", "--no-work")
+    for options in (("--json", "--watch"), ("--watch", "--every", "0")):
+        code, _, err = cli("status", *options)
+        assert code == 2
+        assert err.startswith("error: --")

@@ -1,0 +1,146 @@
+"""The command ``worker``, in processes of its own, as a user starts it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from commands import DIGITS, Cli, load
+from optuna.trial import TrialState
+
+from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.storage import all_trials
+from optuna_layerwise.studies import pause, resume
+
+WORKER = [sys.executable, "-m", "optuna_layerwise.cli", "worker", "--study", "digits"]
+Worker = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    """Starts a worker in the test's folder; none is left over."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*options: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*WORKER, *options],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not true within {seconds} seconds"
+        time.sleep(0.05)
+
+
+def create(cli: Cli, *options: str) -> optuna.Study:
+    code, _, err = cli(*DIGITS, "--no-work", *options)
+    assert code == 0, err
+    return load("digits")
+
+
+def trains(study: optuna.Study) -> bool:
+    return any(t.state == TrialState.RUNNING and t.intermediate_values for t in all_trials(study))
+
+
+LONG = ("--epochs", "100000", "--patience", "0", "--trials", "2")
+
+
+def test_two_workers_reach_the_target_exactly_and_leave_the_test_to_whoever_asked(
+    cli: Cli, worker: Worker
+) -> None:
+    study = create(cli, "--trials", "6")
+    assert study.trials == []
+    workers = [worker("--threads", "1"), worker("--threads", "1")]
+    outputs = [process.communicate(timeout=100)[0] for process in workers]
+    assert [process.returncode for process in workers] == [0, 0], outputs
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 6
+    assert sum(output.count("\ntrial ") for output in outputs) == 6
+    assert "olw:final" not in study.user_attrs
+    assert cli("resume", "--study", "digits")[0] == 0
+    assert len(study.trials) == 6
+    assert "olw:final" in study.user_attrs
+
+
+def test_a_worker_may_differ_in_place_and_device_but_not_in_data(
+    cli: Cli, worker: Worker, tmp_path: Path, digits_weights: Path
+) -> None:
+    study = create(cli, "--trials", "1", "--weights", str(digits_weights), "--keep-weights", "1")
+    before = dict(study.user_attrs)
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(digits_weights.read_bytes())
+    options = ("--weights", str(moved), "--device", "cpu", "--output", "elsewhere")
+    assert cli("worker", "--study", "digits", *options)[0] == 0
+    assert study.user_attrs == before
+    assert len(study.trials) == 1
+    assert [p.name for p in (tmp_path / "elsewhere").rglob("*.safetensors")]
+    code, _, err = cli("worker", "--study", "digits", "--weights", "none")
+    assert code == 2
+    assert "model_digest" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_the_signals_of_batch_systems_give_the_trial_back(
+    cli: Cli, worker: Worker, tmp_path: Path, number: signal.Signals
+) -> None:
+    study = create(cli, *LONG)
+    process = worker()
+    until(lambda: trains(study))
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, output
+    assert "interrupted after 0 finished trials, nothing is lost" in output
+    assert [t.state for t in study.trials] == [TrialState.WAITING]
+    runs = tmp_path / "optuna-layerwise-runs" / "digits" / "trials"
+    assert [path.name for path in runs.glob("*/*")] == ["trial-0.checkpoint"]
+
+
+def test_a_worker_needs_a_study_that_tune_created(cli: Cli) -> None:
+    create(cli, "--trials", "1")
+    code, _, err = cli("worker", "--study", "leaves")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "no study 'leaves'" in err
+    optuna.create_study(study_name="other", storage="sqlite:///optuna-layerwise.db")
+    code, _, err = cli("worker", "--study", "other")
+    assert code == 2
+    assert "was not created by `optuna-layerwise tune`" in err
+
+
+def test_a_target_that_is_raised_meanwhile_is_worked_to(cli: Cli) -> None:
+    study = create(cli, "--trials", "1")
+    pause(study)
+
+    def raise_it() -> None:
+        time.sleep(1)
+        settings = dataclasses.replace(Settings.from_study(study), trials=3)
+        study.set_user_attr(SETTINGS_KEY, settings.to_json())
+        resume(study)
+
+    threading.Thread(target=raise_it).start()
+    code, out, _ = cli("worker", "--study", "digits", "--wait")
+    assert code == 0
+    assert "has its 3 finished trials" in out
+    assert len(study.trials) == 3
