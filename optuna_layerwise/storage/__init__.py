@@ -1,13 +1,22 @@
 """The one adapter that touches Optuna's private storage calls, and the keys that we store."""
 
-from optuna_layerwise.storage.databases import (
-    SqliteStorage,
-    claims_are_atomic,
-    open_storage,
-    without_secrets,
-)
+from optuna_layerwise.storage.claims import ask, let_go, renew, requeue, tell, write_pending
+from optuna_layerwise.storage.databases import claims_are_atomic, open_storage
 from optuna_layerwise.storage.keys import FINAL_KEY, RUN_KEY, SETTINGS_KEY
+from optuna_layerwise.storage.leases import (
+    LEASE_KEY,
+    LEASE_SECONDS,
+    Lease,
+    LeaseLostError,
+    lease_of,
+)
+from optuna_layerwise.storage.outages import (
+    PATIENCE_SECONDS,
+    StorageUnusableError,
+    without_waiting,
+)
 from optuna_layerwise.storage.owner import Owner
+from optuna_layerwise.storage.relational import RelationalStorage
 from optuna_layerwise.storage.start import START_KEY, store_start, stored_start
 from optuna_layerwise.storage.trials import (
     TIE_KEY,
@@ -15,31 +24,44 @@ from optuna_layerwise.storage.trials import (
     all_trials,
     generation_of,
     owner_of,
-    requeue,
     stored_trial,
     trial_record,
     write_trial_record,
 )
+from optuna_layerwise.storage.urls import without_secrets
 
 __all__ = [
     "FINAL_KEY",
+    "LEASE_KEY",
+    "LEASE_SECONDS",
+    "PATIENCE_SECONDS",
     "RUN_KEY",
     "SETTINGS_KEY",
     "START_KEY",
     "TIE_KEY",
     "TRIAL_KEY",
+    "Lease",
+    "LeaseLostError",
     "Owner",
-    "SqliteStorage",
+    "RelationalStorage",
+    "StorageUnusableError",
     "all_trials",
+    "ask",
     "claims_are_atomic",
     "generation_of",
+    "lease_of",
+    "let_go",
     "open_storage",
     "owner_of",
+    "renew",
     "requeue",
     "store_start",
     "stored_start",
     "stored_trial",
+    "tell",
     "trial_record",
     "without_secrets",
+    "without_waiting",
+    "write_pending",
     "write_trial_record",
 ]

@@ -1,79 +1,111 @@
-"""Opening a database so that no waiting trial can be claimed twice."""
+"""Opening a storage so that no waiting trial can be claimed twice, and none is lost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
-from optuna.trial import TrialState
 
-_DRIVERS = {"postgresql://": "postgresql+psycopg://", "mysql://": "mysql+pymysql://"}
+from optuna_layerwise.storage.journal import FileJournalStorage, JournalFile
+from optuna_layerwise.storage.outages import PATIENCE_SECONDS, persist
+from optuna_layerwise.storage.relational import RelationalStorage
+from optuna_layerwise.storage.urls import without_secrets
+
+_DRIVERS = {
+    "postgresql://": "postgresql+psycopg://",
+    "postgres://": "postgresql+psycopg://",
+    "mysql://": "mysql+pymysql://",
+    "mariadb://": "mysql+pymysql://",
+    "mariadb+": "mysql+",
+}
 _SQLITE_TIMEOUT = 60.0
+_JOURNAL = "journal://"
+_EXPECTED = (
+    "Expected sqlite:///tune.db, postgresql://user@host/db, mysql://user@host/db or "
+    "journal:///tune.log"
+)
 
 
-class SqliteStorage(RDBStorage):
-    """SQLite whose claims are atomic.
+def open_storage(
+    url: str,
+    *,
+    create: bool = True,
+    patience_seconds: float = PATIENCE_SECONDS,
+    wait: bool = False,
+) -> BaseStorage:
+    """The storage behind a URL, for any number of worker processes.
 
-    Optuna reads a waiting trial's state and then writes it; SQLite has no row locks, and
-    Python's driver opens a transaction only at the write, so two processes can both claim it.
-    Here the transaction is opened, with the write lock, before the read.
-    """
-
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        """As Optuna's, but a claim holds the write lock from before it reads."""
-        if state == TrialState.RUNNING:
-            session = self.scoped_session()  # the very session that Optuna's method then uses
-            try:
-                session.execute(sqlalchemy.text("BEGIN IMMEDIATE"))
-            except sqlalchemy.exc.SQLAlchemyError as error:
-                session.rollback()
-                raise StorageInternalError(f"no write lock on {self.url}: {error}") from error
-        return super().set_trial_state_values(trial_id, state, values)
-
-
-def open_storage(url: str, *, create: bool = True) -> BaseStorage:
-    """The storage behind a SQLAlchemy URL, for any number of worker processes.
-
-    ``sqlite:///file.db``, ``postgresql://...`` (driver psycopg) and ``mysql://...`` (driver
-    pymysql); a URL that names its own driver is taken as it is.
+    ``sqlite:///file.db``, ``postgresql://...`` (driver psycopg), ``mysql://...`` or
+    ``mariadb://...`` (driver pymysql), and for a journal file ``journal:///file.log`` or a path
+    that ends with ``.log``; a URL that names its own driver is taken as it is. As with SQLite,
+    three slashes are followed by a relative path and four by an absolute one.
 
     Args:
         url: As above.
-        create: Make a SQLite file that does not exist.
+        create: Make a file that does not exist.
+        patience_seconds: How long a storage that was opened may be away, before what was to be
+            read or written fails with `StorageUnusableError`.
+        wait: Wait as long for a storage that cannot be reached now, too.
 
     Raises:
         ConnectionError: if the storage cannot be reached, is not a URL, or its driver is absent.
-        FileNotFoundError: if a SQLite file does not exist and is not to be made.
+        FileNotFoundError: if a file does not exist and is not to be made.
     """
     for prefix, driver in _DRIVERS.items():
         if url.startswith(prefix):
             url = driver + url[len(prefix) :]
-    shown = without_secrets(url)
-    if not create and url.startswith("sqlite:///"):
-        path = url.removeprefix("sqlite:///").partition("?")[0]
-        if path not in ("", ":memory:") and not Path(path).is_file():
+    path = _journal_path(url)
+    shown = repr(path) if path else without_secrets(url)
+    if not create:
+        file = path
+        if url.startswith("sqlite:///"):
+            file = url.removeprefix("sqlite:///").partition("?")[0]
+        if file not in (None, "", ":memory:") and not Path(file).is_file():
             raise FileNotFoundError(f"there is no database {shown}; `tune` makes one")
     try:
-        if url.startswith("sqlite"):
-            connect = {"timeout": _SQLITE_TIMEOUT}
-            return get_storage(SqliteStorage(url, engine_kwargs={"connect_args": connect}))
-        return get_storage(url)
+        return persist(
+            lambda again: _open(url, path, patience_seconds),
+            place=shown,
+            seconds=patience_seconds if wait else 0.0,
+        )
     except (
         sqlalchemy.exc.SQLAlchemyError,
         StorageInternalError,
         ImportError,
         ValueError,
+        OSError,
     ) as error:
         reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
-        raise ConnectionError(
-            f"cannot open the storage {shown}: {reason}. Expected a reachable database, such as "
-            "sqlite:///tune.db, postgresql://user@host/db or mysql://user@host/db"
-        ) from error
+        raise ConnectionError(f"cannot open the storage {shown}: {reason}. {_EXPECTED}") from error
+
+
+def _open(url: str, journal: str | None, patience_seconds: float) -> BaseStorage:
+    if journal is not None:
+        return FileJournalStorage(JournalFile(journal, patience_seconds=patience_seconds))
+    options: dict[str, Any] = {}
+    name = url.partition(":")[0].partition("+")[0]
+    if name == "sqlite":
+        options = {"connect_args": {"timeout": _SQLITE_TIMEOUT}}
+    elif name == "mysql":
+        # Gaps are not locked, so two inserts of neighbouring rows do not wait for each other.
+        # A connection that was lost is noticed when it is used.
+        options = {"isolation_level": "READ COMMITTED", "pool_pre_ping": False}
+    elif name != "postgresql":
+        raise ValueError(f"{name or url!r} is no kind of database that is known here")
+    return get_storage(RelationalStorage(url, options, patience_seconds=patience_seconds))
+
+
+def _journal_path(url: str) -> str | None:
+    """The file of a journal, if the URL is that of one."""
+    if url.startswith(_JOURNAL):
+        path = url.removeprefix(_JOURNAL)
+        if path[:1] != "/" or len(path) < 2:
+            raise ConnectionError(f"{url!r} is no journal. {_EXPECTED}")
+        return path[1:]
+    return url if url.endswith(".log") and "://" not in url else None
 
 
 def claims_are_atomic(storage: BaseStorage) -> bool:
@@ -81,13 +113,4 @@ def claims_are_atomic(storage: BaseStorage) -> bool:
     backend = getattr(storage, "_backend", storage)
     if not isinstance(backend, RDBStorage) or backend.engine.name != "sqlite":
         return True
-    return isinstance(backend, SqliteStorage)
-
-
-def without_secrets(url: str) -> str:
-    """The URL without its password and options, or what follows the user in what is none."""
-    try:
-        return sqlalchemy.make_url(url).set(query={}).render_as_string(hide_password=True)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        _, at, place = url.rpartition("@")
-        return repr(f"***@{place}" if at else url)
+    return isinstance(backend, RelationalStorage)

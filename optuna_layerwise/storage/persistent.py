@@ -1,0 +1,93 @@
+"""Optuna's relational storage, which waits for a database that is away and then goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy
+from optuna.storages import RDBStorage
+from sqlalchemy.orm import Session
+
+from optuna_layerwise.storage.outages import PATIENCE_SECONDS, persist
+from optuna_layerwise.storage.urls import without_secrets
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _again_and_again(
+    method: Callable[Concatenate[Any, _P], _T],
+) -> Callable[Concatenate[Any, _P], _T]:
+    """A method that may be done twice: it reads, or writes what is then there already."""
+
+    @functools.wraps(method)
+    def patient(self: PersistentStorage, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return self.persist(lambda again: method(self, *args, **kwargs))
+
+    return patient
+
+
+class PersistentStorage(RDBStorage):
+    """A database that may restart while it is used.
+
+    Args:
+        url: SQLAlchemy's, with the driver.
+        engine_kwargs: For `sqlalchemy.create_engine`.
+        patience_seconds: How long the database may be away.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        engine_kwargs: dict[str, Any] | None = None,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        super().__init__(url, engine_kwargs)
+        self.patience_seconds = patience_seconds
+
+    def persist(self, operation: Callable[[bool], _T]) -> _T:
+        """Do something, again if the database was away; see `outages.persist`."""
+        return persist(operation, place=without_secrets(self.url), seconds=self.patience_seconds)
+
+    delete_study = _again_and_again(RDBStorage.delete_study)
+    set_study_user_attr = _again_and_again(RDBStorage.set_study_user_attr)
+    set_study_system_attr = _again_and_again(RDBStorage.set_study_system_attr)
+    get_study_id_from_name = _again_and_again(RDBStorage.get_study_id_from_name)
+    get_study_name_from_id = _again_and_again(RDBStorage.get_study_name_from_id)
+    get_study_directions = _again_and_again(RDBStorage.get_study_directions)
+    get_study_user_attrs = _again_and_again(RDBStorage.get_study_user_attrs)
+    get_study_system_attrs = _again_and_again(RDBStorage.get_study_system_attrs)
+    get_all_studies = _again_and_again(RDBStorage.get_all_studies)
+    get_trial = _again_and_again(RDBStorage.get_trial)
+    get_trial_param = _again_and_again(RDBStorage.get_trial_param)
+    get_trial_user_attrs = _again_and_again(RDBStorage.get_trial_user_attrs)
+    get_trial_system_attrs = _again_and_again(RDBStorage.get_trial_system_attrs)
+    get_trial_id_from_study_id_trial_number = _again_and_again(
+        RDBStorage.get_trial_id_from_study_id_trial_number
+    )
+    set_trial_user_attr = _again_and_again(RDBStorage.set_trial_user_attr)
+    set_trial_system_attr = _again_and_again(RDBStorage.set_trial_system_attr)
+    set_trial_intermediate_value = _again_and_again(RDBStorage.set_trial_intermediate_value)
+    _set_trial_param = _again_and_again(RDBStorage._set_trial_param)
+    _get_trials = _again_and_again(RDBStorage._get_trials)
+    _get_best_trial_id = _again_and_again(RDBStorage._get_best_trial_id)
+
+
+@contextlib.contextmanager
+def transaction(storage: RDBStorage) -> Iterator[Session]:
+    """All or nothing; on SQLite, which has no row locks, one at a time from its beginning."""
+    session = storage.scoped_session()
+    try:
+        if storage.engine.name == "sqlite":
+            session.execute(sqlalchemy.text("BEGIN IMMEDIATE"))
+        yield session
+        session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+    finally:
+        session.close()

@@ -1,0 +1,255 @@
+"""Optuna's relational storage, made for many workers that may die.
+
+What differs from Optuna's, beside the patience of `PersistentStorage`:
+
+* a claim of a waiting trial holds the write lock from before it reads (SQLite has no row locks,
+  and Python's driver opens a transaction only at the first write, so two could claim the same);
+* a trial is created or claimed together with its `Lease`, in one transaction, and its result is
+  stored in one transaction with a look at the token: a worker that lost its trial tells nothing;
+* the number of a new trial comes from the newest one instead of a count of all;
+* the parameters of a leased trial, and what the sampler records of it, wait for the next write
+  or read of the trial and are stored in one transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Container, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
+from optuna.storages._rdb.models import StudyModel, TrialModel
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.orm import Session
+
+from optuna_layerwise.storage import _rows as rows
+from optuna_layerwise.storage.leases import LEASE_KEY, Lease, LeaseLostError, lease_of
+from optuna_layerwise.storage.persistent import PersistentStorage, transaction
+
+
+@dataclasses.dataclass
+class _Held:
+    """A trial that this process leases, and what is still to be written of it."""
+
+    token: str
+    params: dict[str, tuple[float, BaseDistribution]] = dataclasses.field(default_factory=dict)
+    system_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def write(self, session: Session, trial_id: int) -> None:
+        rows.set_params(session, trial_id, self.params)
+        rows.set_system_attrs(session, trial_id, self.system_attrs)
+
+
+class RelationalStorage(PersistentStorage):
+    """SQLite, PostgreSQL, MySQL or MariaDB for many workers; see the module."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._set_up()
+
+    def _set_up(self) -> None:
+        self._held: dict[int, _Held] = {}
+        self._created: dict[int, FrozenTrial] = {}
+        self._lock = threading.RLock()
+        self._here = threading.local()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state: dict[Any, Any] = super().__getstate__()
+        ours = ("_held", "_created", "_lock", "_here")
+        return {name: value for name, value in state.items() if name not in ours}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._set_up()
+
+    # Trials with a lease.
+
+    def claim(self, trial_id: int, lease: Lease) -> bool:
+        """Take a waiting trial; whether it was still waiting."""
+
+        def claim(again: bool) -> bool:
+            with transaction(self) as session:
+                row = TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+                if again and rows.token(session, trial_id) == lease.token:
+                    return True
+                if row.state != TrialState.WAITING:
+                    return False
+                row.state, row.datetime_start = TrialState.RUNNING, datetime.now()
+                rows.set_system_attrs(session, trial_id, {LEASE_KEY: lease.as_json()})
+            return True
+
+        claimed = self.persist(claim)
+        if claimed:
+            self._held[trial_id] = _Held(lease.token)
+        return claimed
+
+    def renew(self, trial_id: int, lease: Lease) -> bool:
+        """Store one more sign of life; false if the trial is no longer this lease's."""
+
+        def renew(again: bool) -> bool:
+            with transaction(self) as session:
+                row = TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+                if row.state != TrialState.RUNNING or rows.token(session, trial_id) != lease.token:
+                    return False
+                rows.set_system_attrs(session, trial_id, {LEASE_KEY: lease.as_json()})
+            return True
+
+        return self.persist(renew)
+
+    def let_go(self, trial_id: int) -> None:
+        """This process has nothing more to write of a trial."""
+        with self._lock:
+            self._held.pop(trial_id, None)
+
+    def write_pending(self, trial_id: int) -> None:
+        """Write what waits to be written of a trial, unless that was lost or has finished."""
+
+        def write(again: bool) -> None:
+            with transaction(self) as session:
+                row = TrialModel.find_or_raise_by_id(trial_id, session)
+                ours = rows.token(session, trial_id) == held.token
+                if ours and row.state == TrialState.RUNNING:
+                    held.write(session, trial_id)
+
+        with self._lock:
+            held = self._held.get(trial_id, _Held(""))
+            if held.params or held.system_attrs:
+                self.persist(write)
+                self._held[trial_id] = _Held(held.token)
+
+    @contextlib.contextmanager
+    def one_reading(self) -> Iterator[None]:
+        """Inside, in this thread, the cache around this storage reads a study's trials once."""
+        self._here.read = set()
+        try:
+            yield
+        finally:
+            self._here.read = None
+
+    # What Optuna calls.
+
+    def _create_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None = None
+    ) -> FrozenTrial:
+        """As Optuna's, but a template with a lease is an ask below the template's number."""
+        lease = lease_of(template_trial) if template_trial else None
+
+        def create(again: bool) -> FrozenTrial:
+            with transaction(self) as session:
+                StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+                if lease is None or template_trial is None:
+                    row = self._get_prepared_new_trial(study_id, template_trial, session)
+                    session.flush()
+                else:
+                    before = rows.created_with(session, study_id, lease) if again else None
+                    row = before or rows.create_below(session, study_id, template_trial)
+                return rows.frozen(row, template_trial)
+
+        created = self.persist(create)
+        if lease is not None:
+            self._held[created._trial_id] = _Held(lease.token)
+            self._created[created._trial_id] = created
+        return created
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """As Optuna's; what was just created for an ask is not read."""
+        created = self._created.pop(trial_id, None)
+        if created is not None:
+            return created
+        self.write_pending(trial_id)
+        return super().get_trial(trial_id)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """As Optuna's, but atomic on SQLite too, and only by whoever holds the lease.
+
+        Raises:
+            LeaseLostError: if that is another process by now.
+        """
+
+        def store(again: bool) -> bool:
+            with transaction(self) as session:
+                row: Any = TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+                if held is not None and rows.token(session, trial_id) != held.token:
+                    raise LeaseLostError(f"trial {row.number} was given to another worker")
+                if again and row.state == state and state.is_finished():
+                    return True
+                self.check_trial_is_updatable(trial_id, row.state)
+                if state == TrialState.RUNNING and row.state != TrialState.WAITING:
+                    return False
+                if held is not None:
+                    held.write(session, trial_id)
+                for objective, value in enumerate(values or ()):
+                    self._set_trial_value_without_commit(session, row, objective, value)
+                row.state = state
+                if state == TrialState.RUNNING:
+                    row.datetime_start = datetime.now()
+                elif state.is_finished():
+                    row.datetime_complete = datetime.now()
+            return True
+
+        with self._lock:
+            held = self._held.get(trial_id)
+            stored = self.persist(store)
+            self.let_go(trial_id)
+        return stored
+
+    def _set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None,
+    ) -> None:
+        with self._lock:
+            held = self._held.get(trial_id)
+            if held is not None and previous_distribution is not None:
+                check_distribution_compatibility(previous_distribution, distribution)
+                held.params[param_name] = (param_value_internal, distribution)
+                return
+        self.write_pending(trial_id)
+        super()._set_trial_param(
+            trial_id, param_name, param_value_internal, distribution, previous_distribution
+        )
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna's; of a leased trial, it is written with what comes next."""
+        with self._lock:
+            if (held := self._held.get(trial_id)) is not None:
+                held.system_attrs[key] = value
+                return
+        super().set_trial_system_attr(trial_id, key, value)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna's, after what waits to be written."""
+        self.write_pending(trial_id)
+        super().set_trial_user_attr(trial_id, key, value)
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        """As Optuna's, after what waits to be written."""
+        self.write_pending(trial_id)
+        super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        read = getattr(self._here, "read", None)
+        by_cache = bool(included_trial_ids) or trial_id_greater_than > -1
+        if read is not None and by_cache:
+            if study_id in read:
+                return []
+            read.add(study_id)
+        for trial_id in list(self._held):
+            self.write_pending(trial_id)
+        return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
