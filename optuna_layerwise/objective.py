@@ -177,7 +177,9 @@ class FinetuneObjective(Trainer):
             try:
                 policy = self.encoding.suggest(trial)
                 checkpoint = self._checkpoint(trial.study, frozen, policy)
-                value = self._value(trial, frozen, policy, checkpoint, lambda: stop.received)
+                value = self._value(
+                    trial, frozen, policy, checkpoint, lambda: stop.trial_is_to_stop
+                )
                 if checkpoint is not None and own.received:
                     checkpoint.save()  # all its fits are finished
                 elif checkpoint is not None and self.files is not None:

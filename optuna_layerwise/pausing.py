@@ -20,6 +20,8 @@ class TrialPaused(SystemExit):
 class StopSignals:
     """While active, the first Ctrl-C or SIGTERM sets `received`; a second one acts at once.
 
+    Whoever runs trials may besides ask the running one to end, by setting `ends_trial`.
+
     Nested uses share the outermost one. In other threads than the main one, which alone gets
     signals, nothing is ever received.
 
@@ -36,9 +38,15 @@ class StopSignals:
 
     def __init__(self, *more: signal.Signals) -> None:
         self.received = False
+        self.ends_trial = False
         self.number: signal.Signals | None = None
         self._signals = (*_SIGNALS, *more)
         self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def trial_is_to_stop(self) -> bool:
+        """Whether the running trial is to be given back at its next safe point."""
+        return self.received or self.ends_trial
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is not threading.main_thread():

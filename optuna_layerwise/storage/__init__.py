@@ -1,6 +1,14 @@
 """The one adapter that touches Optuna's private storage calls, and the keys that we store."""
 
-from optuna_layerwise.storage.claims import ask, let_go, renew, requeue, tell, write_pending
+from optuna_layerwise.storage.claims import (
+    ask,
+    is_seen_by_threads,
+    let_go,
+    renew,
+    requeue,
+    tell,
+    write_pending,
+)
 from optuna_layerwise.storage.databases import claims_are_atomic, open_storage
 from optuna_layerwise.storage.keys import FINAL_KEY, RUN_KEY, SETTINGS_KEY
 from optuna_layerwise.storage.leases import (
@@ -49,6 +57,7 @@ __all__ = [
     "ask",
     "claims_are_atomic",
     "generation_of",
+    "is_seen_by_threads",
     "lease_of",
     "let_go",
     "open_storage",

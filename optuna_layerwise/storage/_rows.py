@@ -146,4 +146,5 @@ def _replace(
         insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
         insert = insert.values(rows)
         changed = {"value_json": insert.excluded.value_json}
-        session.execute(insert.on_conflict_do_update(index_elements=["trial_id", "key"], set_=changed))
+        unique = ["trial_id", "key"]
+        session.execute(insert.on_conflict_do_update(index_elements=unique, set_=changed))

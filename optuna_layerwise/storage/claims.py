@@ -92,6 +92,13 @@ def renew(trial: Trial, lease: Lease) -> bool:
     return True
 
 
+def is_seen_by_threads(storage: BaseStorage) -> bool:
+    """Whether all threads share it; a database in memory is one a thread."""
+    backend = getattr(storage, "_backend", storage)
+    in_memory = (None, "", ":memory:")
+    return not (isinstance(backend, RDBStorage) and backend.engine.url.database in in_memory)
+
+
 def write_pending(trial: Trial) -> None:
     """Write at once what a relational storage of ours would write together with what follows."""
     if (backend := relational(trial.storage)) is not None:

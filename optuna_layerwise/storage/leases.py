@@ -7,7 +7,6 @@ at which it runs out is stored for people to read, since the clocks of two machi
 from __future__ import annotations
 
 import dataclasses
-import math
 import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
@@ -21,6 +20,7 @@ LEASE_KEY = "olw:lease"
 """Trial system attribute."""
 LEASE_SECONDS = 60.0
 """How long a trial stays with a worker that gives no sign of life."""
+LONGEST_LEASE = 3600.0
 NO_LEASE: dict[str, Any] = {"v": 1}
 """What a trial holds that was given back."""
 
@@ -57,10 +57,10 @@ class Lease:
         """A new one.
 
         Raises:
-            ValueError: if it would not hold for a positive time.
+            ValueError: if it would not hold for a time above 0 and of at most an hour.
         """
-        if not (seconds > 0 and math.isfinite(seconds)):
-            raise ValueError(f"a lease must hold for a positive number of seconds, got {seconds}")
+        if not 0 < seconds <= LONGEST_LEASE:
+            raise ValueError(f"lease_seconds must be above 0 and at most 3600, got {seconds}")
         return cls(Owner.of_this_process(), secrets.token_hex(16), float(seconds))
 
     def renewed(self) -> Lease:
@@ -88,7 +88,7 @@ class Lease:
         if (
             owner is None
             or not isinstance(token, str)
-            or not (isinstance(seconds, int | float) and 0 < seconds < math.inf)
+            or not (isinstance(seconds, int | float) and 0 < seconds <= LONGEST_LEASE)
             or not isinstance(renewals, int)
             or not isinstance(checkpoint, str | None)
         ):

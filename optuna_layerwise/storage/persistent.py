@@ -24,10 +24,11 @@ def _again_and_again(
     """A method that may be done twice: it reads, or writes what is then there already."""
 
     @functools.wraps(method)
-    def patient(self: PersistentStorage, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return self.persist(lambda again: method(self, *args, **kwargs))
+    def patient(self: Any, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        done: _T = self.persist(lambda again: method(self, *args, **kwargs))
+        return done
 
-    return patient
+    return patient  # type: ignore[return-value]  # the first parameter has a name
 
 
 class PersistentStorage(RDBStorage):

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from datetime import datetime
 from typing import Literal
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
 
-from optuna_layerwise.storage import all_trials, open_storage, owner_of, requeue, trial_record
+from optuna_layerwise.storage import PATIENCE_SECONDS, all_trials, open_storage, requeue
+from optuna_layerwise.studies.watching import Watch
 
-NEWBORN_SECONDS = 5.0
-"""A trial is given its owner within milliseconds; after this long it never will be."""
 _POLL_SECONDS = 0.05
 
 
@@ -24,26 +20,33 @@ def open_study(
     sampler: optuna.samplers.BaseSampler | None = None,
     pruner: optuna.pruners.BasePruner | None = None,
     direction: Literal["maximize", "minimize"] = "maximize",
+    patience_seconds: float = PATIENCE_SECONDS,
+    wait: bool = False,
 ) -> optuna.Study:
     """Create or continue a study; trials that a dead process left behind are asked for again.
 
     As `optuna.create_study(load_if_exists=True)`, but claims on SQLite are atomic, and a trial
-    whose process was killed continues as itself: same number, same parameters. A trial that has
-    no parameters, attributes or owner for 5 seconds counts as left behind, too.
+    whose process was killed continues as itself: same number, same parameters. So does one whose
+    lease was not renewed in its time, and one without parameters, attributes or owner for 5
+    seconds; see `requeue_abandoned`.
 
     Args:
-        storage: A SQLAlchemy URL, see `open_storage`, or a storage.
+        storage: A URL, see `open_storage`, or a storage.
         study_name: Name.
         sampler: Default Optuna's own.
         pruner: Default none: ranks within a generation need trials that were trained alike.
         direction: Must be that of a study that exists.
+        patience_seconds: How long a storage given by URL may be away later on.
+        wait: Wait as long for one that is away now, too.
 
     Raises:
         ConnectionError: if the storage cannot be reached.
         ValueError: if the study exists with another direction.
     """
+    if isinstance(storage, str):
+        storage = open_storage(storage, patience_seconds=patience_seconds, wait=wait)
     study = optuna.create_study(
-        storage=open_storage(storage) if isinstance(storage, str) else storage,
+        storage=storage,
         study_name=study_name,
         sampler=sampler,
         pruner=optuna.pruners.NopPruner() if pruner is None else pruner,
@@ -60,33 +63,20 @@ def open_study(
 
 
 def requeue_abandoned(study: optuna.Study) -> list[int]:
-    """Give back the running trials of dead processes; returns their numbers."""
-    deadline = time.monotonic() + NEWBORN_SECONDS  # stored times are of other machines' clocks
-    newborn, requeued = _newborn(study), _requeue_dead(study)
-    while newborn and time.monotonic() < deadline:
+    """Give back the running trials that nobody runs any more; returns their numbers.
+
+    Waits until that is sure of each of them: a trial of another machine or container shows
+    within a quarter of its lease's time that it is run, or is given back when that time is over.
+    """
+    watch, requeued = Watch(), []
+    while True:
+        requeued += requeue_found(study, watch)
+        if not watch.unsure(all_trials(study)):
+            return sorted(requeued)
         time.sleep(_POLL_SECONDS)
-        newborn &= _newborn(study)
-    left_behind = [t for t in all_trials(study) if _birth(t) in newborn and _is_newborn(t)]
-    return requeued + [t.number for t in left_behind if requeue(study, t)]
 
 
-def _requeue_dead(study: optuna.Study) -> list[int]:
-    running = [t for t in all_trials(study) if t.state == TrialState.RUNNING]
-    dead = [t for t in running if (owner := owner_of(t)) is not None and owner.is_dead]
-    return [t.number for t in dead if requeue(study, t)]
-
-
-def _newborn(study: optuna.Study) -> set[tuple[int, datetime | None]]:
-    return {_birth(t) for t in all_trials(study) if _is_newborn(t)}
-
-
-def _birth(trial: FrozenTrial) -> tuple[int, datetime | None]:
-    """Tells a trial from itself when it is claimed again."""
-    return trial.number, trial.datetime_start
-
-
-def _is_newborn(trial: FrozenTrial) -> bool:
-    """Created (or given back) and claimed, but not yet asked for anything by its process."""
-    things: Iterable[object] = (trial.params, trial.user_attrs, trial.intermediate_values)
-    nothing = bool(trial_record(trial)) or not any(things)
-    return trial.state == TrialState.RUNNING and owner_of(trial) is None and nothing
+def requeue_found(study: optuna.Study, watch: Watch) -> list[int]:
+    """Give back what a watch finds abandoned now; returns the numbers."""
+    found = watch.abandoned(all_trials(study))
+    return [trial.number for trial in found if requeue(study, trial, unrenewed=True)]

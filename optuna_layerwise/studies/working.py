@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections import Counter
@@ -11,15 +10,15 @@ from collections.abc import Callable
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_layerwise.pausing import StopSignals, TrialPaused
-from optuna_layerwise.storage import all_trials, owner_of, requeue, stored_trial
+from optuna_layerwise.pausing import StopSignals
+from optuna_layerwise.storage import LEASE_SECONDS, Lease, all_trials, ask, owner_of, stored_trial
 from optuna_layerwise.studies.control import is_paused
-from optuna_layerwise.studies.opening import requeue_abandoned
+from optuna_layerwise.studies.opening import requeue_found
+from optuna_layerwise.studies.running import Outcome, run_trial
+from optuna_layerwise.studies.watching import Watch
 
-MAX_RETRIES = 2
-"""Times that a trial is given back after a transient error."""
-_POLL_SECONDS = 0.2
-_PATIENCE_SECONDS = 60.0
+_SHORTEST_POLL, _LONGEST_POLL = 0.1, 2.0
+_SILENT_SECONDS = 60.0
 
 
 def count(study: optuna.Study) -> dict[TrialState, int]:
@@ -41,62 +40,68 @@ def work(
     *,
     n_finished: int,
     on_trial: Callable[[optuna.Study, FrozenTrial], None] | None = None,
+    lease_seconds: float = LEASE_SECONDS,
 ) -> bool:
     """Run trials until the study has ``n_finished`` finished ones; returns whether it has.
 
-    Stops early, and returns false, when `pause` was asked for, or at Ctrl-C or SIGTERM: the
-    objective then gives its trial back, and the next `work` continues it. Where other processes
-    run the last trials, waits for them. Any number of processes together run no trial too many:
-    one whose number is ``n_finished`` or above is left waiting.
+    Stops early, and returns false, when `pause` or `stop` was asked for, or at Ctrl-C or
+    SIGTERM: the objective then gives its trial back, and the next `work` continues it. Where
+    other processes run the last trials, waits for them. Any number of processes on any machines
+    together run no trial too many, and none twice: each holds a lease on its running trial,
+    which a thread renews. A trial whose lease was not renewed in its time is given to another
+    worker, and what its old one still finds out about it is not stored.
 
     An `OSError` (a file or a connection that is gone for a moment) gives the trial back at most
-    twice, before it counts.
+    twice, before it counts. A trial that somebody ended, for example in the dashboard, is over.
+
+    Args:
+        study: As `open_study` gives it.
+        objective: Of one trial.
+        n_finished: Trials that are to be complete, pruned or failed.
+        on_trial: Called after each trial that this process has ended.
+        lease_seconds: After how long without a sign of life this worker's trial goes to
+            another one; at most 3600.
 
     Raises:
+        StorageUnusableError: if the storage was away for longer than it was opened with; the
+            trial is then continued by another worker, or by the next `work`.
         Exception: what the objective raised, after its trial was recorded as failed.
     """
-    callbacks = [on_trial] if on_trial else None
     retries: Counter[int] = Counter()
-    waiting_since = None
-
-    def within_target(trial: optuna.Trial) -> float:
-        if trial.number >= n_finished:
-            requeue(study, stored_trial(trial))
-            raise _GivenBack
-        try:
-            return objective(trial)
-        except OSError as error:
-            retries[trial.number] += 1
-            if retries[trial.number] > MAX_RETRIES or not requeue(study, stored_trial(trial)):
-                raise
-            warnings.warn(f"trial {trial.number} is tried again after {error!r}", stacklevel=2)
-            raise _GivenBack from error
-
+    watch, waiting = Watch(), _Waiting()
     with StopSignals() as stop:
         while not (stop.received or is_paused(study)):
+            requeue_found(study, watch)
             if finished(study) >= n_finished:
                 return True
-            trials = all_trials(study)
-            waiting = any(t.state == TrialState.WAITING for t in trials[:n_finished])
-            if len(trials) >= n_finished and not waiting:
-                requeue_abandoned(study)  # another process runs the last trials
-                waiting_since = waiting_since or time.monotonic()
-                if time.monotonic() - waiting_since > _PATIENCE_SECONDS:
-                    waiting_since = math.inf
-                    _tell_who_is_waited_for(study)
-                time.sleep(_POLL_SECONDS)
+            lease = Lease.of_this_process(lease_seconds)
+            trial = ask(study, lease, below=n_finished)
+            if trial is None:
+                waiting.a_while(study)
                 continue
-            try:
-                study.optimize(within_target, n_trials=1, callbacks=callbacks)
-            except _GivenBack:
-                pass
-            except TrialPaused:
+            waiting = _Waiting()
+            outcome = run_trial(trial, objective, lease, stop, retries)
+            if outcome is Outcome.ENDED and on_trial is not None:
+                on_trial(study, stored_trial(trial))
+            if outcome is Outcome.PAUSED:
                 return False
     return False
 
 
-class _GivenBack(TrialPaused):
-    """Not for this process to run, or not now; the study goes on."""
+class _Waiting:
+    """For the last trials, which other workers run; ever less impatient, once telling whom for."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._pause = _SHORTEST_POLL
+        self._told = False
+
+    def a_while(self, study: optuna.Study) -> None:
+        if not self._told and time.monotonic() - self._since > _SILENT_SECONDS:
+            self._told = True
+            _tell_who_is_waited_for(study)
+        time.sleep(self._pause)
+        self._pause = min(1.3 * self._pause, _LONGEST_POLL)
 
 
 def _tell_who_is_waited_for(study: optuna.Study) -> None:
@@ -107,5 +112,5 @@ def _tell_who_is_waited_for(study: optuna.Study) -> None:
         warnings.warn(
             f"waiting for trial {trial.number}, run by {by}; if that is gone, fail the trial "
             "with study.tell or in the dashboard",
-            stacklevel=3,
+            stacklevel=4,
         )

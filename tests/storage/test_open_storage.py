@@ -9,7 +9,7 @@ import sqlalchemy
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import TrialState
 
-from optuna_layerwise.storage import SqliteStorage, claims_are_atomic, open_storage
+from optuna_layerwise.storage import RelationalStorage, claims_are_atomic, open_storage
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_study_survives_reopening(url: str) -> None:
 def test_claim_on_sqlite_is_atomic(tmp_path: Path) -> None:
     """A second claim that starts while the first has not committed waits, and is refused."""
     url = f"sqlite:///{tmp_path}/study.db"
-    first, second = SqliteStorage(url), SqliteStorage(url)
+    first, second = RelationalStorage(url), RelationalStorage(url)
     optuna.create_study(storage=first).enqueue_trial({"x": 0})
     trial_id = first.get_all_trials(1)[0]._trial_id
     outcomes: list[bool] = []

@@ -1,0 +1,90 @@
+"""Keeping a trial's lease alive from a thread, and noticing that it is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import optuna
+
+from optuna_layerwise.storage import (
+    Lease,
+    StorageUnusableError,
+    is_seen_by_threads,
+    let_go,
+    renew,
+    without_waiting,
+    write_pending,
+)
+
+RENEWALS = 4
+"""In the time that a lease holds."""
+TICK_SECONDS = 1.0
+"""How long the parameters of a trial may wait to be written, and orders to be heeded."""
+
+
+class Keeper:
+    """Renews the lease of a running trial, from a thread, until the trial is over.
+
+    Args:
+        trial: The trial.
+        lease: The one that it was asked for with.
+        on_lost: Called from the thread, once, when the trial is no longer this worker's, or was
+            ended by somebody.
+        on_tick: Called from the thread every second or so.
+    """
+
+    def __init__(
+        self,
+        trial: optuna.Trial,
+        lease: Lease,
+        *,
+        on_lost: Callable[[], None],
+        on_tick: Callable[[], None],
+    ) -> None:
+        self.lost = False
+        self._trial, self._lease = trial, lease
+        self._on_lost, self._on_tick = on_lost, on_tick
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="olw-lease", daemon=True)
+
+    def __enter__(self) -> Keeper:
+        if is_seen_by_threads(self._trial.storage):
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        let_go(self._trial)
+
+    def _keep(self) -> None:
+        every = self._lease.seconds / RENEWALS
+        renewed = time.monotonic()
+        try:
+            with without_waiting():
+                while not (self.lost or self._over.wait(min(TICK_SECONDS, every))):
+                    try:
+                        write_pending(self._trial)
+                        if time.monotonic() - renewed >= every:
+                            self._renew()
+                            renewed = time.monotonic()
+                        self._on_tick()
+                    except StorageUnusableError:
+                        pass  # it may answer at the next tick; that it is away, others say
+        finally:
+            self._trial.storage.remove_session()
+
+    def _renew(self) -> None:
+        self._lease = self._lease.renewed()
+        if not renew(self._trial, self._lease):
+            self.lost = True
+            self._on_lost()
