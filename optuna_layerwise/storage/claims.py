@@ -46,10 +46,13 @@ def _ask(
     lease: Lease,
     below: int,
 ) -> Trial | None:
-    waiting = storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.WAITING,))
-    for trial in waiting:
-        if trial.number < below and _claim(storage, backend, trial._trial_id, lease):
+    trials = storage.get_all_trials(study._study_id, deepcopy=False)
+    for trial in trials[:below]:
+        waits = trial.state == TrialState.WAITING
+        if waits and _claim(storage, backend, trial._trial_id, lease):
             return Trial(study, trial._trial_id)
+    if len(trials) >= below:
+        return None
     template = create_trial(state=TrialState.RUNNING, system_attrs={LEASE_KEY: lease.as_json()})
     template.number, template.datetime_start = below, datetime.now()
     try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Literal
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from optuna_layerwise.storage import PATIENCE_SECONDS, all_trials, open_storage, requeue
 from optuna_layerwise.studies.watching import Watch
@@ -70,13 +72,14 @@ def requeue_abandoned(study: optuna.Study) -> list[int]:
     """
     watch, requeued = Watch(), []
     while True:
-        requeued += requeue_found(study, watch)
-        if not watch.unsure(all_trials(study)):
+        trials = all_trials(study)
+        requeued += requeue_found(study, watch, trials)
+        if not watch.unsure(trials):
             return sorted(requeued)
         time.sleep(_POLL_SECONDS)
 
 
-def requeue_found(study: optuna.Study, watch: Watch) -> list[int]:
-    """Give back what a watch finds abandoned now; returns the numbers."""
-    found = watch.abandoned(all_trials(study))
+def requeue_found(study: optuna.Study, watch: Watch, trials: Iterable[FrozenTrial]) -> list[int]:
+    """Give back what a watch finds abandoned among trials read just now; returns the numbers."""
+    found = watch.abandoned(trials)
     return [trial.number for trial in found if requeue(study, trial, unrenewed=True)]

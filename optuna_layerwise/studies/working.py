@@ -71,8 +71,9 @@ def work(
     watch, waiting = Watch(), _Waiting()
     with StopSignals() as stop:
         while not (stop.received or is_paused(study)):
-            requeue_found(study, watch)
-            if finished(study) >= n_finished:
+            trials = all_trials(study)
+            requeue_found(study, watch, trials)
+            if sum(trial.state.is_finished() for trial in trials) >= n_finished:
                 return True
             lease = Lease.of_this_process(lease_seconds)
             trial = ask(study, lease, below=n_finished)
