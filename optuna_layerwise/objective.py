@@ -17,6 +17,7 @@ from optuna_layerwise import digits
 from optuna_layerwise.data import Images, Splits, load_data, stratified_folds
 from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.finalists import finalize
+from optuna_layerwise.fingerprint import Fingerprint, record
 from optuna_layerwise.models import ModelSpec, trained_share
 from optuna_layerwise.pausing import StopSignals, TrialPaused
 from optuna_layerwise.policy import Policy, Recipe, higher_is_better
@@ -39,6 +40,7 @@ from optuna_layerwise.training import (
     Compute,
     FitStopped,
     Trainer,
+    device_name,
 )
 from optuna_layerwise.trial_files import TrialFiles
 
@@ -50,13 +52,14 @@ class FinetuneObjective(Trainer):
     """Fine-tunes the policy that a trial's parameters mean, and returns its validation metric.
 
     Each trial keeps, in the user attribute ``olw:run``, its policy, fold, generation, outcome,
-    metrics of each seed, `Cost` and UTC times; in ``trained_share``, ``seconds`` and
-    ``saved_work`` (the share of the operations that training every block would have cost and this
-    trial has not) three numbers to sort by; in ``olw:tie`` the validation loss,
-    which decides between equal values. A training that a finished trial of the study has done to
-    the letter (same rates of all blocks, fold, seed, recipe, data and model) is not done again:
-    its result is taken over, at no cost. Ctrl-C and SIGTERM give the running trial back to the
-    study, which continues it, with the same parameters, when it is opened again.
+    metrics of each seed, `Cost`, UTC times, device and the digest of its `Fingerprint`; in
+    ``trained_share``, ``seconds`` and ``saved_work`` (the share of the operations that training
+    every block would have cost and this trial has not) three numbers to sort by; in ``olw:tie``
+    the validation loss, which decides between equal values. A training that a finished trial of
+    the study has done to the letter (same rates of all blocks, fold, seed, recipe, data and
+    model) is not done again: its result is taken over, at no cost. Ctrl-C and SIGTERM give the
+    running trial back to the study, which continues it, with the same parameters, when it is
+    opened again.
 
     Args:
         model: The network, or its name; see `ModelSpec`.
@@ -135,6 +138,10 @@ class FinetuneObjective(Trainer):
         self._tie_break = tie_break
         self._reuse = reuse
         self._past: PastTrainings | None = None
+        self._recorded: optuna.Study | None = None
+        self.fingerprint = Fingerprint.here(
+            data=data.fingerprint, weights=self.spec.digest, recipe=self.recipe
+        )
         self._identity = (self.spec.digest, data.fingerprint, n_folds)
         self.files: TrialFiles | None = None
         if checkpoints is not None:
@@ -298,7 +305,11 @@ class FinetuneObjective(Trainer):
     def _finish(self, trial: optuna.Trial, run: Run) -> None:
         if owner_of(stored_trial(trial)) != Owner.of_this_process():
             raise TrialPaused(f"trial {trial.number} belongs to another process by now")
-        run.finished, run.device = utc_now(), str(self.device)
+        if self._recorded is not trial.study:
+            record(trial.study, self.fingerprint)
+            self._recorded = trial.study
+        run.finished, run.fingerprint = utc_now(), self.fingerprint.digest
+        run.device, run.device_name = str(self.device), device_name(self.device)
         trial.set_user_attr(RUN_KEY, run.as_json())
         trial.set_user_attr("trained_share", round(run.trained_share, 6))
         trial.set_user_attr("seconds", round(run.cost.seconds, 3))

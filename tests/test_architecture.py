@@ -24,6 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "policy": set(),
     "attributes": set(),
     "cost": set(),
+    "fingerprint": {"policy", "attributes"},
     "pausing": set(),
     "pruning": {"storage"},
     "storage": set(),
@@ -45,7 +46,16 @@ ARROWS: dict[str, set[str]] = {
     },
     "objective": {
         *("policy", "pausing", "storage", "data", "encodings", "models", "training"),
-        *("digits", "runs", "repeats", "seed_loop", "trial_files", "finalists", "results"),
+        *(
+            "digits",
+            "runs",
+            "repeats",
+            "seed_loop",
+            "trial_files",
+            "finalists",
+            "results",
+            "fingerprint",
+        ),
     },
     "studies": {"pausing", "storage"},
     "reporting": {"policy", "storage", "encodings", "studies", "runs", "results"},
@@ -54,7 +64,7 @@ ARROWS: dict[str, set[str]] = {
 ARROWS["cli"] = set(ARROWS)
 WITHOUT_TORCH = (
     *("policy", "pausing", "pruning", "storage", "encodings", "samplers", "studies"),
-    *("attributes", "runs", "results", "reporting", "visualization", "cli"),
+    *("attributes", "fingerprint", "runs", "results", "reporting", "visualization", "cli"),
 )
 OPTUNA_AND_TORCH = {"finalists"}
 

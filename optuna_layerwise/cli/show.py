@@ -93,7 +93,8 @@ def comparison(studies: Sequence[optuna.Study]) -> Table:
 
 def _facts(study: optuna.Study) -> dict[str, str]:
     trials = study.get_trials(deepcopy=False)
-    costs = [run.cost for run in readable_runs(study, trials).values()]
+    runs = readable_runs(study, trials).values()
+    costs, devices = [run.cost for run in runs], {run.device_name for run in runs} - {""}
     facts: dict[str, str] = {}
     if SETTINGS_KEY in study.user_attrs:
         settings = Settings.from_study(study)
@@ -106,6 +107,7 @@ def _facts(study: optuna.Study) -> dict[str, str]:
         "finished trials": str(sum(trial.state.is_finished() for trial in trials)),
         "images seen": f"{sum(cost.images_seen for cost in costs):,}",
         "operations": saving(costs),
+        "devices": ", ".join(sorted(devices)) or "-",
         "seconds": f"{sum(cost.seconds for cost in costs):.0f}",
     }
     if best := best_trial(study):

@@ -4,7 +4,7 @@ from optuna_layerwise.cost import Cost
 from optuna_layerwise.policy import higher_is_better
 from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.compute import Compute, ran_out_of_memory
-from optuna_layerwise.training.devices import resolve_device
+from optuna_layerwise.training.devices import device_name, resolve_device
 from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.fit import EpochResult, Fit, FitStopped, fit
 from optuna_layerwise.training.metrics import METRICS, classification_metrics
@@ -21,6 +21,7 @@ __all__ = [
     "FitStopped",
     "Trainer",
     "classification_metrics",
+    "device_name",
     "fit",
     "higher_is_better",
     "ran_out_of_memory",

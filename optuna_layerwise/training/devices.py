@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import platform
+import re
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -27,6 +31,23 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
             f"{_count('cuda')} CUDA and {_count('mps')} MPS devices; choose 'auto' or 'cpu'"
         )
     return device
+
+
+@cache
+def device_name(device: torch.device) -> str:
+    """As people know it, such as ``NVIDIA H100 80GB HBM3``."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*: (.+)", _text(cpuinfo), re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _count(kind: str) -> int:

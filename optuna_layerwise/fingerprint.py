@@ -1,0 +1,160 @@
+"""What trials are made with: two setups do not mix in one study unnoticed.
+
+Each distinct fingerprint is stored once, with the study; a trial's run names its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import subprocess
+import warnings
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from optuna_layerwise.attributes import VERSION_FIELD, UnreadableAttribute, read
+from optuna_layerwise.policy import Recipe
+
+FINGERPRINT_KEY = "olw:fingerprint:"
+"""Study user attribute: a `Fingerprint` as JSON; its digest follows."""
+PACKAGES = ("optuna-layerwise", "optuna", "torch", "torchvision", "numpy", "cmaes")
+_VERSION = 1
+_ROOT = Path(__file__).parent
+
+
+class DifferentFingerprint(ValueError):
+    """This process would train otherwise than the study has been trained so far."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fingerprint:
+    """What decides a training beside its policy and its seed.
+
+    Args:
+        data: Digest of images, labels and splits.
+        weights: Digest of the network and its pretrained weights.
+        recipe: Field to value.
+        packages: Name to version.
+        code: Digest of this package's source.
+        commit: That the source is of, where that is known; two are not compared.
+    """
+
+    data: str
+    weights: str
+    recipe: dict[str, Any]
+    packages: dict[str, str]
+    code: str
+    commit: str = ""
+
+    @classmethod
+    def here(cls, *, data: str, weights: str, recipe: Recipe) -> Fingerprint:
+        """That of a training in this process."""
+        packages = {name: _version(name) for name in PACKAGES}
+        fields = dataclasses.asdict(recipe)
+        return cls(data, weights, fields, packages, _code(), commit=_commit())
+
+    @property
+    def digest(self) -> str:
+        """Its name, 12 hexadecimal digits."""
+        text = json.dumps(self._compared(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def differences(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:
+        """What differs, such as ``numpy`` or ``recipe.lr``: this one's and the other's."""
+        ours, theirs = self._compared(), other._compared()
+        return {
+            name: (ours.get(name), theirs.get(name))
+            for name in {**ours, **theirs}
+            if ours.get(name) != theirs.get(name)
+        }
+
+    def _compared(self) -> dict[str, Any]:
+        recipe = {f"recipe.{name}": value for name, value in self.recipe.items()}
+        own = {"data": self.data, "weights": self.weights, "code": self.code}
+        return {**own, **recipe, **self.packages}
+
+
+def used_fingerprints(study: optuna.Study) -> dict[str, Fingerprint]:
+    """Digest to fingerprint, as stored; what cannot be read is left out, with a warning."""
+    found = {}
+    for key, content in study.user_attrs.items():
+        if key.startswith(FINGERPRINT_KEY):
+            try:
+                stored = read(
+                    Fingerprint, content, version=_VERSION, key=key, study=study.study_name
+                )
+            except UnreadableAttribute as error:
+                warnings.warn(str(error), stacklevel=2)
+            else:
+                found[stored.digest] = stored
+    return found
+
+
+def record(study: optuna.Study, fingerprint: Fingerprint) -> None:
+    """Store it with the study, unless it is there."""
+    key = FINGERPRINT_KEY + fingerprint.digest
+    if key not in study.user_attrs:
+        content = {VERSION_FIELD: _VERSION, **dataclasses.asdict(fingerprint)}
+        study.set_user_attr(key, content)
+
+
+def join(study: optuna.Study, fingerprint: Fingerprint, *, allow_different: bool = False) -> None:
+    """Store it with the study, if it is one that the study has used, its first, or allowed.
+
+    Raises:
+        DifferentFingerprint: if the study has used others only; the message has what differs.
+    """
+    used = used_fingerprints(study)
+    if used and fingerprint.digest not in used and not allow_different:
+        found = [fingerprint.differences(other) for other in used.values()]
+        listed = "; ".join(
+            f"{name} is {_short(theirs)} there and {_short(ours)} here"
+            for name, (ours, theirs) in min(found, key=len).items()
+        )
+        raise DifferentFingerprint(
+            f"study {study.study_name!r} was trained with another setup: {listed}. Make them the "
+            "same, or join all the same with --allow-different: each trial keeps what made it"
+        )
+    record(study, fingerprint)
+
+
+@cache
+def _code() -> str:
+    """Digest of every module of this package, by its place in it."""
+    digest = hashlib.sha256()
+    for path in sorted(_ROOT.rglob("*.py")):
+        digest.update(f"{path.relative_to(_ROOT).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def _commit() -> str:
+    """Of the working copy that the package is imported from, or was installed from."""
+    if (_ROOT.parent / ".git").exists():
+        command = ["git", "-C", str(_ROOT), "rev-parse", "HEAD"]
+        try:
+            return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+        except OSError:  # without git
+            return ""
+    try:
+        url = distribution("optuna-layerwise").read_text("direct_url.json")
+    except PackageNotFoundError:
+        return ""
+    return str(json.loads(url or "{}").get("vcs_info", {}).get("commit_id", ""))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a source tree
+        return "unknown"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 16 else text[:12] + "..."
