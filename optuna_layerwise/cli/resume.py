@@ -27,6 +27,13 @@ Download = Annotated[bool, typer.Option(help="Download the data if they are miss
 Weights = Annotated[str | None, typer.Option(help="Where the same weights lie here.")]
 Device = Annotated[str | None, typer.Option(help="Default as stored with the study.")]
 Threads = Annotated[int | None, typer.Option(help="Of torch; default as stored.")]
+AllowDifferent = Annotated[
+    bool,
+    typer.Option(
+        "--allow-different",
+        help="Join with other data, weights, packages or code; each trial keeps what made it.",
+    ),
+]
 
 
 def resume_command(
@@ -39,6 +46,7 @@ def resume_command(
     weights: Weights = None,
     device: Device = None,
     threads: Threads = None,
+    allow_different: AllowDifferent = False,
     work: Annotated[
         bool, typer.Option(help="Or only take the pause back, for workers that wait for it.")
     ] = True,
@@ -61,7 +69,16 @@ def resume_command(
         threads=threads,
         trials=trials,
     )
-    run(console, here, stored, storage, study, unpause=True, download=download)
+    run(
+        console,
+        here,
+        stored,
+        storage,
+        study,
+        unpause=True,
+        download=download,
+        allow_different=allow_different,
+    )
 
 
 def settings_here(stored: Settings, **changes: Any) -> Settings:

@@ -18,6 +18,7 @@ from optuna_layerwise.cli.options import load_study
 from optuna_layerwise.cli.progress import search_progress
 from optuna_layerwise.cli.settings import SETTINGS_KEY, STARTS_INFORMED, Settings
 from optuna_layerwise.data import Splits
+from optuna_layerwise.fingerprint import join
 from optuna_layerwise.objective import FinetuneObjective
 from optuna_layerwise.results import stored_final
 from optuna_layerwise.runs import readable_runs
@@ -25,6 +26,9 @@ from optuna_layerwise.studies import finished, open_study, order_of, resume, wor
 
 if TYPE_CHECKING:
     import optuna
+
+_DIGESTS = ("data_fingerprint", "model_digest")
+_PLACES = ("data", "data_root", "weights")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +49,7 @@ def open_search(
     name: str,
     *,
     download: bool = False,
+    allow_different: bool = False,
 ) -> Search:
     """Load data and model, and open the study with its sampler.
 
@@ -55,13 +60,14 @@ def open_search(
         storage: URL.
         name: Of the study.
         download: Download data that are not there.
+        allow_different: Work on a study that exists with other data, weights, packages or code.
 
     Raises:
-        ValueError: if the study, its data or its weights are not what they were.
+        ValueError: if the study, its data or its weights are not what they were, or its
+            `Fingerprint` is another.
     """
     if stored is not None:
-        fingerprints = ("data_fingerprint", "model_digest")
-        as_before = {field: getattr(stored, field) for field in fingerprints}
+        as_before: dict[str, Any] = {field: getattr(stored, field) for field in _DIGESTS}
         refuse_differences(name, dataclasses.replace(settings, **as_before), stored)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -72,6 +78,11 @@ def open_search(
             settings, data_fingerprint=data.fingerprint, model_digest=spec.digest
         )
     if stored is not None:
+        if allow_different:  # what is stored stays as it is
+            kept: dict[str, Any] = {
+                field: getattr(stored, field) for field in (*_DIGESTS, *_PLACES)
+            }
+            settings = dataclasses.replace(settings, **kept)
         refuse_differences(name, settings, stored)
     init_from = None
     if settings.init_from is not None and stored is None:
@@ -85,6 +96,8 @@ def open_search(
             objective.encoding, joins=stored is not None, init_from=init_from
         ),
     )
+    if stored is not None:
+        join(study, objective.fingerprint, allow_different=allow_different)
     return Search(study, objective, data, settings)
 
 
@@ -110,6 +123,7 @@ def run(
     unpause: bool = False,
     download: bool = False,
     to_work: bool = True,
+    allow_different: bool = False,
 ) -> None:
     """Search a study to its target, retrain and test its finalists, and print what came out.
 
@@ -122,17 +136,27 @@ def run(
         unpause: Take a pause or a stop back.
         download: Download data that are not there.
         to_work: Or only create the study.
+        allow_different: See `open_search`.
 
     Raises:
-        ValueError: if the study, its data or its weights are not what they were.
+        ValueError: see `open_search`.
     """
-    search = open_search(console, settings, stored, storage, name, download=download)
+    search = open_search(
+        console,
+        settings,
+        stored,
+        storage,
+        name,
+        download=download,
+        allow_different=allow_different,
+    )
     study, objective, settings = search.study, search.objective, search.settings
     if SETTINGS_KEY in study.user_attrs:  # another process may have been quicker
         refuse_differences(name, settings, Settings.from_study(study))
     elif stored is None and settings.sampler not in STARTS_INFORMED:
         for params in settings.recipes(objective.encoding)[: settings.trials]:
             study.enqueue_trial(params, skip_if_exists=True)
+    join(study, objective.fingerprint, allow_different=allow_different)
     study.set_user_attr(SETTINGS_KEY, settings.to_json())
     if unpause:
         resume(study)
@@ -195,9 +219,14 @@ def refuse_differences(name: str, settings: Settings, stored: Settings) -> None:
             f"{field} is {_short(theirs)} there and {_short(ours)} here"
             for field, (ours, theirs) in differences.items()
         )
+        told = (
+            ", or join all the same with --allow-different"
+            if set(differences) <= set(_DIGESTS)
+            else ""
+        )
         raise ValueError(
             f"study {name!r} exists with another configuration: {listed}. Choose another --study "
-            "name, or continue it as it is with `optuna-layerwise resume`"
+            f"name, or continue it as it is with `optuna-layerwise resume`{told}"
         )
 
 

@@ -14,6 +14,7 @@ from optuna_layerwise import digits
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, absolute, console, load_study
 from optuna_layerwise.cli.parsing import channels, one_of, parse_assignment
 from optuna_layerwise.cli.presets import PRESETS, preset_named
+from optuna_layerwise.cli.resume import AllowDifferent
 from optuna_layerwise.cli.running import run
 from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings
 from optuna_layerwise.data import DATA_NAMES
@@ -165,6 +166,7 @@ def tune_command(
         ),
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch; default its own.")] = None,
+    allow_different: AllowDifferent = False,
     work: Annotated[
         bool, typer.Option(help="Or only create the study, for `worker` and `launch`.")
     ] = True,
@@ -262,4 +264,13 @@ def tune_command(
         existing = load_study(storage, name)
         if SETTINGS_KEY in existing.user_attrs or existing.get_trials(deepcopy=False):
             stored = Settings.from_study(existing)
-    run(console, settings, stored, storage, name, download=download, to_work=work)
+    run(
+        console,
+        settings,
+        stored,
+        storage,
+        name,
+        download=download,
+        to_work=work,
+        allow_different=allow_different,
+    )

@@ -16,6 +16,7 @@ from optuna_layerwise.cli.exits import DONE, FAILED, INTERRUPTED
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
 from optuna_layerwise.cli.progress import search_progress
 from optuna_layerwise.cli.resume import (
+    AllowDifferent,
     Data,
     DataRoot,
     Device,
@@ -53,6 +54,7 @@ class Worker:
     device: str | None = None
     threads: int | None = None
     output: str | None = None
+    allow_different: bool = False
     wait: bool = False
 
     def __call__(self) -> int:
@@ -78,7 +80,13 @@ class Worker:
             output=self.output,
         )
         search = open_search(
-            console, here, stored, self.storage, self.study, download=self.download
+            console,
+            here,
+            stored,
+            self.storage,
+            self.study,
+            download=self.download,
+            allow_different=self.allow_different,
         )
         study = search.study
         introduce(console, search)
@@ -121,6 +129,7 @@ def worker_command(
     device: Device = None,
     threads: Threads = None,
     output: Output = None,
+    allow_different: AllowDifferent = False,
     wait: Wait = False,
 ) -> None:
     """Work on a study that `tune` created, beside any number of others, until its target.
@@ -139,6 +148,7 @@ def worker_command(
         device=device,
         threads=threads,
         output=output,
+        allow_different=allow_different,
         wait=wait,
     )
     raise typer.Exit(worker())
