@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from optuna_layerwise.cli import show
+from optuna_layerwise.cli.compare import compare_command
 from optuna_layerwise.cli.control import pause_command, stop_command
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
 from optuna_layerwise.cli.parsing import one_of, parse_assignment
@@ -59,13 +60,8 @@ app.command("resume")(resume_command)
 app.command("worker")(worker_command)
 app.command("status")(status_command)
 app.command("pause")(pause_command)
+app.command("compare")(compare_command)
 app.command("stop")(stop_command)
-
-
-@app.command("compare")
-def compare_command(studies: list[str], storage: Storage = DEFAULT_STORAGE) -> None:
-    """A table of several studies."""
-    console.print(show.comparison([load_study(storage, name) for name in studies]))
 
 
 @app.command("export")

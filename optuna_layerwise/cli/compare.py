@@ -1,0 +1,113 @@
+"""The command ``compare``."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated
+
+import optuna
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from optuna_layerwise.cli import show
+from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study
+from optuna_layerwise.cli.parsing import parse_assignment
+from optuna_layerwise.reporting.compare import compare
+from optuna_layerwise.reporting.compare_curves import Axis
+from optuna_layerwise.reporting.compare_tables import comparison_tables
+from optuna_layerwise.reporting.report_grid import Grid
+from optuna_layerwise.storage import open_storage
+
+_SIDE_BY_SIDE = 4
+"""Studies of which a table shows everything."""
+
+
+def compare_command(
+    studies: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names, or patterns with *; default all of the database."),
+    ] = None,
+    storage: Storage = DEFAULT_STORAGE,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A method and a pattern of its studies, 'biotune=leaves-bt-*'; repeatable. "
+            "Default: studies whose settings differ by seed and data only are one method."
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Compare after so many; default as many as all have.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Compare after so many training images.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Compare after so many seconds of training.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything as JSON; - prints that only.")
+    ] = None,
+) -> None:
+    """Compare methods over seeds and data sets, at equal trials, images and seconds."""
+    patterns = {name: str(pattern) for name, pattern in map(parse_assignment, group or ())}
+    chosen = find_studies(storage, [*(studies or ()), *patterns.values()])
+    budgets: dict[Axis, float] = {}
+    if trials:
+        budgets["trials"] = trials
+    if images:
+        budgets["images"] = images
+    if seconds:
+        budgets["seconds"] = seconds
+    found = compare(chosen, groups=patterns, budgets=budgets)
+    content = json.dumps(found.as_json(), indent=2, allow_nan=False) + "\n"
+    if json_file == Path("-"):
+        print(content, end="")
+        return
+    if len(chosen) <= _SIDE_BY_SIDE:
+        console.print(show.comparison(chosen))
+    for grid in comparison_tables(found):
+        print_grid(grid)
+    console.print(Text(found.rule, style="dim"))
+    for note in found.notes:
+        console.print(Text(f"note: {note}", style="yellow"))
+    if json_file is not None:
+        json_file.write_text(content)
+        console.print(f"wrote {json_file}", markup=False)
+
+
+def find_studies(storage: str, wanted: list[str]) -> list[optuna.Study]:
+    """The studies of these names or patterns, each once; all of them for none.
+
+    Raises:
+        ValueError: if there is none of a name or pattern; the message has those that there are.
+    """
+    opened = open_storage(storage, create=False)
+    names = optuna.get_all_study_names(opened)
+    found: dict[str, None] = {}
+    for pattern in wanted or ["*"]:
+        matching = [pattern] if pattern in names else fnmatching(names, pattern)
+        if not matching:
+            load_study(storage, pattern)  # says which studies there are
+        found |= dict.fromkeys(matching)
+    return [optuna.load_study(study_name=name, storage=opened) for name in found]
+
+
+def fnmatching(names: list[str], pattern: str) -> list[str]:
+    """The names that match a pattern with ``*``, in the order of their length and letters."""
+    matching = [name for name in names if fnmatchcase(name, pattern)]
+    return sorted(matching, key=lambda name: (len(name), name))
+
+
+def print_grid(grid: Grid) -> None:
+    """A table on the terminal."""
+    table = Table(title=Text(grid.title, style="bold"), title_justify="left")
+    for index, name in enumerate(grid.header):
+        table.add_column(Text(name), justify="right" if index else "left", overflow="fold")
+    for row in grid.rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+    if grid.note:
+        console.print(Text(grid.note, style="dim"))

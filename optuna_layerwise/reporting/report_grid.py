@@ -1,0 +1,69 @@
+"""A table of text, however it is printed, and numbers as text."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """A table of plain text; what prints it escapes what its format needs.
+
+    Args:
+        title: Above it.
+        header: Names of the columns; the first is text, the others are aligned as numbers.
+        rows: Cells.
+        note: Below it.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+def clean(text: object) -> str:
+    """Text from a database on one line, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in str(text))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Fixed digits for values of a metric; significant ones where they are large or tiny."""
+    if value is None or math.isnan(value):
+        return "-"
+    if value != 0 and not 10.0**-digits <= abs(value) < 1000:
+        return f"{value:.{digits}g}"
+    return f"{value:.{digits}f}"
+
+
+def interval(bounds: tuple[float, float] | None, *, signed: bool = False) -> str:
+    """Brackets around two numbers; nothing for ``None``."""
+    if bounds is None:
+        return ""
+    low, high = (signed_number(b) if signed else number(b) for b in bounds)
+    return f"[{low}, {high}]"
+
+
+def signed_number(value: float, digits: int = 3) -> str:
+    """With its sign."""
+    return ("+" if value > 0 else "") + number(value, digits)
+
+
+def probability(p: float) -> str:
+    """A p-value: three digits, or that it is below."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def count(value: float) -> str:
+    """A whole number with thousands apart."""
+    return f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """In the unit that people would say."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
