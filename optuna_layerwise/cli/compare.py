@@ -16,8 +16,8 @@ from optuna_layerwise.cli import show
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study
 from optuna_layerwise.cli.parsing import parse_assignment
 from optuna_layerwise.reporting.compare import compare
-from optuna_layerwise.reporting.compare_curves import Axis
 from optuna_layerwise.reporting.compare_tables import comparison_tables
+from optuna_layerwise.reporting.figures import Axis
 from optuna_layerwise.reporting.report_grid import Grid
 from optuna_layerwise.storage import open_storage
 

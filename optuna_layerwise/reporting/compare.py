@@ -13,9 +13,10 @@ from typing import Any, get_args
 
 import optuna
 
-from optuna_layerwise.reporting.compare_curves import AXES, RULE, Axis, Curve, curve
+from optuna_layerwise.reporting.compare_curves import AXES, RULE, Curve, curve
 from optuna_layerwise.reporting.compare_groups import Member, grouped, stored_settings
 from optuna_layerwise.reporting.compare_notes import limits
+from optuna_layerwise.reporting.figures import Axis
 from optuna_layerwise.reporting.statistics import (
     Paired,
     Ranking,
