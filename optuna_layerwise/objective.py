@@ -26,6 +26,7 @@ from optuna_layerwise.results import Final
 from optuna_layerwise.runs import RUN_KEY, TRAINED, Run, utc_now
 from optuna_layerwise.seed_loop import SeedLoop
 from optuna_layerwise.storage import (
+    DATA_KEY,
     TIE_KEY,
     Owner,
     generation_of,
@@ -46,6 +47,8 @@ from optuna_layerwise.trial_files import TrialFiles
 
 PAPER_SEEDS = (684, 559, 629)
 """The seeds of BioTune's code."""
+_MOST_CLASSES = 1_000
+"""Names that are stored with the study: a database may take no more than 64 kB."""
 
 
 class FinetuneObjective(Trainer):
@@ -142,6 +145,7 @@ class FinetuneObjective(Trainer):
         self.fingerprint = Fingerprint.here(
             data=data.fingerprint, weights=self.spec.digest, recipe=self.recipe
         )
+        self._described: optuna.Study | None = None
         self._identity = (self.spec.digest, data.fingerprint, n_folds)
         self.files: TrialFiles | None = None
         if checkpoints is not None:
@@ -173,6 +177,7 @@ class FinetuneObjective(Trainer):
             ValueError: if the study's direction does not suit the metric.
         """
         self._check_direction(trial.study)
+        self._describe_data(trial.study)
         own = StopSignals()
         with own as stop:
             frozen = self._claimed(trial)
@@ -241,6 +246,17 @@ class FinetuneObjective(Trainer):
             raise
         self._finish(trial, run)
         return run.mean(self.recipe.metric) if run.outcome in TRAINED else math.nan
+
+    def _describe_data(self, study: optuna.Study) -> None:
+        """Store once how many images there are of what: it says which differences are chance."""
+        if self._described is study:
+            return
+        if DATA_KEY not in study.user_attrs:
+            data = self.data
+            sizes = {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
+            names = list(data.classes)[:_MOST_CLASSES]
+            study.set_user_attr(DATA_KEY, {**sizes, "classes": names})
+        self._described = study
 
     def _checkpoint(
         self, study: optuna.Study, trial: FrozenTrial, policy: Policy

@@ -15,9 +15,6 @@ from rich.text import Text
 from optuna_layerwise.cli import show
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study
 from optuna_layerwise.cli.parsing import parse_assignment
-from optuna_layerwise.reporting.compare import compare
-from optuna_layerwise.reporting.compare_tables import comparison_tables
-from optuna_layerwise.reporting.figures import Axis
 from optuna_layerwise.reporting.report_grid import Grid
 from optuna_layerwise.storage import open_storage
 
@@ -52,6 +49,10 @@ def compare_command(
     ] = None,
 ) -> None:
     """Compare methods over seeds and data sets, at equal trials, images and seconds."""
+    from optuna_layerwise.reporting.compare import compare
+    from optuna_layerwise.reporting.compare_tables import comparison_tables
+    from optuna_layerwise.reporting.figures import Axis
+
     patterns = {name: str(pattern) for name, pattern in map(parse_assignment, group or ())}
     chosen = find_studies(storage, [*(studies or ()), *patterns.values()])
     budgets: dict[Axis, float] = {}

@@ -28,7 +28,7 @@ from optuna_layerwise.reporting.statistics import (
 )
 from optuna_layerwise.results import Final, stored_final
 
-_TITLES: dict[Axis, str] = {
+_HEADINGS: dict[Axis, str] = {
     "trials": "after {:,.0f} trials",
     "images": "after {:,.0f} training images",
     "seconds": "after {:,.3g} seconds",
@@ -58,6 +58,7 @@ class Outcome:
 
     Args:
         title: What the number is.
+        heading: The same in a word or two.
         axis: ``trials``, ``images``, ``seconds``, ``test`` or ``gap``.
         budget: At which it was read; ``None`` of ``test`` and ``gap``.
         values: Group to block to number.
@@ -69,6 +70,7 @@ class Outcome:
     """
 
     title: str
+    heading: str
     axis: str
     budget: float | None
     values: dict[str, dict[str, float]]
@@ -185,8 +187,9 @@ def _at_budgets(
             if (value := curves[member.study].best(axis, budget)) is not None
         }
         if values and budget > 0:
-            title = f"best validation {metric} " + _TITLES[axis].format(budget)
-            yield _outcome(title, axis, budget, values, valued[0].maximize)
+            heading = _HEADINGS[axis].format(budget)
+            title = f"best validation {metric} {heading}"
+            yield _outcome(title, heading, axis, budget, values, valued[0].maximize)
 
 
 def _tested(
@@ -204,7 +207,7 @@ def _tested(
     if not tests:
         return
     maximize = next(iter(curves.values())).maximize
-    yield _outcome(f"test {metric} of the chosen policy", "test", None, tests, maximize)
+    yield _outcome(f"test {metric} of the chosen policy", "test", "test", None, tests, maximize)
     best = {member: curves[member.study].best("trials", math.inf) for member in tests}
     gaps = {
         member: (value - tests[member]) * (1 if maximize else -1)
@@ -213,11 +216,12 @@ def _tested(
     }
     if gaps:
         title = f"by how much the search's best validation {metric} was better than the test"
-        yield _outcome(title, "gap", None, gaps, maximize, contests=False)
+        yield _outcome(title, "gap to test", "gap", None, gaps, maximize, contests=False)
 
 
 def _outcome(
     title: str,
+    heading: str,
     axis: str,
     budget: float | None,
     values: Mapping[Member, float],
@@ -237,6 +241,7 @@ def _outcome(
     scores = [[sign * table[group][block] for group in table] for block in blocks]
     return Outcome(
         title=title,
+        heading=heading,
         axis=axis,
         budget=budget,
         values=table,

@@ -41,11 +41,12 @@ def _groups(comparison: Comparison) -> Grid:
             )
         rows.append(cells)
     return Grid(
-        title="Methods",
-        header=["method", "studies", *(outcome.title for outcome in outcomes)],
+        title=f"Best validation {comparison.metric} of each method",
+        header=["method", "studies", *(outcome.heading for outcome in outcomes)],
         rows=rows,
-        note="Mean over studies and its 95 % BCa bootstrap interval, "
-        f"{'higher' if comparison.maximize else 'lower'} values are better.",
+        note="Mean over studies and its 95 % BCa bootstrap interval; "
+        f"{'higher' if comparison.maximize else 'lower'} values are better. Test: of the chosen "
+        "policy; gap to test: by how much the search's best validation value was better.",
     )
 
 

@@ -47,8 +47,9 @@ def interval(bounds: tuple[float, float] | None, *, signed: bool = False) -> str
 
 
 def signed_number(value: float, digits: int = 3) -> str:
-    """With its sign."""
-    return ("+" if value > 0 else "") + number(value, digits)
+    """A difference: fixed digits, with its sign."""
+    text = f"{value:+.{digits}f}"
+    return text.lstrip("+-") if float(text) == 0 else text
 
 
 def probability(p: float) -> str:

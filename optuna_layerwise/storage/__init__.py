@@ -10,7 +10,7 @@ from optuna_layerwise.storage.claims import (
     write_pending,
 )
 from optuna_layerwise.storage.databases import claims_are_atomic, open_storage
-from optuna_layerwise.storage.keys import FINAL_KEY, RUN_KEY, SETTINGS_KEY
+from optuna_layerwise.storage.keys import DATA_KEY, FINAL_KEY, RUN_KEY, SETTINGS_KEY
 from optuna_layerwise.storage.leases import (
     LEASE_KEY,
     LEASE_SECONDS,
@@ -39,6 +39,7 @@ from optuna_layerwise.storage.trials import (
 from optuna_layerwise.storage.urls import without_secrets
 
 __all__ = [
+    "DATA_KEY",
     "FINAL_KEY",
     "LEASE_KEY",
     "LEASE_SECONDS",

@@ -1,0 +1,116 @@
+"""What a report knows of a study, read once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+
+from optuna_layerwise.attributes import UnreadableAttribute
+from optuna_layerwise.reporting.report_grid import clean
+from optuna_layerwise.reporting.rows import History, Row, number, read
+from optuna_layerwise.results import Final, stored_final
+from optuna_layerwise.storage import DATA_KEY, RUN_KEY
+
+_FINGERPRINT = "olw:fingerprint:"
+NO_VALUE = ("diverged", "out of memory", "failed")
+"""Outcomes that should not have been."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """A study as reports need it.
+
+    Args:
+        history: Its trials.
+        final: Its result, if it has been finalized and can be read.
+        unreadable: Why the result cannot be read; empty if it can.
+        images: ``train``, ``val``, ``test`` to the number of images; empty if not known.
+        classes: Names; empty if not known.
+        setups: The stored fingerprints of what trials were made with.
+    """
+
+    history: History
+    final: Final | None
+    unreadable: str
+    images: Mapping[str, int]
+    classes: Sequence[str]
+    setups: Sequence[Mapping[str, Any]]
+
+    @property
+    def finished(self) -> list[Row]:
+        """Finished trials."""
+        return [row for row in self.history.rows if row.finished]
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How the finished trials ended."""
+        return Counter(row.outcome for row in self.finished)
+
+    @property
+    def best(self) -> Row | None:
+        """The best trial."""
+        return next(iter(self.history.best_first), None)
+
+    def run(self, row: Row) -> Mapping[str, Any]:
+        """What a trial stored of its trainings."""
+        run = row.trial.user_attrs.get(RUN_KEY)
+        return run if isinstance(run, dict) else {}
+
+    def total(self, field: str) -> float:
+        """The sum of a field of all runs."""
+        return sum(number(self.run(row).get(field)) or 0.0 for row in self.history.rows)
+
+    @property
+    def seconds(self) -> float:
+        """Of all trials."""
+        return sum(row.seconds or 0.0 for row in self.finished)
+
+    @property
+    def devices(self) -> list[str]:
+        """That trials ran on."""
+        runs = [self.run(row) for row in self.history.rows]
+        names = [run.get("device_name") or run.get("device") for run in runs]
+        return sorted({clean(name) for name in names if name})
+
+    @property
+    def saved(self) -> float | None:
+        """The share of the operations that training every block would have cost beyond these."""
+        of_all = self.total("flops_of_all")
+        return 1 - self.total("flops") / of_all if of_all else None
+
+    @property
+    def validation_images(self) -> int | None:
+        """That one training is validated on; fewer where folds share them."""
+        n, folds = self.images.get("val"), number(self.history.settings.get("n_folds")) or 1
+        return None if not n else int(n // folds)
+
+
+def facts(study: optuna.Study) -> Facts:
+    """Read a study; what cannot be read is said, not raised."""
+    history = read(study)
+    final, unreadable = None, ""
+    try:
+        final = stored_final(study)
+    except UnreadableAttribute as error:
+        unreadable = str(error)
+    about = history.attributes.get(DATA_KEY)
+    about = about if isinstance(about, dict) else {}
+    sizes = {split: number(about.get(split)) for split in ("train", "val", "test")}
+    classes = about.get("classes")
+    setups = [
+        content
+        for key, content in history.attributes.items()
+        if key.startswith(_FINGERPRINT) and isinstance(content, dict)
+    ]
+    return Facts(
+        history=history,
+        final=final,
+        unreadable=unreadable,
+        images={split: int(n) for split, n in sizes.items() if n and n > 0},
+        classes=[clean(c) for c in classes] if isinstance(classes, list) else [],
+        setups=setups,
+    )

@@ -1,0 +1,132 @@
+"""What a reader must know before believing a report: little data, little search, odd trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from optuna_layerwise.reporting.report_facts import NO_VALUE, Facts
+from optuna_layerwise.reporting.report_grid import clean, number
+from optuna_layerwise.reporting.statistics import binomial_margin
+
+FEW_TRIALS = 30
+"""Three generations of ten: before, the first random draws are most of the search."""
+_LATE = 0.8
+_SHARES = ("accuracy", "balanced_accuracy")
+"""Metrics that are shares of images, so that binomial arithmetic holds (for the second nearly)."""
+_LISTED = 10
+
+
+def warnings_of(facts: Facts) -> list[str]:
+    """Sentences, the gravest first; none if there is nothing to say."""
+    found = [*_no_test(facts), *_chance(facts), *_search(facts), *_trials(facts), *_setups(facts)]
+    return [clean(text) for text in found]
+
+
+def _no_test(facts: Facts) -> Iterator[str]:
+    if facts.unreadable:
+        yield f"The stored result cannot be shown: {facts.unreadable}"
+    elif facts.final is None and facts.best is not None:
+        yield (
+            "The test split has not been opened. All numbers are of validation, and the best of "
+            "many trials is partly luck: expect less on new images."
+        )
+
+
+def _chance(facts: Facts) -> Iterator[str]:
+    best, history = facts.best, facts.history
+    n = facts.validation_images
+    if history.metric not in _SHARES or best is None or best.value is None or n is None:
+        return
+    if not 0 <= best.value <= 1:
+        return
+    margin = binomial_margin(best.value, n)
+    close = [row for row in history.best_first if best.value - (row.value or 0.0) <= margin]
+    yield (
+        f"The validation set has {n} images, so one image is {1 / n:.3f}. At {best.value:.3f}, "
+        f"chance in which images it holds moves the {history.metric} by ±{margin:.3f} (95 %, "
+        f"binomial). {len(close)} of {len(history.best_first)} trials are that close to the best: "
+        "validation alone cannot say which of them is best."
+    )
+    if facts.final is None or not (n_test := facts.images.get("test")):
+        return
+    metric, chosen = facts.final.metric, facts.final.chosen
+    ours = chosen.mean(metric, split="test")
+    rivals = [(b.mean(metric, split="test"), b.name) for b in facts.final.baselines]
+    rivals = [(value, name) for value, name in rivals if not math.isnan(value)]
+    if not rivals or math.isnan(ours):
+        return
+    theirs, name = max(rivals)
+    needed = math.hypot(binomial_margin(ours, n_test), binomial_margin(theirs, n_test))
+    verdict = (
+        "more than chance in the test images explains"
+        if abs(ours - theirs) > needed
+        else "within what chance in the test images explains"
+    )
+    yield (
+        f"The test set has {n_test} images: two results that differ by less than about "
+        f"{needed:.3f} may be equal (95 %, binomial, if the images were drawn anew for each). The "
+        f"found policy and the best baseline, {name}, differ by {abs(ours - theirs):.3f}: "
+        f"{verdict}. More trainings of the same policy do not change that; more test images do."
+    )
+
+
+def _search(facts: Facts) -> Iterator[str]:
+    done = facts.finished
+    if not done:
+        yield "No trial has finished yet."
+        return
+    if facts.best is None:
+        yield f"None of the {len(done)} finished trials gave a value that can be used."
+        return
+    if len(done) < FEW_TRIALS:
+        yield (
+            f"{len(done)} finished trials are few: with less than {FEW_TRIALS}, a search is "
+            "mostly its first random draws, and another seed may find something else."
+        )
+    order = [row.number for row in facts.history.as_finished]
+    if len(done) >= 10 and order.index(facts.best.number) >= _LATE * len(done):
+        yield (
+            f"The best trial, {facts.best.number}, came late (after "
+            f"{order.index(facts.best.number)} of {len(done)}): the search was still improving, "
+            "and more trials may find more."
+        )
+
+
+def _trials(facts: Facts) -> Iterator[str]:
+    bad = {outcome: facts.outcomes[outcome] for outcome in NO_VALUE if facts.outcomes[outcome]}
+    if bad:
+        listed = ", ".join(f"{n} {outcome}" for outcome, n in bad.items())
+        rows = [row.number for row in facts.finished if row.outcome in bad]
+        numbers = ", ".join(map(str, rows[:_LISTED])) + (", ..." if len(rows) > _LISTED else "")
+        yield (
+            f"{len(rows)} of {len(facts.finished)} trials gave no value: {listed} (trials "
+            f"{numbers})."
+        )
+    infeasible = sum(row.value is not None and not row.feasible for row in facts.finished)
+    if infeasible:
+        yield f"{infeasible} trials broke a constraint and cannot be the best."
+    if facts.history.n_objectives > 1:
+        yield (
+            f"The study has {facts.history.n_objectives} objectives; this report is about the "
+            "first."
+        )
+
+
+def _setups(facts: Facts) -> Iterator[str]:
+    if len(facts.devices) > 1:
+        yield (
+            f"Trials ran on different devices ({', '.join(facts.devices)}): their seconds cannot "
+            "be compared, and their values differ in the last digits."
+        )
+    if len(facts.setups) > 1:
+        yield (
+            f"Trials were made with {len(facts.setups)} different setups (packages, code, data or "
+            "recipe); `optuna-layerwise replay` says which draws can be repeated here."
+        )
+    if facts.final and (k := len(facts.final.chosen.test)) > 1:
+        spread = facts.final.chosen.spread(facts.final.metric)
+        yield (
+            f"± is the standard deviation over {k} trainings ({number(spread)} for the found "
+            "policy). The baselines have the search's recipe and were not tuned."
+        )
