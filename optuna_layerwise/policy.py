@@ -3,7 +3,7 @@
 BioTune (Davila et al.) writes the learning rate of block ``b`` as ``lambda_b = eta_b * lambda0``
 with ``eta_b = 0`` for a frozen block; a `Policy` holds the
 ``eta_b`` and a recipe the ``lambda0``. Baselines and searched configurations are both pairs of
-the two. This module imports nothing but the standard library.
+the two. This module imports nothing but the standard library, and PyYAML for files in YAML.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine"]
@@ -21,6 +23,7 @@ Metric = Literal["accuracy", "balanced_accuracy", "auc", "loss"]
 BatchNorm = Literal["eval_frozen", "train", "eval_all"]
 Granularity = Literal["stage", "block", "layer"]
 """What a block is: a group as in the papers, a residual block, or a layer."""
+_YAML = (".yaml", ".yml")
 
 
 def higher_is_better(metric: Metric) -> bool:
@@ -104,6 +107,30 @@ class Policy(Mapping[str, float]):
             raise ValueError(f"a policy is a JSON object of block: multiplier, got {text[:80]!r}")
         return cls(content)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a file that `load` reads: YAML if it is called so, else JSON."""
+        if Path(path).suffix in _YAML:
+            text = _yaml().safe_dump(dict(self.multipliers), sort_keys=False, allow_unicode=True)
+        else:
+            text = json.dumps(dict(self.multipliers), indent=2) + "\n"
+        Path(path).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Policy:
+        """Read a policy that `save` or ``optuna-layerwise export`` wrote, JSON or YAML.
+
+        Raises:
+            ValueError: if the file holds no policy.
+        """
+        content = _read_file(path)
+        policy = content.get("policy", content)
+        if not isinstance(policy, dict):
+            raise ValueError(f"{path}: a policy maps block to multiplier, got {policy!r}")
+        try:
+            return cls(policy)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -185,6 +212,37 @@ class Recipe:
         if unknown := sorted(set(content) - known):
             raise ValueError(f"unknown fields {unknown}; a recipe has {sorted(known)}")
         return cls(**content)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Recipe:
+        """Read the recipe of a file that ``optuna-layerwise export`` wrote.
+
+        Raises:
+            ValueError: if the file holds none.
+        """
+        recipe = _read_file(path).get("recipe")
+        if not isinstance(recipe, dict):
+            raise ValueError(f"{path} holds no recipe, only a policy")
+        return cls.from_json(json.dumps(recipe))
+
+
+def _read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The object that a JSON or YAML file holds."""
+    text = Path(path).read_text(encoding="utf-8")
+    is_yaml = Path(path).suffix in _YAML
+    try:
+        content = _yaml().safe_load(text) if is_yaml else json.loads(text)
+    except Exception as error:  # of either library
+        raise ValueError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold names and values, got {text[:80]!r}")
+    return content
+
+
+def _yaml() -> Any:
+    import yaml  # Optuna depends on it
+
+    return yaml
 
 
 def _is_finite(value: object) -> bool:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import os
 import sys
 import warnings
-from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import optuna
 import typer
 from typer.core import TyperGroup
 
-from optuna_layerwise.cli import show
 from optuna_layerwise.cli.compare import compare_command
 from optuna_layerwise.cli.control import pause_command, stop_command
+from optuna_layerwise.cli.export import export_command
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
 from optuna_layerwise.cli.parsing import one_of, parse_assignment
 from optuna_layerwise.cli.replaying import replay, stored_sampler
+from optuna_layerwise.cli.report import report_command
 from optuna_layerwise.cli.resume import resume_command
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.status import status_command
 from optuna_layerwise.cli.worker import worker_command
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
-from optuna_layerwise.results import FinalizedElsewhere, stored_final
+from optuna_layerwise.results import FinalizedElsewhere
 from optuna_layerwise.samplers import SAMPLERS
 from optuna_layerwise.storage import open_storage
 
@@ -61,41 +58,9 @@ app.command("worker")(worker_command)
 app.command("status")(status_command)
 app.command("pause")(pause_command)
 app.command("compare")(compare_command)
+app.command("report")(report_command)
+app.command("export")(export_command)
 app.command("stop")(stop_command)
-
-
-@app.command("export")
-def export_command(
-    study: StudyName,
-    storage: Storage = DEFAULT_STORAGE,
-    to: Annotated[Path, typer.Option(help="Folder for policy.json and the weights.")] = Path(
-        "exported"
-    ),
-) -> None:
-    """Write the chosen policy (JSON) and its fine-tuned weights (safetensors)."""
-    opened = load_study(storage, study)
-    final, settings = stored_final(opened), Settings.from_study(opened)
-    if final is None:
-        raise ValueError(
-            f"study {study!r} has no result yet; finish it with `optuna-layerwise resume`"
-        )
-    to.mkdir(parents=True, exist_ok=True)
-    policy = {
-        "policy": final.chosen.policy,
-        "chosen": dataclasses.asdict(final.chosen),
-        "settings": json.loads(settings.to_json()),
-    }
-    (to / "policy.json").write_text(json.dumps(policy, indent=2) + "\n")
-    console.print(f"wrote {to / 'policy.json'}")
-    saved = final.weights or {"path": "", "sha256": ""}
-    weights = Path(saved["path"])
-    content = weights.read_bytes() if weights.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != saved["sha256"]:
-        raise FileNotFoundError(
-            f"the weights of study {study!r} are no longer in {weights}; policy.json is written"
-        )
-    (to / "weights.safetensors").write_bytes(content)
-    console.print(f"wrote {to / 'weights.safetensors'}")
 
 
 @app.command("replay")

@@ -27,7 +27,7 @@ _NO_METHOD = {
 }
 """Settings that make no other method: seeds, data, and what may change in a study."""
 _SPEAK_FOR_THEMSELVES = {"sampler", "encoding", "model"}
-_NUMBERED = re.compile(r"(?P<stem>.*?\D)??[-_. ]*(?:seed|run|rep|s)?[-_. ]*(?P<number>\d+)")
+_NUMBERED = re.compile(r"(?P<stem>.*?\D)??(?:[-_. ]+(?:seed|run|rep|s)?[-_. ]*)?(?P<number>\d+)")
 _LONGEST = 40
 
 

@@ -41,6 +41,16 @@ class Facts:
     setups: Sequence[Mapping[str, Any]]
 
     @property
+    def metric(self) -> str:
+        """What the value is; ``value`` if nothing says so."""
+        if self.final is not None:
+            return self.final.metric
+        recipes = [setup.get("recipe") for setup in self.setups]
+        named = [r["metric"] for r in recipes if isinstance(r, dict) and "metric" in r]
+        known = self.history.metric
+        return clean(named[0] if named and known == "value" else known)
+
+    @property
     def finished(self) -> list[Row]:
         """Finished trials."""
         return [row for row in self.history.rows if row.finished]

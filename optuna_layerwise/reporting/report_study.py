@@ -75,8 +75,7 @@ def _found(facts: Facts) -> Section:
         words.append(_verdict(facts.final))
     else:
         words.append(
-            f"On validation it reaches {clean(history.metric)} {number(best.value)} "
-            f"(trial {best.number})."
+            f"On validation it reaches {facts.metric} {number(best.value)} (trial {best.number})."
         )
     return Section("What was found", words, tiles, plan=plan_rows(facts, policy or {}))
 
@@ -93,7 +92,7 @@ def _which(policy: Mapping[str, float], trained: Sequence[str], share: float | N
 
 
 def _result_tiles(facts: Facts, best: Row) -> Iterator[Tile]:
-    metric = clean(facts.history.metric)
+    metric = facts.metric
     if facts.final is None:
         yield Tile(f"validation {metric}", number(best.value), f"trial {best.number}, not tested")
         return
@@ -233,7 +232,7 @@ def _search(facts: Facts) -> Section:
     if facts.finished:
         complete = facts.outcomes["complete"]
         words = [f"{complete} trials completed" + (f"; {', '.join(listed)}." if listed else ".")]
-    header = ["trial", f"validation {clean(history.metric)}", "trained", "time", "plan", "outcome"]
+    header = ["trial", f"validation {facts.metric}", "trained", "time", "plan", "outcome"]
     grid = Grid(f"The best {len(rows)} trials", header, rows)
     return Section(
         "The search",
@@ -252,7 +251,8 @@ def _blocks(facts: Facts) -> Section:
     drawn = [figures.block_importance(history), figures.accuracy_cost(history)]
     if any(row.trial.intermediate_values for row in history.rows):
         drawn.append(figures.learning_curves(history))
-    drawn.append(figures.population(history))
+    if len({row.generation for row in facts.finished}) > 1:
+        drawn.append(figures.population(history))
     return Section("Which blocks matter", figures=drawn)
 
 
@@ -289,10 +289,12 @@ def _cost(facts: Facts) -> Section:
             f"Training every block on the same images would have cost "
             f"{_work(facts.total('flops_of_all'))} operations: freezing saved {facts.saved:.0%}."
         )
-    if repeated := facts.outcomes["repeated"]:
-        words.append(f"{repeated} trials took over the training of an equal one, at no cost.")
+    if n := facts.outcomes["repeated"]:
+        whose = "1 trial" if n == 1 else f"{n} trials"
+        words.append(f"{whose} took over the training of an equal one, at no cost.")
     if facts.final and facts.final.trainings_saved:
-        words.append(f"The finalists' race saved {facts.final.trainings_saved} trainings.")
+        n = facts.final.trainings_saved
+        words.append(f"The finalists' race saved {n} {'training' if n == 1 else 'trainings'}.")
     grid = Grid("Cost", ["part", "trials or trainings", "images", "operations", "time"], rows)
     return Section("What it cost", words, grids=[grid])
 

@@ -36,7 +36,7 @@ def _no_test(facts: Facts) -> Iterator[str]:
 def _chance(facts: Facts) -> Iterator[str]:
     best, history = facts.best, facts.history
     n = facts.validation_images
-    if history.metric not in _SHARES or best is None or best.value is None or n is None:
+    if facts.metric not in _SHARES or best is None or best.value is None or n is None:
         return
     if not 0 <= best.value <= 1:
         return
@@ -44,7 +44,7 @@ def _chance(facts: Facts) -> Iterator[str]:
     close = [row for row in history.best_first if best.value - (row.value or 0.0) <= margin]
     yield (
         f"The validation set has {n} images, so one image is {1 / n:.3f}. At {best.value:.3f}, "
-        f"chance in which images it holds moves the {history.metric} by ±{margin:.3f} (95 %, "
+        f"chance in which images it holds moves the {facts.metric} by ±{margin:.3f} (95 %, "
         f"binomial). {len(close)} of {len(history.best_first)} trials are that close to the best: "
         "validation alone cannot say which of them is best."
     )

@@ -85,12 +85,13 @@ def test_one_method_is_named_by_its_sampler_and_encoding() -> None:
 
 
 def test_studies_without_settings_are_grouped_by_name() -> None:
-    names = ["tpe-0", "tpe-1", "cma_seed0", "cma_seed1", "other", "2024"]
+    names = ["tpe-0", "tpe-1", "cma_seed0", "cma_seed1", "ours-0", "other", "2024"]
     assert places(*(study_of(name, [1]) for name in names)) == {
         "tpe-0": ("tpe", "0"),
         "tpe-1": ("tpe", "1"),
         "cma_seed0": ("cma", "0"),
         "cma_seed1": ("cma", "1"),
+        "ours-0": ("ours", "0"),
         "other": ("other", ""),
         "2024": ("2024", ""),
     }

@@ -1,0 +1,38 @@
+"""The command ``export``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
+from optuna_layerwise.cli.parsing import one_of
+from optuna_layerwise.cli.report import command_of
+
+
+def export_command(
+    study: StudyName,
+    storage: Storage = DEFAULT_STORAGE,
+    to: Annotated[
+        Path, typer.Option(help="Folder for the plan, the card and the weights.")
+    ] = Path("exported"),
+    format: Annotated[str, typer.Option(help="Of the plan: json or yaml.")] = "json",
+    trial: Annotated[
+        int | None, typer.Option(help="Only the plan of this trial, which need not be tested.")
+    ] = None,
+) -> None:
+    """Write the chosen policy, its fine-tuned weights (safetensors) and a model card."""
+    from optuna_layerwise.reporting.export import PlanFormat, export
+
+    kind = one_of("format", format, get_args(PlanFormat))
+    opened = load_study(storage, study)
+    command = command_of(opened)
+    try:
+        export(opened, to, trial=trial, format=kind, command=command)
+    finally:
+        for name in (f"policy.{kind}", "README.md", "weights.safetensors"):
+            if (to / name).is_file():
+                console.print(f"{shlex.quote(str(to / name))}", markup=False, soft_wrap=True)

@@ -1,0 +1,87 @@
+"""The command ``report``."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from pathlib import Path, PurePath
+from typing import Annotated, get_args
+
+import optuna
+import typer
+
+from optuna_layerwise.attributes import UnreadableAttribute
+from optuna_layerwise.cli.compare import find_studies
+from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console
+from optuna_layerwise.cli.parsing import one_of, parse_assignment
+from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+
+_STDOUT = Path("-")
+
+
+def report_command(
+    study: Annotated[
+        list[str],
+        typer.Option(help="Name or pattern with *; repeatable: several are compared."),
+    ],
+    storage: Storage = DEFAULT_STORAGE,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File, .html or .md; - prints; default STUDY.html."),
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(help="html or md; default by the file's name.")
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="A method and a pattern of its studies, as in compare; repeatable."),
+    ] = None,
+) -> None:
+    """Write what a study found, how sure that is, what it cost and how to repeat it.
+
+    One file that opens without a network. Markdown, for terminals and pull requests, has the same
+    without the figures.
+    """
+    from optuna_layerwise.reporting.report import Format, report
+
+    studies = find_studies(storage, study)
+    suffix = output.suffix.lower() if output else ""
+    chosen = format or ("md" if suffix in (".md", ".markdown") or output == _STDOUT else "html")
+    kind = one_of("format", chosen, get_args(Format))
+    if output is None and format == "md":
+        output = _STDOUT
+    if output is None:
+        name = studies[0].study_name if len(studies) == 1 else "comparison"
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).lstrip(".")
+        output = Path(f"{safe[:100] or 'report'}.html")
+    groups = {name: str(pattern) for name, pattern in map(parse_assignment, group or ())}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what cannot be read is said in the report
+        commands = {s.study_name: command for s in studies if (command := command_of(s, storage))}
+        text = report(studies, format=kind, commands=commands, groups=groups)
+    if output == _STDOUT:
+        print(text, end="")
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text, encoding="utf-8")
+    console.print(f"wrote {output} ({len(text.encode()) / 1e6:.1f} MB)", markup=False)
+
+
+def command_of(study: optuna.Study, storage: str | None = None) -> str:
+    """What repeats a study; nothing for one that `tune` did not make.
+
+    Without a storage it names no folder of this machine.
+    """
+    from optuna_layerwise.cli.repeating import tune_command_of
+
+    if SETTINGS_KEY not in study.user_attrs:
+        return ""
+    try:
+        settings = Settings.from_study(study)
+    except UnreadableAttribute:
+        return ""
+    if storage is not None:
+        return tune_command_of(settings, storage, study.study_name)
+    data, weights = (value and PurePath(value).name for value in (settings.data, settings.weights))
+    shared = dataclasses.replace(settings, data=data or "", data_root=None, weights=weights)
+    return tune_command_of(shared, DEFAULT_STORAGE, study.study_name)

@@ -1,0 +1,122 @@
+"""What a study found, as files to use: the plan, the weights, and a card about them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any, Literal
+
+import optuna
+import yaml
+
+from optuna_layerwise.reporting.export_card import card
+from optuna_layerwise.reporting.report_facts import Facts, facts
+
+PlanFormat = Literal["json", "yaml"]
+WEIGHTS = "weights.safetensors"
+
+
+def export(
+    study: optuna.Study,
+    folder: str | os.PathLike[str],
+    *,
+    trial: int | None = None,
+    format: PlanFormat = "json",
+    command: str = "",
+) -> list[Path]:
+    """Write the chosen policy of a finalized study, its weights and a model card.
+
+    ``Policy.load`` and ``Recipe.load`` read the plan.
+
+    Args:
+        study: That has been finalized, unless a trial is given.
+        folder: Made if it does not exist; files in it are replaced.
+        trial: Write only the plan of this trial, with its validation metrics.
+        format: Of the plan.
+        command: That repeats the study, for the card.
+
+    Returns:
+        The files: ``policy.json`` (or ``.yaml``), ``README.md`` and, where they were saved,
+        ``weights.safetensors``.
+
+    Raises:
+        FileNotFoundError: if the weights are not where they were saved, or others; the plan and
+            the card are written all the same.
+        ValueError: if the study has no result, or the trial no policy.
+    """
+    known = facts(study)
+    if trial is None and known.final is None:
+        why = known.unreadable or (
+            f"study {study.study_name!r} has no result yet; finish it with `optuna-layerwise "
+            "resume` or objective.finalize(study), or export a trial of it (--trial N), untested"
+        )
+        raise ValueError(why)
+    folder = Path(folder)
+    content = _plan(known) if trial is None else _plan_of_trial(known, trial)
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = folder / f"policy.{format}"
+    text = (
+        json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        if format == "json"
+        else yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    )
+    plan.write_text(text, encoding="utf-8")
+    if trial is not None or known.final is None:
+        return [plan]
+    readme = folder / "README.md"
+    saved = known.final.weights
+    readme.write_text(card(known, plan.name, WEIGHTS if saved else "", command), encoding="utf-8")
+    return [plan, readme, *([_copied(saved, folder, study.study_name)] if saved else [])]
+
+
+def _plan(known: Facts) -> dict[str, Any]:
+    assert known.final is not None
+    return {
+        "policy": known.final.chosen.policy,
+        "recipe": known.history.settings.get("recipe"),
+        "metric": known.final.metric,
+        "chosen": dataclasses.asdict(known.final.chosen),
+        "settings": _shareable(known.history.settings),
+    }
+
+
+def _shareable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the folders of this machine."""
+    paths = {"data", "weights"}
+    shown = {k: v for k, v in settings.items() if k not in ("output", "data_root")}
+    return {k: PurePath(v).name if k in paths and v else v for k, v in shown.items()}
+
+
+def _plan_of_trial(known: Facts, number: int) -> dict[str, Any]:
+    row = next((row for row in known.history.rows if row.number == number), None)
+    if row is None or not row.policy:
+        raise ValueError(
+            f"study {known.history.name!r} has no trial {number} with a policy; it has "
+            f"{len(known.history.rows)} trials"
+        )
+    return {
+        "policy": dict(row.policy),
+        "recipe": known.history.settings.get("recipe"),
+        "metric": known.history.metric,
+        "trial": {"number": number, "validation": row.value, "outcome": row.outcome},
+        "settings": _shareable(known.history.settings),
+    }
+
+
+def _copied(saved: dict[str, str], folder: Path, study: str) -> Path:
+    source = Path(saved.get("path", ""))
+    content = source.read_bytes() if source.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != saved.get("sha256"):
+        raise FileNotFoundError(
+            f"the weights of study {study!r} are no longer in {source}; the plan and the card "
+            "are written"
+        )
+    target = folder / WEIGHTS
+    unfinished = folder / f"unfinished-{os.getpid()}-{WEIGHTS}"
+    unfinished.write_bytes(content)
+    os.replace(unfinished, target)
+    return target

@@ -1,0 +1,179 @@
+"""The model card of exported weights, with the header that the Hugging Face hub reads.
+
+https://huggingface.co/docs/hub/model-cards
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+import yaml
+
+from optuna_layerwise.reporting.markdown import escaped, fenced, grid_as_markdown
+from optuna_layerwise.reporting.report_facts import Facts
+from optuna_layerwise.reporting.report_grid import Grid, clean
+from optuna_layerwise.reporting.report_study import mean_and_spread, plan_rows
+from optuna_layerwise.reporting.report_warnings import warnings_of
+from optuna_layerwise.results import Final
+
+_METRICS = {"auc": "roc_auc"}
+"""What the hub calls a metric otherwise."""
+
+
+def card(facts: Facts, plan: str, weights: str, command: str) -> str:
+    """Markdown with a YAML header.
+
+    Args:
+        facts: Of a finalized study.
+        plan: Name of the file beside the card that has the policy.
+        weights: Name of that with the weights; empty if there is none.
+        command: That repeats the study.
+    """
+    assert facts.final is not None
+    header = yaml.safe_dump(_header(facts, facts.final), sort_keys=False, allow_unicode=True)
+    return (
+        f"---\n{header}---\n\n"
+        + "\n\n".join(_body(facts, facts.final, plan, weights, command))
+        + "\n"
+    )
+
+
+def _header(facts: Facts, final: Final) -> dict[str, Any]:
+    settings, chosen = facts.history.settings, final.chosen
+    data = _data(facts)
+    results = [
+        {
+            "type": _METRICS.get(metric, metric),
+            "name": f"test {metric}, mean of {len(chosen.test)}",
+            "value": round(value, 6),
+        }
+        for metric in _metrics(final)
+        if not math.isnan(value := chosen.mean(metric, split="test"))
+    ]
+    header: dict[str, Any] = {
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "optuna-layerwise", "layer-wise fine-tuning"],
+        "metrics": [_METRICS.get(metric, metric) for metric in _metrics(final)],
+    }
+    source, _, name = str(settings.get("model", "")).partition("/")
+    if name:
+        header["library_name"] = source
+        header["base_model"] = f"timm/{name}" if source == "timm" else name
+    header["model-index"] = [
+        {
+            "name": clean(facts.history.name),
+            "results": [
+                {
+                    "task": {"type": "image-classification"},
+                    "dataset": {"name": data, "type": data, "split": "test"},
+                    "metrics": results,
+                }
+            ],
+        }
+    ]
+    return header
+
+
+def _metrics(final: Final) -> list[str]:
+    others = sorted({metric for seed in final.chosen.test for metric in seed})
+    return [final.metric, *(metric for metric in others if metric != final.metric)]
+
+
+def _data(facts: Facts) -> str:
+    return clean(PurePath(str(facts.history.settings.get("data", ""))).stem) or "unnamed"
+
+
+def _body(facts: Facts, final: Final, plan: str, weights: str, command: str) -> Iterator[str]:
+    chosen, settings = final.chosen, facts.history.settings
+    trained = sum(value > 0 for value in chosen.policy.values())
+    model = escaped(PurePath(str(settings.get("model") or "an image classifier")))
+    yield f"# {escaped(facts.history.name)}"
+    yield (
+        f"{model}, fine-tuned on {escaped(_data(facts))} with {trained} of {len(chosen.policy)} "
+        f"blocks trained ({chosen.trained_share:.1%} of the parameters). Which blocks, and how "
+        f"fast, was searched in {len(facts.finished)} trials by optuna-layerwise."
+    )
+    yield "## Plan"
+    rates = Grid(
+        "Plan",
+        ["block", "learning rate"],
+        [[row.block, row.rate] for row in plan_rows(facts, chosen.policy)],
+    )
+    yield grid_as_markdown(rates)
+    yield "## Results"
+    yield grid_as_markdown(_results(final))
+    yield (
+        f"Mean ± standard deviation over {len(chosen.test)} trainings, on a test split that was "
+        "opened once, after the choice. The weights are those of the training that was best on "
+        "validation."
+    )
+    yield "## Data"
+    sizes = ", ".join(f"{n:,} {split}" for split, n in facts.images.items())
+    yield f"{escaped(_data(facts))}: {sizes or 'sizes not recorded'} images."
+    if facts.classes:
+        listed = ", ".join(f"{i} {escaped(name)}" for i, name in enumerate(facts.classes))
+        yield f"The outputs are, in order: {listed}."
+    if recipe := _mapping(settings.get("recipe")):
+        yield "## Recipe"
+        rows = [[name, clean(value)] for name, value in recipe.items() if value is not None]
+        yield grid_as_markdown(Grid("Recipe", ["field", "value"], rows))
+    yield "## Use"
+    yield fenced(_use(facts, plan, weights), "python")
+    yield "## Limits"
+    licence = (
+        "Whoever publishes these weights has to add their licence: it follows from that of the "
+        "pretrained weights and of the images, which is not recorded."
+    )
+    yield "\n".join(f"- {escaped(text)}" for text in [*warnings_of(facts), licence])
+    if command:
+        yield "## Repeat"
+        yield fenced(command, "sh")
+
+
+def _results(final: Final) -> Grid:
+    metrics = _metrics(final)
+    return Grid(
+        "Results",
+        ["method", *(f"test {metric}" for metric in metrics)],
+        [
+            [name, *(mean_and_spread(candidate, metric) for metric in metrics)]
+            for name, candidate in [
+                ("this model", final.chosen),
+                *((baseline.name, baseline) for baseline in final.baselines),
+            ]
+        ],
+    )
+
+
+def _use(facts: Facts, plan: str, weights: str) -> str:
+    settings = facts.history.settings
+    lines = ["from optuna_layerwise import ModelSpec, Policy", ""]
+    lines.append(f'policy = Policy.load("{plan}")  # block to multiplier of the rate; 0 is frozen')
+    if settings.get("model") and facts.classes:
+        fields = {
+            "name": settings["model"],
+            "args": _mapping(settings.get("model_args")),
+            "mean": tuple(settings.get("mean") or ()),
+            "std": tuple(settings.get("std") or ()),
+            "image_size": settings.get("image_size"),
+        }
+        given = ", ".join(f"{field}={value!r}" for field, value in fields.items() if value)
+        lines.append(f"model = ModelSpec({given}).build(num_classes={len(facts.classes)})")
+    else:
+        lines.append("model = ...  # as it was fine-tuned")
+    if weights:
+        lines.insert(0, "from safetensors.torch import load_file\n")
+        lines.append(f'model.load_state_dict(load_file("{weights}"))')
+    return clean_lines(lines)
+
+
+def clean_lines(lines: list[str]) -> str:
+    """Lines of code without what a terminal would obey."""
+    return "\n".join(clean(line) for text in lines for line in text.split("\n"))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
