@@ -58,7 +58,9 @@ ARROWS: dict[str, set[str]] = {
         ),
     },
     "studies": {"pausing", "storage"},
-    "reporting": {"policy", "storage", "encodings", "studies", "runs", "results"},
+    "reporting": {
+        *("policy", "storage", "encodings", "studies", "attributes", "runs", "results"),
+    },
     "visualization": {"reporting"},
 }
 ARROWS["cli"] = set(ARROWS)

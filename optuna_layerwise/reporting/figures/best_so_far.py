@@ -55,7 +55,6 @@ def best_so_far(groups: Groups, *, over: Axis = "trials") -> go.Figure:
     if not curves:
         return empty_figure(TITLE, _reason(histories, over))
     single = histories[0] if len(histories) == 1 else None
-    kind = "trials" if single else "steps"
     if single:
         values = [row.value for row in single.rows if row.value is not None]
     else:
