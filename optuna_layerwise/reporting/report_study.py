@@ -52,7 +52,7 @@ def study_page(facts: Facts, command: str = "", versions: Mapping[str, str] | No
 
 
 def _found(facts: Facts) -> Section:
-    history, best = facts.history, facts.best
+    best = facts.best
     if best is None:
         return Section("What was found", ["Nothing yet: no trial has completed with a value."])
     chosen = facts.final.chosen if facts.final else None
