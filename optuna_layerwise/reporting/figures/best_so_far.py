@@ -64,9 +64,7 @@ def best_so_far(groups: Groups, *, over: Axis = "trials") -> go.Figure:
         TITLE,
         band_name(groups),
         _left_out(histories, over),
-        f"{outside} {'trials' if single else 'steps'} lie outside of the range shown."
-        if outside
-        else "",
+        f"{outside} {kind} lie outside of the range shown." if outside else "",
     )
     if single:
         _add_trials(figure, single, over, span)

@@ -34,12 +34,14 @@ from optuna_layerwise.reporting.rows import History, Row
 TITLE = "Which blocks matter"
 ALL_BLOCKS = "shared by all blocks"
 MIN_TRIALS = 4
-MAX_TRIALS = 1_000
+MAX_CELLS = 20_000
+"""Trials times parameters: a few seconds of PED-ANOVA."""
 _TOP = 5
 """Trials that PED-ANOVA should at least compare with the others."""
+_LEAST = 100
 
 
-def block_importance(history: History, *, max_trials: int = MAX_TRIALS) -> go.Figure:
+def block_importance(history: History, *, max_cells: int = MAX_CELLS) -> go.Figure:
     """Left the importance; right what trials with the block frozen are better or worse by.
 
     The right panel is a difference of means with its 95 % interval (Welch), over trials that
@@ -47,12 +49,14 @@ def block_importance(history: History, *, max_trials: int = MAX_TRIALS) -> go.Fi
 
     Args:
         history: A study.
-        max_trials: The importance is that of so many trials, spread evenly over the study.
+        max_cells: Trials times parameters of the importance; more trials are thinned out evenly.
     """
     rows = [row for row in history.rows if row.counts]
     if len(rows) < MIN_TRIALS:
         return empty_figure(TITLE, f"Needs {MIN_TRIALS} trials with a value, has {len(rows)}.")
-    used = [rows[i] for i in thinned(len(rows), max_trials)]
+    n_params = max(len(row.trial.params) for row in rows)
+    limit = max(_LEAST, max_cells // max(1, n_params))
+    used = [rows[i] for i in thinned(len(rows), limit)]
     shares, effects = importances(used, history.sign), freeze_effects(history)
     if not shares and not effects:
         return empty_figure(TITLE, "The values or the parameters of all trials are the same.")
