@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from optuna_layerwise.cli.compare import compare_command
 from optuna_layerwise.cli.control import pause_command, stop_command
 from optuna_layerwise.cli.export import export_command
+from optuna_layerwise.cli.dashboard import dashboard_command
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
 from optuna_layerwise.cli.parsing import one_of, parse_assignment
 from optuna_layerwise.cli.replaying import replay, stored_sampler
@@ -25,7 +26,6 @@ from optuna_layerwise.cli.worker import worker_command
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.results import FinalizedElsewhere
 from optuna_layerwise.samplers import SAMPLERS
-from optuna_layerwise.storage import open_storage
 
 
 class Commands(TyperGroup):
@@ -61,6 +61,7 @@ app.command("compare")(compare_command)
 app.command("report")(report_command)
 app.command("export")(export_command)
 app.command("stop")(stop_command)
+app.command("dashboard")(dashboard_command)
 
 
 @app.command("replay")
@@ -103,25 +104,6 @@ def replay_command(
         )
     if not replay(console, opened, made):
         raise typer.Exit(1)
-
-
-@app.command("dashboard")
-def dashboard_command(
-    storage: Storage = DEFAULT_STORAGE,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option()] = 8080,
-) -> None:
-    """Browse the studies in optuna-dashboard."""
-    from optuna_dashboard import run_server
-
-    if host not in ("127.0.0.1", "localhost", "::1"):
-        console.print(
-            f"[bold red]warning:[/bold red] optuna-dashboard has no passwords: whoever reaches "
-            f"{host}:{port} can change and delete studies"
-        )
-    opened = open_storage(storage, create=False)
-    console.print(f"http://{host}:{port}/ (Ctrl-C ends it)")
-    run_server(opened, host=host, port=port)
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -17,9 +18,41 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.show import best_trial
 from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.storage import without_secrets
 from optuna_layerwise.studies import finished
+
+
+@contextmanager
+def after_trials(
+    console: Console, study: optuna.Study, settings: Settings, storage: str
+) -> Iterator[Callable[[optuna.Study, FrozenTrial], None]]:
+    """Yields a callback that shows the progress, here and in the study's dashboard.
+
+    Args:
+        console: Where to print.
+        study: The study.
+        settings: Its own.
+        storage: URL; the dashboard, which has no passwords, is not told the one in it.
+    """
+    with ExitStack() as stack:
+        progress = stack.enter_context(search_progress(console, study, settings.trials))
+        if not settings.live:
+            yield progress
+            return
+        from optuna_layerwise.reporting.dashboard import LiveDashboard
+
+        options = ["--storage", without_secrets(storage), "--study", study.study_name]
+        resume = f"optuna-layerwise resume {shlex.join(options)}"
+        live = stack.enter_context(LiveDashboard(resume=resume))
+
+        def both(study: optuna.Study, trial: FrozenTrial) -> None:
+            progress(study, trial)
+            live(study, trial)
+
+        yield both
 
 
 @contextmanager

@@ -15,11 +15,12 @@ from rich.console import Console
 from optuna_layerwise.cli import show
 from optuna_layerwise.cli.exits import HALTED, INTERRUPTED
 from optuna_layerwise.cli.options import load_study
-from optuna_layerwise.cli.progress import search_progress
+from optuna_layerwise.cli.progress import after_trials
 from optuna_layerwise.cli.settings import SETTINGS_KEY, STARTS_INFORMED, Settings
 from optuna_layerwise.data import Splits
 from optuna_layerwise.fingerprint import join
 from optuna_layerwise.objective import FinetuneObjective
+from optuna_layerwise.reporting.dashboard_server import keep_result
 from optuna_layerwise.results import stored_final
 from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.studies import finished, open_study, order_of, resume, work
@@ -172,7 +173,7 @@ def run(
         )
         return
     started = time.perf_counter()
-    with search_progress(console, study, settings.trials) as on_trial:
+    with after_trials(console, study, settings, storage) as on_trial:
         done = work(study, objective, n_finished=settings.trials, on_trial=on_trial)
     if not done:
         raise typer.Exit(say_why_it_ended(console, study, where))
@@ -187,6 +188,7 @@ def run(
             race=settings.race,
             weights=Path(settings.output) / "best.safetensors",
         )
+    keep_result(study, final, Path(settings.output))
     show.show(console, *show.result(final, settings))
     costs = [run.cost for run in readable_runs(study, study.get_trials(deepcopy=False)).values()]
     console.print(f"operations of the search: {show.saving(costs)} over training every block")

@@ -35,7 +35,7 @@ N_RECIPES = 4
 """Known recipes that a search begins with: 4 % of 100 trials."""
 _MAY_CHANGE = {
     *("trials", "reuse", "data", "data_root", "weights", "output", "device", "threads"),
-    *("compute", "keep_weights", "checkpoint_seconds"),
+    *("compute", "keep_weights", "checkpoint_seconds", "live"),
 }
 
 
@@ -91,6 +91,7 @@ class Settings:
     device: str = "auto"
     compute: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     threads: int | None = None
+    live: bool = True
     data_fingerprint: str = ""
     model_digest: str = ""
 

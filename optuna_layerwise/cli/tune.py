@@ -167,6 +167,9 @@ def tune_command(
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch; default its own.")] = None,
     allow_different: AllowDifferent = False,
+    live: Annotated[
+        bool, typer.Option(help="Keep figures and notes of the study in optuna-dashboard.")
+    ] = True,
     work: Annotated[
         bool, typer.Option(help="Or only create the study, for `worker` and `launch`.")
     ] = True,
@@ -258,6 +261,7 @@ def tune_command(
         device=device,
         compute=dict(map(parse_assignment, compute or ())),
         threads=threads,
+        live=live,
     )
     stored = None
     if name in optuna.get_all_study_names(open_storage(storage)):

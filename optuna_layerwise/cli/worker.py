@@ -14,7 +14,7 @@ import typer
 
 from optuna_layerwise.cli.exits import DONE, FAILED, INTERRUPTED
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
-from optuna_layerwise.cli.progress import search_progress
+from optuna_layerwise.cli.progress import after_trials
 from optuna_layerwise.cli.resume import (
     AllowDifferent,
     Data,
@@ -92,9 +92,10 @@ class Worker:
         introduce(console, search)
         with StopSignals(*_USER_SIGNALS) as stop:
             while True:
-                target = Settings.from_study(study).trials  # `resume --trials` may have raised it
+                stored = Settings.from_study(study)
+                target = stored.trials  # `resume --trials` may have raised it
                 try:
-                    with search_progress(console, study, target) as on_trial:
+                    with after_trials(console, study, stored, self.storage) as on_trial:
                         done = work(study, search.objective, n_finished=target, on_trial=on_trial)
                 except Exception:
                     traceback.print_exc()

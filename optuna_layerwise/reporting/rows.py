@@ -87,6 +87,7 @@ class History:
     """A study as figures and tables need it.
 
     Args:
+        study: That was read.
         name: Of the study.
         sign: 1 if larger values are better, else -1.
         n_objectives: Values per trial; figures show the first.
@@ -97,6 +98,7 @@ class History:
         rows: By number.
     """
 
+    study: optuna.Study
     name: str
     sign: int
     n_objectives: int
@@ -145,7 +147,7 @@ class History:
 def read(study: optuna.Study) -> History:
     """Read a study; one pass over its trials, none of which is copied."""
     attributes = study.user_attrs
-    settings = _settings(attributes)
+    settings = settings_in(attributes)
     trials = all_trials(study)
     runs = [_mapping(trial.user_attrs.get(RUN_KEY)) for trial in trials]
     guessed, guessed_lr = policies_from_parameters(
@@ -157,6 +159,7 @@ def read(study: optuna.Study) -> History:
         lr = guessed_lr
     names = study.metric_names
     return History(
+        study=study,
         name=study.study_name,
         sign=1 if study.directions[0] == StudyDirection.MAXIMIZE else -1,
         n_objectives=len(study.directions),
@@ -206,7 +209,8 @@ def _policy(run: Mapping[str, Any]) -> Mapping[str, float] | None:
     return policy if sound else None
 
 
-def _settings(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+def settings_in(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the command line stored with a study; empty if nothing, or no JSON."""
     try:
         return _mapping(json.loads(attributes.get(SETTINGS_KEY, "{}")))
     except (TypeError, ValueError):

@@ -35,11 +35,18 @@ MAX_POINTS = 1_500
 _GRID = 400
 
 
-def best_so_far(groups: Groups, *, over: Axis = "trials") -> go.Figure:
+def best_so_far(
+    groups: Groups, *, over: Axis = "trials", max_points: int = MAX_POINTS
+) -> go.Figure:
     """A step line a group; of a single study also its trials, and those without a value.
 
     Costs are added up in the order in which trials ended, so that of several workers it is the
     work that counts, not how many did it. A band ends where its first study ends.
+
+    Args:
+        groups: Name to studies.
+        over: What is along the axis.
+        max_points: Trials of each kind that are drawn as points; more are thinned out.
 
     Raises:
         ValueError: if ``over`` is none of ``trials``, ``images``, ``seconds``.
@@ -67,7 +74,7 @@ def best_so_far(groups: Groups, *, over: Axis = "trials") -> go.Figure:
         f"{outside} {kind} lie outside of the range shown." if outside else "",
     )
     if single:
-        _add_trials(figure, single, over, span)
+        _add_trials(figure, single, over, span, max_points)
     for i, (label, found) in enumerate(zip(labels(list(curves)), curves.values(), strict=True)):
         colour, dash = SERIES[i % len(SERIES)], DASHES[i % len(DASHES)]
         x, low, middle, high = _together(found)
@@ -143,7 +150,11 @@ def _together(curves: Sequence[tuple[Array, Array]]) -> tuple[list[float], ...]:
 
 
 def _add_trials(
-    figure: go.Figure, history: History, over: Axis, span: Sequence[float] | None
+    figure: go.Figure,
+    history: History,
+    over: Axis,
+    span: Sequence[float] | None,
+    max_points: int,
 ) -> None:
     """The trials themselves: with a value, infeasible, and without one along the worse edge."""
     rows = history.as_finished
@@ -172,7 +183,7 @@ def _add_trials(
         ),
     )
     for name, symbol, colour, chosen in kinds:
-        chosen = [chosen[i] for i in thinned(len(chosen), MAX_POINTS)]
+        chosen = [chosen[i] for i in thinned(len(chosen), max_points)]
         if chosen:
             figure.add_scatter(
                 x=[short(float(spent)) for spent, _ in chosen],

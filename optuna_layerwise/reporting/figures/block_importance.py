@@ -6,14 +6,13 @@ its parameters.
 
 from __future__ import annotations
 
+import copy
 import math
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import optuna
 import plotly.graph_objects as go
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.importance import PedAnovaImportanceEvaluator
 from plotly.subplots import make_subplots
 from scipy.stats import t as student
 
@@ -34,14 +33,16 @@ from optuna_layerwise.reporting.rows import History, Row
 TITLE = "Which blocks matter"
 ALL_BLOCKS = "shared by all blocks"
 MIN_TRIALS = 4
-MAX_CELLS = 20_000
+MAX_CELLS = 30_000
 """Trials times parameters: a few seconds of PED-ANOVA."""
 _TOP = 5
 """Trials that PED-ANOVA should at least compare with the others."""
 _LEAST = 100
 
 
-def block_importance(history: History, *, max_cells: int = MAX_CELLS) -> go.Figure:
+def block_importance(
+    history: History, *, max_cells: int = MAX_CELLS, max_blocks: int | None = None
+) -> go.Figure:
     """Left the importance; right what trials with the block frozen are better or worse by.
 
     The right panel is a difference of means with its 95 % interval (Welch), over trials that
@@ -49,6 +50,7 @@ def block_importance(history: History, *, max_cells: int = MAX_CELLS) -> go.Figu
 
     Args:
         history: A study.
+        max_blocks: Leave out those that matter least.
         max_cells: Trials times parameters of the importance; more trials are thinned out evenly.
     """
     rows = [row for row in history.rows if row.counts]
@@ -57,14 +59,19 @@ def block_importance(history: History, *, max_cells: int = MAX_CELLS) -> go.Figu
     n_params = max(len(row.trial.params) for row in rows)
     limit = max(_LEAST, max_cells // max(1, n_params))
     used = [rows[i] for i in thinned(len(rows), limit)]
-    shares, effects = importances(used, history.sign), freeze_effects(history)
+    shares, effects = importances(history, used), freeze_effects(history)
     if not shares and not effects:
         return empty_figure(TITLE, "The values or the parameters of all trials are the same.")
     blocks = [*history.blocks, *(name for name in shares if name not in history.blocks)]
+    n_blocks = len(blocks)
+    if max_blocks is not None and n_blocks > max_blocks:
+        most = sorted(blocks, key=lambda block: -shares.get(block, 0.0))[:max_blocks]
+        blocks = [block for block in blocks if block in most]
     figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.06)
     base = new_figure(
         TITLE,
         "Right: mean value with the block frozen minus that with it trained, and 95 % interval.",
+        f"The {len(blocks)} of {n_blocks} that matter most." if len(blocks) < n_blocks else "",
         f"Importance from {len(used)} of {len(rows)} trials." if len(used) < len(rows) else "",
         height=plan_height(len(blocks)),
     )
@@ -105,41 +112,28 @@ def block_importance(history: History, *, max_cells: int = MAX_CELLS) -> go.Figu
     return figure
 
 
-def importances(rows: Sequence[Row], sign: int) -> dict[str, float]:
-    """Block to its share; what belongs to no block is `ALL_BLOCKS`; empty if nothing differs."""
-    values = {row.value for row in rows}
-    if len(values) < 2:
-        return {}
-    study = optuna.create_study(
-        storage=optuna.storages.InMemoryStorage(),
-        sampler=optuna.samplers.RandomSampler(),
-        direction="maximize" if sign > 0 else "minimize",
-    )
-    study.add_trials(
-        [
-            optuna.trial.create_trial(
-                params=row.trial.params,
-                distributions=row.trial.distributions,
-                value=row.value,
-            )
-            for row in rows
-        ]
-    )
+def importances(history: History, rows: Sequence[Row]) -> dict[str, float]:
+    """Block to its share; what belongs to no block is `ALL_BLOCKS`; empty if nothing differs.
+
+    Args:
+        history: A study.
+        rows: Those of its trials that are looked at.
+    """
+    costs = sorted(-history.sign * (row.value or 0.0) for row in rows)
     top = min(0.5, max(0.1, _TOP / len(rows)))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found: Mapping[str, float] = get_param_importances(
-                study, evaluator=PedAnovaImportanceEvaluator(target_quantile=top)
-            )
-    except (RuntimeError, ValueError):  # no parameter differs between the trials
+    if costs[math.ceil(top * len(costs)) - 1] == costs[-1]:  # no trial is below the top ones
         return {}
+    chosen = copy.copy(history.study)
+    trials = [row.trial for row in rows]
+    setattr(chosen, "get_trials", lambda *_, **__: trials)  # noqa: B010
+    found = PedAnovaImportanceEvaluator(target_quantile=top).evaluate(chosen)
     shares: dict[str, float] = {}
     for name, share in found.items():
         if math.isfinite(share):
             block = block_of(name) or ALL_BLOCKS
             shares[block] = shares.get(block, 0.0) + share
-    return shares if any(shares.values()) else {}
+    total = sum(shares.values())
+    return {block: share / total for block, share in shares.items()} if total > 0 else {}
 
 
 def freeze_effects(history: History) -> dict[str, tuple[float, float]]:

@@ -1,0 +1,48 @@
+"""The command ``dashboard``: optuna-dashboard on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console
+from optuna_layerwise.storage import open_storage
+
+
+def dashboard_command(
+    storage: Storage = DEFAULT_STORAGE,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than loopback need --open-to-all.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8080,
+    open_to_all: Annotated[
+        bool,
+        typer.Option(
+            "--open-to-all",
+            help="Listen where others can reach it: they can change and delete studies.",
+        ),
+    ] = False,
+) -> None:
+    """Browse the studies in optuna-dashboard, with figures, notes, weights and plans."""
+    from optuna_layerwise.reporting.dashboard_server import is_loopback, serve
+
+    if not is_loopback(host):
+        danger = (
+            f"optuna-dashboard has no passwords: whoever reaches {host}:{port} can read, change "
+            "and delete all studies"
+        )
+        if not open_to_all:
+            raise ValueError(
+                f"{danger}. Expected --host 127.0.0.1, got {host}; from elsewhere use an SSH "
+                f"tunnel (ssh -L {port}:127.0.0.1:{port} HOST), or add --open-to-all if everybody "
+                "may"
+            )
+        console.print(f"[bold red]warning:[/bold red] {danger}", soft_wrap=True)
+    opened = open_storage(storage, create=False)
+    serve(
+        opened,
+        host=host,
+        port=port,
+        ready=lambda url: console.print(f"{url} (Ctrl-C ends it)", soft_wrap=True),
+    )

@@ -1,0 +1,171 @@
+"""optuna-dashboard on this machine, with the artifacts of the studies of a database."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import BinaryIO
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.simple_server import make_server as wsgi_server
+
+import optuna
+import optuna_dashboard
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.storages import BaseStorage
+
+from optuna_layerwise.reporting.rows import settings_in
+from optuna_layerwise.results import Final
+from optuna_layerwise.storage import mark_infeasible_trials
+
+ARTIFACTS = "artifacts"
+"""Folder beside the outputs of studies."""
+DEFAULT_FOLDER = Path("optuna-layerwise-runs") / ARTIFACTS
+
+
+class ArtifactFolders:
+    """An artifact store that reads from several folders, and writes to the first.
+
+    A file is linked where the file system can, so that weights do not lie on the disk twice.
+
+    Args:
+        folders: The first is made when something is written.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folder = folders[0]
+        self._stores = [FileSystemArtifactStore(folder) for folder in folders]
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """The artifact, wherever it is.
+
+        Raises:
+            ArtifactNotFound: if it is nowhere.
+        """
+        for store in self._stores:
+            try:
+                return store.open_reader(artifact_id)
+            except ArtifactNotFound:
+                continue
+        raise ArtifactNotFound(f"artifact {artifact_id} is in none of the folders of this machine")
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Store an artifact."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = getattr(content_body, "name", None)
+        try:
+            if not isinstance(name, str):
+                raise OSError("no file to link")
+            os.link(name, self._folder / artifact_id)
+        except OSError:
+            with open(self._folder / artifact_id, "wb") as file:
+                shutil.copyfileobj(content_body, file)
+
+    def remove(self, artifact_id: str) -> None:
+        """Remove an artifact.
+
+        Raises:
+            ArtifactNotFound: if it is nowhere.
+        """
+        for store in self._stores:
+            try:
+                return store.remove(artifact_id)
+            except ArtifactNotFound:
+                continue
+        raise ArtifactNotFound(f"artifact {artifact_id} is in none of the folders of this machine")
+
+
+def keep_result(study: optuna.Study, final: Final, output: Path) -> None:
+    """Make the chosen plan, and its weights if they were saved, artifacts of a study.
+
+    Args:
+        study: The study.
+        final: Its result.
+        output: The study's folder; artifacts lie in `ARTIFACTS` beside it.
+    """
+    kept = {meta.filename for meta in optuna.artifacts.get_all_artifact_meta(study)}
+    store = ArtifactFolders([output.parent / ARTIFACTS])
+    if "policy.json" not in kept:
+        with tempfile.TemporaryDirectory() as folder:
+            plan = Path(folder) / "policy.json"
+            plan.write_text(json.dumps(final.chosen.policy, indent=2) + "\n")
+            _upload(store, plan, study)
+    weights = Path((final.weights or {}).get("path", ""))
+    if weights.is_file() and weights.name not in kept:
+        _upload(store, weights, study)
+
+
+def artifact_folders(storage: BaseStorage) -> list[Path]:
+    """Where the studies of a database keep theirs on this machine; at least one."""
+    studies = [
+        optuna.load_study(study_name=name, storage=storage)
+        for name in optuna.get_all_study_names(storage)
+    ]
+    outputs = [settings_in(study.user_attrs).get("output") for study in studies]
+    folders = [Path(o).parent / ARTIFACTS for o in outputs if isinstance(o, str) and o]
+    return list(dict.fromkeys([*folders, DEFAULT_FOLDER]))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def make_server(storage: BaseStorage, *, host: str = "127.0.0.1", port: int = 8080) -> WSGIServer:
+    """A server that listens; whoever reaches the address can change everything.
+
+    Args:
+        storage: The database. This object is changed so that it shows constraints.
+        host: Address.
+        port: 0 takes a free one.
+
+    Raises:
+        OSError: if the address cannot be listened on.
+    """
+    store = ArtifactFolders(artifact_folders(storage))
+    mark_infeasible_trials(storage)
+    app = optuna_dashboard.wsgi(storage, artifact_store=store)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    class Server(ThreadingMixIn, WSGIServer):
+        address_family = family
+        daemon_threads = True
+
+    try:
+        return wsgi_server(host, port, app, Server, _Quiet)
+    except OSError as error:
+        raise OSError(f"cannot listen on {host}:{port}: {error}; choose another --port") from error
+
+
+def serve(
+    storage: BaseStorage,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    ready: Callable[[str], object],
+) -> None:
+    """Serve until Ctrl-C; ``ready`` is told the address."""
+    with make_server(storage, host=host, port=port) as server, suppress(KeyboardInterrupt):
+        shown = f"[{host}]" if ":" in host else host
+        ready(f"http://{shown}:{server.server_port}/")
+        server.serve_forever()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """A line for every request helps nobody."""
+
+
+def _upload(store: ArtifactFolders, path: Path, study: optuna.Study) -> None:
+    upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=study)

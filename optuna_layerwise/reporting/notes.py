@@ -1,0 +1,108 @@
+"""What a study and its best trial are, in Markdown, for the notes of optuna-dashboard."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+
+from optuna_layerwise.reporting.rows import History, Row
+from optuna_layerwise.storage import trial_record
+
+PACKAGES = ("optuna-layerwise", "optuna", "torch", "torchvision", "cmaes")
+MAX_BLOCKS = 80
+_MAX_NAME = 120
+
+
+def study_note(history: History, *, sampler: str, resume: str) -> str:
+    """How far the study is, its best plan, what it was made with, and how to go on.
+
+    Args:
+        history: The study.
+        sampler: Its name, where the settings have none.
+        resume: A command or Python line.
+    """
+    counts = Counter(_outcome(row) for row in history.rows)
+    finished = sum(row.finished for row in history.rows)
+    target = history.settings.get("trials")
+    of = f" of {target}" if isinstance(target, int) else ""
+    each = ", ".join(f"{n} {markdown(outcome)}" for outcome, n in counts.most_common())
+    lines = [f"**{markdown(history.name)}**: {finished}{of} trials finished", ""]
+    if each:
+        lines += [f"Trials: {each}.", ""]
+    for best in history.best_first[:1]:
+        value = f"{best.value:.6g} {markdown(history.metric)}"
+        lines += [f"**Best so far: {value}, trial {best.number}**", "", *_plan(history, best), ""]
+    if not history.best_first:
+        lines += ["No trial has a value within its constraints yet.", ""]
+    facts = {"sampler": sampler, "seed": _seed(history), **_settings(history)}
+    lines += ["| made with | |", "|---|---|"]
+    lines += [f"| {name} | {markdown(value)} |" for name, value in facts.items() if value]
+    lines += [f"| versions | {markdown(_versions())} |", ""]
+    return "\n".join([*lines, "To go on:", "", *_code(resume), ""])
+
+
+def trial_note(history: History, row: Row) -> str:
+    """Why the best trial is the best, and its plan."""
+    lines = [f"**The best trial so far**: {row.value:.6g} {markdown(history.metric)}", ""]
+    if row.trained_share is not None:
+        lines += [f"It trains {row.trained_share:.1%} of the parameters.", ""]
+    return "\n".join([*lines, *_plan(history, row), ""])
+
+
+def markdown(text: object) -> str:
+    """Text that Markdown shows as it is, on one line and not too long."""
+    line = "".join(c if c.isprintable() else " " for c in str(text))
+    if len(line) > _MAX_NAME:
+        line = f"{line[: _MAX_NAME - 1]}…"
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", line)
+
+
+def _plan(history: History, row: Row) -> list[str]:
+    policy = dict(row.policy or {})
+    if not policy:
+        return []
+    lines = [f"| block | {history.rate_name} |", "|---|---|"]
+    for block, multiplier in list(policy.items())[:MAX_BLOCKS]:
+        rate = f"{history.rate(multiplier):.3g}" if multiplier else "❄ frozen"
+        lines.append(f"| {markdown(block)} | {rate} |")
+    if len(policy) > MAX_BLOCKS:
+        lines.append(f"| and {len(policy) - MAX_BLOCKS} more | |")
+    return lines
+
+
+def _outcome(row: Row) -> str:
+    return row.outcome if row.feasible else "infeasible"
+
+
+def _seed(history: History) -> object:
+    if "seed" in history.settings:
+        return str(history.settings["seed"])
+    records = (trial_record(row.trial) for row in history.rows)
+    return next((str(record["seed"]) for record in records if "seed" in record), "")
+
+
+def _settings(history: History) -> dict[str, object]:
+    fields = ("encoding", "data", "model", "granularity", "device")
+    found = {field: history.settings.get(field) for field in fields}
+    if "sampler" in history.settings:
+        found = {"sampler": history.settings["sampler"], **found}
+    return found
+
+
+def _versions() -> str:
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def _code(text: str) -> list[str]:
+    """A fenced block, with a fence longer than any in the text."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [fence, line, fence]
