@@ -13,8 +13,8 @@ from typer.core import TyperGroup
 
 from optuna_layerwise.cli.compare import compare_command
 from optuna_layerwise.cli.control import pause_command, stop_command
-from optuna_layerwise.cli.export import export_command
 from optuna_layerwise.cli.dashboard import dashboard_command
+from optuna_layerwise.cli.export import export_command
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
 from optuna_layerwise.cli.parsing import one_of, parse_assignment
 from optuna_layerwise.cli.replaying import replay, stored_sampler

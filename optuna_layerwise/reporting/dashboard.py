@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 from optuna_layerwise.reporting import figures
 from optuna_layerwise.reporting.notes import study_note, trial_note
 from optuna_layerwise.reporting.rows import History, read
-from optuna_layerwise.storage import (
+from optuna_layerwise.storage.dashboard import (
     ROW_BYTES,
     live_state,
     note,

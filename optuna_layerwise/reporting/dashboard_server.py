@@ -24,7 +24,7 @@ from optuna.storages import BaseStorage
 
 from optuna_layerwise.reporting.rows import settings_in
 from optuna_layerwise.results import Final
-from optuna_layerwise.storage import mark_infeasible_trials
+from optuna_layerwise.storage.dashboard import mark_infeasible_trials
 
 ARTIFACTS = "artifacts"
 """Folder beside the outputs of studies."""

@@ -15,7 +15,8 @@ from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from optuna_dashboard._note import get_note, get_note_from_system_attrs
 
 from optuna_layerwise.reporting.dashboard import HEIGHT, LiveDashboard, write_page
-from optuna_layerwise.storage import ROW_BYTES, note, open_storage, save_figure, save_note
+from optuna_layerwise.storage import open_storage
+from optuna_layerwise.storage.dashboard import ROW_BYTES, note, save_figure, save_note
 
 IDS = {"layer-plan", "block-importance", "best-so-far"}
 

@@ -66,6 +66,7 @@ def best_so_far(
         values = [row.value for row in single.rows if row.value is not None]
     else:
         values = [float(v) for found in curves.values() for _, y in found for v in y]
+    kind = "trials" if single else "steps"
     span, outside = focus(values, histories[0].sign)
     figure = new_figure(
         TITLE,
