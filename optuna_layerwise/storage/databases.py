@@ -13,6 +13,7 @@ from optuna_layerwise.storage.journal import FileJournalStorage, JournalFile
 from optuna_layerwise.storage.outages import PATIENCE_SECONDS, persist
 from optuna_layerwise.storage.relational import RelationalStorage
 from optuna_layerwise.storage.urls import without_secrets
+from optuna_layerwise.storage.wal import prefer_log
 
 _DRIVERS = {
     "postgresql://": "postgresql+psycopg://",
@@ -21,7 +22,18 @@ _DRIVERS = {
     "mariadb://": "mysql+pymysql://",
     "mariadb+": "mysql+",
 }
-_SQLITE_TIMEOUT = 60.0
+# Seconds, but for the user timeout: a server that is gone without a word is noticed.
+_CONNECT: dict[str, dict[str, Any]] = {
+    "sqlite": {"timeout": 60.0},
+    "postgresql+psycopg": {
+        "connect_timeout": 10,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 60_000,
+    },
+    "mysql+pymysql": {"connect_timeout": 10, "read_timeout": 120, "write_timeout": 120},
+}
 _JOURNAL = "journal://"
 _EXPECTED = (
     "Expected sqlite:///tune.db, postgresql://user@host/db, mysql://user@host/db or "
@@ -85,17 +97,19 @@ def open_storage(
 def _open(url: str, journal: str | None, patience_seconds: float) -> BaseStorage:
     if journal is not None:
         return FileJournalStorage(JournalFile(journal, patience_seconds=patience_seconds))
-    options: dict[str, Any] = {}
-    name = url.partition(":")[0].partition("+")[0]
-    if name == "sqlite":
-        options = {"connect_args": {"timeout": _SQLITE_TIMEOUT}}
-    elif name == "mysql":
+    driver = sqlalchemy.make_url(url).drivername
+    name = driver.partition("+")[0]
+    if name not in ("sqlite", "postgresql", "mysql"):
+        raise ValueError(f"{name!r} is no kind of database that is known here")
+    options: dict[str, Any] = {"connect_args": _CONNECT.get(driver, {})}
+    if name == "mysql":
         # Gaps are not locked, so two inserts of neighbouring rows do not wait for each other.
         # A connection that was lost is noticed when it is used.
-        options = {"isolation_level": "READ COMMITTED", "pool_pre_ping": False}
-    elif name != "postgresql":
-        raise ValueError(f"{name or url!r} is no kind of database that is known here")
-    return get_storage(RelationalStorage(url, options, patience_seconds=patience_seconds))
+        options |= {"isolation_level": "READ COMMITTED", "pool_pre_ping": False}
+    storage = RelationalStorage(url, options, patience_seconds=patience_seconds)
+    if name == "sqlite":
+        prefer_log(storage.engine)
+    return get_storage(storage)
 
 
 def _journal_path(url: str) -> str | None:
