@@ -11,8 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 
 from optuna_layerwise.storage import open_storage
 
@@ -61,6 +60,8 @@ def _database(server: str) -> Iterator[str]:
 def _address(kind: str, folder: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield f"sqlite:///{folder}/study.db"
+    elif kind == "journal":
+        yield f"journal:///{folder}/journal.log"
     else:
         with _database(kind) as url:
             yield url
@@ -86,8 +87,6 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStor
     """An empty storage of every kind."""
     if request.param == "memory":
         yield InMemoryStorage()
-    elif request.param == "journal":
-        yield JournalStorage(JournalFileBackend(str(tmp_path / "journal.log")))
     else:
         with _address(request.param, tmp_path) as address:
             opened = open_storage(address)

@@ -119,7 +119,8 @@ def tell(
     """
     study._thread_local.cached_all_trials = None
     trial_id, storage = trial._trial_id, trial.storage
-    if relational(storage) is None and not _holds(storage, trial_id, lease):
+    backend = relational(storage)
+    if not (backend.holds(trial_id, lease) if backend else _holds(storage, trial_id, lease)):
         if storage.get_trial(trial_id).state.is_finished():
             raise UpdateFinishedTrialError(f"trial {trial.number} has been ended by somebody")
         raise LeaseLostError(f"trial {trial.number} was given to another worker")
@@ -161,7 +162,10 @@ def requeue(study: Study, trial: FrozenTrial, *, unrenewed: bool = False) -> boo
     backend = getattr(storage, "_backend", storage)
     if isinstance(backend, RelationalStorage):
         backend.write_pending(trial_id)
-        return backend.persist(lambda again: _give_back(backend, trial_id, disowned, again))
+        given = backend.persist(lambda again: _give_back(backend, trial_id, disowned, again))
+        if given:
+            backend.let_go(trial_id)
+        return given
     if isinstance(backend, RDBStorage):
         return _give_back(backend, trial_id, disowned, False)
     now = storage.get_trial(trial_id)

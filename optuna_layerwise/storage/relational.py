@@ -99,6 +99,11 @@ class RelationalStorage(PersistentStorage):
 
         return self.persist(renew)
 
+    def holds(self, trial_id: int, lease: Lease) -> bool:
+        """Whether this process has the trial under the lease, as far as it knows."""
+        held = self._held.get(trial_id)
+        return held is not None and held.token == lease.token
+
     def let_go(self, trial_id: int) -> None:
         """This process has nothing more to write of a trial."""
         with self._lock:
