@@ -58,6 +58,7 @@ ARROWS: dict[str, set[str]] = {
         ),
     },
     "studies": {"pausing", "storage"},
+    "launch": {"pausing"},
     "reporting": {
         *("policy", "storage", "encodings", "studies", "attributes", "runs", "results"),
     },
@@ -65,7 +66,7 @@ ARROWS: dict[str, set[str]] = {
 }
 ARROWS["cli"] = set(ARROWS)
 WITHOUT_TORCH = (
-    *("policy", "pausing", "pruning", "storage", "encodings", "samplers", "studies"),
+    *("policy", "pausing", "pruning", "storage", "encodings", "samplers", "studies", "launch"),
     *("attributes", "fingerprint", "runs", "results", "reporting", "visualization", "cli"),
 )
 OPTUNA_AND_TORCH = {"finalists"}

@@ -15,6 +15,7 @@ from optuna_layerwise.cli.compare import compare_command
 from optuna_layerwise.cli.control import pause_command, stop_command
 from optuna_layerwise.cli.dashboard import dashboard_command
 from optuna_layerwise.cli.export import export_command
+from optuna_layerwise.cli.launch import launch_command
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
 from optuna_layerwise.cli.parsing import one_of, parse_assignment
 from optuna_layerwise.cli.replaying import replay, stored_sampler
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 app.command("resume")(resume_command)
 app.command("worker")(worker_command)
+app.command("launch")(launch_command)
 app.command("status")(status_command)
 app.command("pause")(pause_command)
 app.command("compare")(compare_command)

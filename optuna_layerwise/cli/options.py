@@ -15,7 +15,10 @@ from optuna_layerwise.storage import open_storage, without_secrets
 console = Console()
 """Where commands print."""
 
-Storage = Annotated[str, typer.Option(help="SQLAlchemy URL of the study's database.")]
+STORAGE_VARIABLE = "OPTUNA_LAYERWISE_STORAGE"
+Storage = Annotated[
+    str, typer.Option(help="URL of the study's database.", envvar=STORAGE_VARIABLE)
+]
 StudyName = Annotated[str, typer.Option(help="Name of the study.")]
 DEFAULT_STORAGE = "sqlite:///optuna-layerwise.db"
 

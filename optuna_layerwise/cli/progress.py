@@ -61,7 +61,7 @@ def search_progress(
 ) -> Iterator[Callable[[optuna.Study, FrozenTrial], None]]:
     """Yields a callback for `study.optimize`."""
     if not console.is_terminal:
-        yield lambda study, trial: console.print(_line(study, trial), highlight=False)
+        yield lambda study, trial: console.print(trial_line(study, trial), highlight=False)
         return
     with Progress(
         TextColumn("{task.description}"),
@@ -80,7 +80,8 @@ def search_progress(
         )
 
 
-def _line(study: optuna.Study, trial: FrozenTrial) -> str:
+def trial_line(study: optuna.Study, trial: FrozenTrial) -> str:
+    """What came out of a trial, and the best so far."""
     run = trial.user_attrs.get(RUN_KEY, {})
     value = "-" if trial.value is None else f"{trial.value:.4f}"
     outcome = run.get("outcome", trial.state.name.lower())

@@ -13,12 +13,12 @@ import typer
 from rich.console import Console
 
 from optuna_layerwise.cli import show
-from optuna_layerwise.cli.exits import HALTED, INTERRUPTED
 from optuna_layerwise.cli.options import load_study
 from optuna_layerwise.cli.progress import after_trials
 from optuna_layerwise.cli.settings import SETTINGS_KEY, STARTS_INFORMED, Settings
 from optuna_layerwise.data import Splits
 from optuna_layerwise.fingerprint import join
+from optuna_layerwise.launch import HALTED, INTERRUPTED
 from optuna_layerwise.objective import FinetuneObjective
 from optuna_layerwise.reporting.dashboard_server import keep_result
 from optuna_layerwise.results import stored_final
@@ -177,6 +177,14 @@ def run(
         done = work(study, objective, n_finished=settings.trials, on_trial=on_trial)
     if not done:
         raise typer.Exit(say_why_it_ended(console, study, where))
+    conclude(console, search)
+    console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
+    console.print(show.commands(where, shlex.quote(storage)), highlight=False, soft_wrap=True)
+
+
+def conclude(console: Console, search: Search) -> None:
+    """Retrain and test the finalists of a study that has reached its target, and print that."""
+    study, objective, settings = search.study, search.objective, search.settings
     if stored_final(study) is not None:
         console.print("finalized before: the test split is opened once, so its result stays")
     seeds = objective.unused_seeds(settings.final_seeds) if settings.retrain else objective.seeds
@@ -192,8 +200,6 @@ def run(
     show.show(console, *show.result(final, settings))
     costs = [run.cost for run in readable_runs(study, study.get_trials(deepcopy=False)).values()]
     console.print(f"operations of the search: {show.saving(costs)} over training every block")
-    console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
-    console.print(show.commands(where, shlex.quote(storage)), highlight=False, soft_wrap=True)
 
 
 def say_why_it_ended(console: Console, study: optuna.Study, where: str) -> int:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Annotated
 
 import optuna
 import typer
-from rich.console import Group, RenderableType
+from optuna.exceptions import StorageInternalError
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study
+from optuna_layerwise.cli.progress import trial_line
 from optuna_layerwise.cli.snapshot import RunningTrial, Snapshot, take_snapshot
-from optuna_layerwise.storage import open_storage
+from optuna_layerwise.storage import all_trials, open_storage
 
 _BAR_WIDTH = 40
+_LOOK_SECONDS = 2.0
 
 
 def status_command(
@@ -66,6 +70,34 @@ def watch_studies(studies: Sequence[optuna.Study], every: float) -> None:
                 time.sleep(every)
     except KeyboardInterrupt:
         return
+
+
+@contextlib.contextmanager
+def study_progress(console: Console, study: optuna.Study) -> Iterator[Callable[[], None]]:
+    """Yields a function that shows how far a study is: live, or a line for each new result."""
+    seen = {trial.number for trial in all_trials(study) if trial.state.is_finished()}
+    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    due = 0.0
+
+    def look() -> None:
+        nonlocal due
+        if time.monotonic() < due:
+            return
+        due = time.monotonic() + _LOOK_SECONDS
+        with contextlib.suppress(StorageInternalError, ConnectionError):  # away for a moment
+            if live is not None:
+                live.update(view(take_snapshot(study)), refresh=True)
+                return
+            ended = [trial for trial in all_trials(study) if trial.state.is_finished()]
+            for trial in ended:
+                if trial.number not in seen:
+                    seen.add(trial.number)
+                    console.print(trial_line(study, trial), highlight=False)
+
+    with live or contextlib.nullcontext():
+        yield look
+        due = 0.0
+        look()
 
 
 def is_over(snapshot: Snapshot) -> bool:

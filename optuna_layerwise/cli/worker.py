@@ -12,7 +12,6 @@ from typing import Annotated
 import optuna
 import typer
 
-from optuna_layerwise.cli.exits import DONE, FAILED, INTERRUPTED
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
 from optuna_layerwise.cli.progress import after_trials
 from optuna_layerwise.cli.resume import (
@@ -26,6 +25,7 @@ from optuna_layerwise.cli.resume import (
     settings_here,
 )
 from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.launch import DONE, FAILED, INTERRUPTED
 from optuna_layerwise.pausing import StopSignals
 from optuna_layerwise.studies import order_of, work
 
@@ -35,6 +35,9 @@ Output = Annotated[
 ]
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait through a pause instead of ending; a stop ends it.")
+]
+Finalize = Annotated[
+    bool, typer.Option("--finalize", help="Make the last test, too, once the target is reached.")
 ]
 _POLL_SECONDS = 2.0
 # Batch systems announce the end of a job with one of these, where there are any.
@@ -56,6 +59,7 @@ class Worker:
     output: str | None = None
     allow_different: bool = False
     wait: bool = False
+    finalize: bool = False
 
     def __call__(self) -> int:
         """Work to the study's target; returns the exit code.
@@ -64,6 +68,7 @@ class Worker:
             ValueError: if the study cannot be worked on here: nothing was started.
         """
         from optuna_layerwise.cli.running import (  # with torch
+            conclude,
             introduce,
             open_search,
             say_why_it_ended,
@@ -101,18 +106,23 @@ class Worker:
                     traceback.print_exc()
                     return FAILED
                 if done and Settings.from_study(study).trials <= target:
-                    console.print(f"study {self.study!r} has its {target} finished trials")
-                    return DONE
+                    break
                 if done or (self.wait and waited_through_a_pause(study, stop)):
                     continue
                 where = shlex.join(["--storage", self.storage, "--study", self.study])
                 code = say_why_it_ended(console, study, where)
                 return INTERRUPTED if stop.received else code
+        console.print(f"study {self.study!r} has its {target} finished trials")
+        if self.finalize:
+            conclude(console, search)
+        return DONE
 
     def arguments(self) -> list[str]:
-        """The options that mean this worker, such as ``["--study", "leaves"]``."""
+        """The options that mean this worker, but for its storage, which may have a password."""
         options: list[str] = []
         for name, value in dataclasses.asdict(self).items():
+            if name == "storage":
+                continue
             if value is True:
                 options += [f"--{name.replace('_', '-')}"]
             elif value not in (None, False):
@@ -132,12 +142,13 @@ def worker_command(
     output: Output = None,
     allow_different: AllowDifferent = False,
     wait: Wait = False,
+    finalize: Finalize = False,
 ) -> None:
     """Work on a study that `tune` created, beside any number of others, until its target.
 
-    The last test is not a worker's: whoever ran `tune`, `resume` or `launch` makes it. Exit codes:
-    0 target reached, 3 paused or stopped, 130 interrupted, 1 a trial raised an error, 2 cannot
-    work here.
+    The last test is made by whoever ran `tune`, `resume` or `launch`, or by a worker with
+    --finalize. Exit codes: 0 target reached, 3 paused or stopped, 130 interrupted, 1 a trial
+    raised an error, 2 cannot work here.
     """
     worker = Worker(
         study=study,
@@ -151,6 +162,7 @@ def worker_command(
         output=output,
         allow_different=allow_different,
         wait=wait,
+        finalize=finalize,
     )
     raise typer.Exit(worker())
 

@@ -1,0 +1,204 @@
+"""The command ``launch``: many workers at once, here or elsewhere, and the last test."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import sqlalchemy
+import typer
+
+from optuna_layerwise.cli import show
+from optuna_layerwise.cli.options import (
+    DEFAULT_STORAGE,
+    STORAGE_VARIABLE,
+    Storage,
+    StudyName,
+    console,
+    load_study,
+)
+from optuna_layerwise.cli.parsing import one_of, parse_assignment
+from optuna_layerwise.cli.resume import Data, DataRoot, Device, Download, Threads, Weights
+from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.cli.status import study_progress
+from optuna_layerwise.cli.worker import Output, Wait, Worker
+from optuna_layerwise.launch import (
+    DONE,
+    Cluster,
+    Jobs,
+    Place,
+    Running,
+    connected,
+    cpu_places,
+    gpu_places,
+    start_process,
+    supervise,
+)
+from optuna_layerwise.results import stored_final
+
+Start: TypeAlias = Callable[[Worker], Running]
+_ENGINES = ("local", "ray", "slurm")
+
+
+def launch_command(
+    study: StudyName,
+    storage: Storage = DEFAULT_STORAGE,
+    gpus: Annotated[
+        str | None, typer.Option(help="One worker each on these GPUs of this machine: 0,1.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Number of workers, where --gpus does not say it.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help=f"One of {', '.join(_ENGINES)}.")] = "local",
+    gpus_per_worker: Annotated[
+        float, typer.Option(help="With ray, where it may be a fraction, and slurm.")
+    ] = 0.0,
+    cpus_per_worker: Annotated[int, typer.Option(help="With ray and slurm.")] = 1,
+    ray_address: Annotated[
+        str | None, typer.Option(help="A Ray cluster that runs, such as auto; default a new one.")
+    ] = None,
+    cluster: Annotated[
+        str, typer.Option(help="Of submitit: slurm, or local to try it on this machine.")
+    ] = "slurm",
+    partition: Annotated[str | None, typer.Option(help="Of Slurm.")] = None,
+    minutes: Annotated[int, typer.Option(help="That a Slurm job runs, then requeued.")] = 240,
+    slurm_option: Annotated[
+        list[str] | None, typer.Option(help="More for Slurm: account=vision; repeatable.")
+    ] = None,
+    restarts: Annotated[int, typer.Option(help="Of a worker that dies, in a row.")] = 5,
+    finalize: Annotated[bool, typer.Option(help="Make the last test at the end.")] = True,
+    data: Data = None,
+    data_root: DataRoot = None,
+    download: Download = False,
+    weights: Weights = None,
+    device: Device = None,
+    threads: Threads = None,
+    output: Output = None,
+    wait: Wait = False,
+) -> None:
+    """Work on a study that `tune` created with many workers, and start the dead ones again.
+
+    One worker for each GPU, or with --workers so many on the cores of this machine; or, with
+    --engine, actors of a Ray cluster or Slurm jobs. Ends as `worker` does, with its exit codes.
+    """
+    if restarts < 0:
+        raise ValueError(f"--restarts must be at least 0, got {restarts}")
+    opened = load_study(storage, study)
+    settings = Settings.from_study(opened)
+    folder = Path(output or settings.output or ".").absolute() / "workers"
+    worker = Worker(
+        study=study,
+        storage=absolute_url(storage),
+        data=data,
+        data_root=data_root,
+        download=download,
+        weights=weights,
+        device=device,
+        threads=threads,
+        output=output,
+        wait=wait,
+    )
+    if one_of("engine", engine, _ENGINES) == "local":
+        chosen: contextlib.AbstractContextManager[list[Start]] = contextlib.nullcontext(
+            local_engine(gpus, workers, folder)
+        )
+    else:
+        if gpus is not None:
+            raise ValueError(f"--gpus is for this machine; with {engine} say --gpus-per-worker")
+        number = _at_least("workers", workers or 1)
+        cpus = _at_least("cpus-per-worker", cpus_per_worker)
+        worker = placed(worker, gpus_per_worker > 0, cpus)
+        if engine == "ray":
+            chosen = ray_engine(
+                Cluster(address=ray_address, workers=number, gpus=gpus_per_worker, cpus=cpus)
+            )
+        else:
+            if not gpus_per_worker.is_integer():
+                raise ValueError(f"--gpus-per-worker of Slurm is whole, got {gpus_per_worker}")
+            jobs = Jobs(
+                folder=folder,
+                cluster=one_of("cluster", cluster, ("slurm", "local")),
+                gpus=int(gpus_per_worker),
+                cpus=cpus,
+                minutes=_at_least("minutes", minutes),
+                partition=partition,
+                options=dict(map(parse_assignment, slurm_option or ())),
+            )
+            chosen = contextlib.nullcontext(slurm_engine(jobs, study, number))
+    last = dataclasses.replace(worker, finalize=finalize)
+    with chosen as starts:
+        with study_progress(console, opened) as on_poll:
+            code = supervise(
+                [partial(starts[0], last), *(partial(start, worker) for start in starts[1:])],
+                restarts=restarts,
+                say=console.print,
+                on_poll=on_poll,
+            )
+        if code == DONE and finalize and stored_final(opened) is None:  # the first has died
+            with console.status("training the finalists and the baselines"):
+                code = supervise(
+                    [partial(starts[0], last)],
+                    restarts=restarts,
+                    say=console.print,
+                    on_poll=lambda: None,
+                )
+    if code == DONE and (final := stored_final(opened)) is not None:
+        show.show(console, *show.result(final, settings))
+    raise typer.Exit(code)
+
+
+def local_engine(gpus: str | None, workers: int | None, logs: Path) -> list[Start]:
+    """One process for each GPU or share of the cores."""
+    if (gpus is None) == (workers is None):
+        raise ValueError("say either --gpus, such as 0,1, or --workers, for the cores")
+    places = gpu_places(gpus) if gpus is not None else cpu_places(workers or 0)
+
+    def start(place: Place, worker: Worker) -> Running:
+        here = placed(worker, bool(place.gpu), place.threads)
+        command = [sys.executable, "-m", "optuna_layerwise.cli", "worker", *here.arguments()]
+        return start_process(command, place, logs, {STORAGE_VARIABLE: worker.storage})
+
+    return [partial(start, place) for place in places]
+
+
+@contextlib.contextmanager
+def ray_engine(cluster: Cluster) -> Iterator[list[Start]]:
+    """One actor a worker."""
+    with connected(cluster) as start:
+        yield [partial(start, str(index)) for index in range(cluster.workers)]
+
+
+def slurm_engine(jobs: Jobs, study: str, workers: int) -> list[Start]:
+    """One job a worker."""
+    return [partial(jobs.submit, f"{study}-{index}") for index in range(workers)]
+
+
+def placed(worker: Worker, on_gpu: bool, threads: int) -> Worker:
+    """The worker with the device and threads of its place, where nothing else was said."""
+    return dataclasses.replace(
+        worker,
+        device=worker.device or ("cuda" if on_gpu else None),
+        threads=worker.threads or threads,
+    )
+
+
+def absolute_url(url: str) -> str:
+    """The URL of a file's database, whatever the folder of the process that reads it."""
+    prefix, database = "sqlite:///", ""
+    with contextlib.suppress(sqlalchemy.exc.ArgumentError):
+        database = sqlalchemy.make_url(url).database or ""
+    if not url.startswith(prefix) or database in ("", ":memory:"):
+        return url
+    return url.replace(prefix + database, prefix + os.path.abspath(database), 1)
+
+
+def _at_least(option: str, value: int) -> int:
+    if value < 1:
+        raise ValueError(f"--{option} must be at least 1, got {value}")
+    return value

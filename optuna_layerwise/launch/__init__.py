@@ -1,0 +1,24 @@
+"""Starting workers: on this machine, on Ray or with Slurm; each engine starts the same one."""
+
+from optuna_layerwise.launch.exits import DONE, FAILED, HALTED, INTERRUPTED, WRONG
+from optuna_layerwise.launch.local import Place, cpu_places, gpu_places, start_process
+from optuna_layerwise.launch.on_ray import Cluster, connected
+from optuna_layerwise.launch.on_slurm import Jobs
+from optuna_layerwise.launch.supervising import Running, supervise
+
+__all__ = [
+    "DONE",
+    "FAILED",
+    "HALTED",
+    "INTERRUPTED",
+    "WRONG",
+    "Cluster",
+    "Jobs",
+    "Place",
+    "Running",
+    "connected",
+    "cpu_places",
+    "gpu_places",
+    "start_process",
+    "supervise",
+]
