@@ -30,6 +30,7 @@ from optuna_layerwise.cli.status import study_progress
 from optuna_layerwise.cli.worker import Output, Wait, Worker
 from optuna_layerwise.launch import (
     DONE,
+    HALTED,
     Cluster,
     Jobs,
     Place,
@@ -41,6 +42,7 @@ from optuna_layerwise.launch import (
     supervise,
 )
 from optuna_layerwise.results import stored_final
+from optuna_layerwise.studies import order_of
 
 Start: TypeAlias = Callable[[Worker], Running]
 _ENGINES = ("local", "ray", "slurm")
@@ -91,6 +93,9 @@ def launch_command(
         raise ValueError(f"--restarts must be at least 0, got {restarts}")
     opened = load_study(storage, study)
     settings = Settings.from_study(opened)
+    if (order := order_of(opened)).halts and (order.ends or not wait):
+        console.print(f"study {study!r} is told to {order.value}; go on with `resume --no-work`")
+        raise typer.Exit(HALTED)
     folder = Path(output or settings.output or ".").absolute() / "workers"
     worker = Worker(
         study=study,
