@@ -24,7 +24,15 @@ from optuna_layerwise.cli.options import (
     load_study,
 )
 from optuna_layerwise.cli.parsing import one_of, parse_assignment
-from optuna_layerwise.cli.resume import Data, DataRoot, Device, Download, Threads, Weights
+from optuna_layerwise.cli.resume import (
+    AllowDifferent,
+    Data,
+    DataRoot,
+    Device,
+    Download,
+    Threads,
+    Weights,
+)
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.status import study_progress
 from optuna_layerwise.cli.worker import Output, Wait, Worker
@@ -83,6 +91,7 @@ def launch_command(
     threads: Threads = None,
     output: Output = None,
     wait: Wait = False,
+    allow_different: AllowDifferent = False,
 ) -> None:
     """Work on a study that `tune` created with many workers, and start the dead ones again.
 
@@ -108,6 +117,7 @@ def launch_command(
         threads=threads,
         output=output,
         wait=wait,
+        allow_different=allow_different,
     )
     if one_of("engine", engine, _ENGINES) == "local":
         chosen: contextlib.AbstractContextManager[list[Start]] = contextlib.nullcontext(

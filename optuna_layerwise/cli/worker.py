@@ -27,6 +27,8 @@ from optuna_layerwise.cli.resume import (
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.launch import DONE, FAILED, INTERRUPTED
 from optuna_layerwise.pausing import StopSignals
+from optuna_layerwise.results import FinalizedElsewhere
+from optuna_layerwise.storage import without_secrets
 from optuna_layerwise.studies import order_of, work
 
 Output = Annotated[
@@ -107,14 +109,22 @@ class Worker:
                     return FAILED
                 if done and Settings.from_study(study).trials <= target:
                     break
-                if done or (self.wait and waited_through_a_pause(study, stop)):
+                if done or goes_on(study, stop, wait=self.wait):
                     continue
-                where = shlex.join(["--storage", self.storage, "--study", self.study])
+                shown = without_secrets(self.storage)
+                where = shlex.join(["--storage", shown, "--study", self.study])
                 code = say_why_it_ended(console, study, where)
                 return INTERRUPTED if stop.received else code
         console.print(f"study {self.study!r} has its {target} finished trials")
-        if self.finalize:
+        if not self.finalize:
+            return DONE
+        try:
             conclude(console, search)
+        except FinalizedElsewhere as error:
+            console.print(str(error))
+        except Exception:
+            traceback.print_exc()
+            return FAILED
         return DONE
 
     def arguments(self) -> list[str]:
@@ -167,11 +177,13 @@ def worker_command(
     raise typer.Exit(worker())
 
 
-def waited_through_a_pause(study: optuna.Study, stop: StopSignals) -> bool:
-    """Wait while a pause holds; returns whether the study goes on for this worker."""
+def goes_on(study: optuna.Study, stop: StopSignals, *, wait: bool) -> bool:
+    """Whether a worker whose work ended early is to go on, now or after a pause."""
     while not stop.received:
         order = order_of(study)
-        if not order.halts or order.ends:
-            return not order.ends
+        if not order.halts:
+            return True
+        if order.ends or not wait:
+            return False
         time.sleep(_POLL_SECONDS)
     return False

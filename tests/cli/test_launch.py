@@ -27,7 +27,7 @@ def create(cli: Cli, *options: str) -> optuna.Study:
     return load("digits")
 
 
-def pid_in_training(study: optuna.Study, seconds: float = 90.0) -> int:
+def pid_in_training(study: optuna.Study, seconds: float = 300.0) -> int:
     """The process of a trial that trains, waited for."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -68,7 +68,7 @@ def test_ctrl_c_gives_the_trials_of_all_workers_back(cli: Cli, tmp_path: Path) -
     try:
         worker = pid_in_training(study)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=300)
     finally:
         process.kill()
     assert process.returncode == 130, out

@@ -48,7 +48,7 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
         process.communicate()
 
 
-def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not true within {seconds} seconds"
@@ -74,7 +74,7 @@ def test_two_workers_reach_the_target_exactly_and_leave_the_test_to_whoever_aske
     study = create(cli, "--trials", "6")
     assert study.trials == []
     workers = [worker("--threads", "1"), worker("--threads", "1")]
-    outputs = [process.communicate(timeout=100)[0] for process in workers]
+    outputs = [process.communicate(timeout=300)[0] for process in workers]
     assert [process.returncode for process in workers] == [0, 0], outputs
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 6
     assert sum(output.count("\ntrial ") for output in outputs) == 6
@@ -109,12 +109,61 @@ def test_the_signals_of_batch_systems_give_the_trial_back(
     process = worker()
     until(lambda: trains(study))
     process.send_signal(number)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130, output
     assert "interrupted after 0 finished trials, nothing is lost" in output
     assert [t.state for t in study.trials] == [TrialState.WAITING]
     runs = tmp_path / "optuna-layerwise-runs" / "digits" / "trials"
     assert [path.name for path in runs.glob("*/*")] == ["trial-0.checkpoint"]
+
+
+@pytest.mark.parametrize("order", ["pause", "stop"])
+def test_an_order_to_halt_at_once_is_noticed_in_a_long_trial(
+    cli: Cli, worker: Worker, order: str
+) -> None:
+    study = create(cli, *LONG)
+    process = worker()
+    until(lambda: trains(study))
+    before = time.monotonic()
+    assert cli(order, "--now", "--study", "digits")[0] == 0
+    output, _ = process.communicate(timeout=300)
+    assert time.monotonic() - before < 10
+    assert process.returncode == 3, output
+    assert {"pause": "paused", "stop": "stopped"}[order] in output
+    assert [t.state for t in study.trials] == [TrialState.WAITING]
+    code, _, _ = cli("worker", "--study", "digits")
+    assert code == 3
+
+
+def test_a_worker_that_waits_goes_on_after_a_pause_and_ends_at_a_stop(
+    cli: Cli, worker: Worker
+) -> None:
+    study = create(cli, *LONG)
+    process = worker("--wait")
+    until(lambda: trains(study))
+    cli("pause", "--now", "--study", "digits")
+    until(lambda: study.trials[0].state == TrialState.WAITING)
+    assert process.poll() is None
+    assert cli("resume", "--study", "digits", "--no-work")[0] == 0
+    until(lambda: study.trials[0].state == TrialState.RUNNING)
+    cli("stop", "--now", "--study", "digits")
+    process.communicate(timeout=300)
+    assert process.returncode == 3
+    assert [t.state for t in study.trials] == [TrialState.WAITING]
+
+
+def test_a_trial_failed_in_the_dashboard_is_cancelled_and_the_worker_goes_on(
+    cli: Cli, worker: Worker
+) -> None:
+    study = create(cli, *LONG)
+    process = worker()
+    until(lambda: trains(study))
+    study.tell(0, state=TrialState.FAIL)
+    until(lambda: len(study.trials) == 2 and trains(study), seconds=120)
+    assert process.poll() is None
+    first = study.trials[0]
+    assert first.state == TrialState.FAIL
+    assert "olw:run" not in first.user_attrs
 
 
 def test_a_worker_needs_a_study_that_tune_created(cli: Cli) -> None:
