@@ -33,6 +33,7 @@ class UnreadableAttribute(ValueError):
             "what can be done"
         )
         self.reason = reason
+        self.key = key
 
 
 def read(

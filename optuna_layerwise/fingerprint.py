@@ -81,18 +81,15 @@ class Fingerprint:
 
 def used_fingerprints(study: optuna.Study) -> dict[str, Fingerprint]:
     """Digest to fingerprint, as stored; what cannot be read is left out, with a warning."""
-    found = {}
-    for key, content in study.user_attrs.items():
-        if key.startswith(FINGERPRINT_KEY):
-            try:
-                stored = read(
-                    Fingerprint, content, version=_VERSION, key=key, study=study.study_name
-                )
-            except UnreadableAttribute as error:
-                warnings.warn(str(error), stacklevel=2)
-            else:
-                found[stored.digest] = stored
+    found, refused = _stored(study)
+    for error in refused:
+        warnings.warn(str(error), stacklevel=2)
     return found
+
+
+def unreadable_fingerprints(study: optuna.Study) -> dict[str, str]:
+    """Attribute to the reason why it cannot be read."""
+    return {error.key: error.reason for error in _stored(study)[1]}
 
 
 def record(study: optuna.Study, fingerprint: Fingerprint) -> None:
@@ -121,6 +118,24 @@ def join(study: optuna.Study, fingerprint: Fingerprint, *, allow_different: bool
             "same, or join all the same with --allow-different: each trial keeps what made it"
         )
     record(study, fingerprint)
+
+
+def _stored(study: optuna.Study) -> tuple[dict[str, Fingerprint], list[UnreadableAttribute]]:
+    """Those that can be read, by digest, and what is wrong with the others."""
+    found, refused = {}, []
+    for key, content in study.user_attrs.items():
+        if not key.startswith(FINGERPRINT_KEY):
+            continue
+        name = study.study_name
+        try:
+            stored = read(Fingerprint, content, version=_VERSION, key=key, study=name)
+            if key != FINGERPRINT_KEY + stored.digest:
+                raise UnreadableAttribute("it was changed since", key=key, study=name)
+        except UnreadableAttribute as error:
+            refused.append(error)
+        else:
+            found[stored.digest] = stored
+    return found, refused
 
 
 @cache

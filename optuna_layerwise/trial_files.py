@@ -107,12 +107,23 @@ class TrialFiles:
 
     def clean(self, study: optuna.Study) -> None:
         """Remove checkpoints of finished trials, and weights of those that did not complete."""
+        for path in self.unneeded(study):
+            remove_whole(path)
+
+    def unneeded(self, study: optuna.Study) -> list[Path]:
+        """What `clean` would remove."""
         files = self._found(study)
         trials = all_trials(study)  # read after the files, so that no trial is too new for it
+        unneeded = []
         for path, number, kind in files:
             state = trials[number].state if number < len(trials) else TrialState.FAIL
             if state.is_finished() and (kind, state) != ("safetensors", TrialState.COMPLETE):
-                remove_whole(path)
+                unneeded.append(path)
+        return unneeded
+
+    def checkpoints(self, study: optuna.Study) -> dict[int, Path]:
+        """The checkpoints that are there, by the number of their trial."""
+        return {number: path for path, number, kind in self._found(study) if kind == "checkpoint"}
 
     def _checkpoint_path(self, study: optuna.Study, number: int) -> Path:
         return self.folder(study) / f"trial-{number}.checkpoint"

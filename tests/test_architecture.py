@@ -57,7 +57,7 @@ ARROWS: dict[str, set[str]] = {
             "fingerprint",
         ),
     },
-    "studies": {"pausing", "storage"},
+    "studies": {"pausing", "storage", "attributes", "fingerprint", "runs", "results"},
     "launch": {"pausing"},
     "reporting": {
         *("policy", "storage", "encodings", "studies", "attributes", "runs", "results"),

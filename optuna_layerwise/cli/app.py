@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from optuna_layerwise.cli.compare import compare_command
 from optuna_layerwise.cli.control import pause_command, stop_command
 from optuna_layerwise.cli.dashboard import dashboard_command
+from optuna_layerwise.cli.doctor import doctor_command
 from optuna_layerwise.cli.export import export_command
 from optuna_layerwise.cli.launch import launch_command
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
@@ -64,6 +65,7 @@ app.command("report")(report_command)
 app.command("export")(export_command)
 app.command("stop")(stop_command)
 app.command("dashboard")(dashboard_command)
+app.command("doctor")(doctor_command)
 
 
 @app.command("replay")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +11,9 @@ import optuna
 import typer
 from rich.console import Console
 
-from optuna_layerwise.storage import open_storage, without_secrets
+from optuna_layerwise.storage import open_storage, study_names, without_secrets
 
+_SHOWN = 10
 console = Console()
 """Where commands print."""
 
@@ -30,10 +32,14 @@ def load_study(storage: str, name: str) -> optuna.Study:
         ValueError: if it does not; the message has those that do.
     """
     opened = open_storage(storage, create=False)
-    names = optuna.get_all_study_names(opened)
+    names = study_names(opened)
     if name not in names:
         shown = without_secrets(storage)
-        raise ValueError(f"no study {name!r} in {shown}; there are {names or 'none'}")
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        listed = f"{names[:_SHOWN]}" + (" and more" if names[_SHOWN:] else "")
+        there = f"there are {listed if names else 'none'}"
+        raise ValueError(f"no study {name!r} in {shown}; {hint}{there}")
     return optuna.load_study(study_name=name, storage=opened)
 
 

@@ -67,7 +67,7 @@ def replay(console: Console, study: optuna.Study, sampler: BaseSampler) -> bool:
         console.print(f"... and {more} more")
     differ = len({difference.trial for difference in differences})
     console.print(f"{compared}: {differ} trials differ", highlight=False)
-    console.print(f"first cause: {_first_cause(edited, found)}", soft_wrap=True)
+    console.print(f"first cause: {first_cause(edited, found)}", soft_wrap=True)
     return False
 
 
@@ -91,7 +91,8 @@ def edited_outcomes(study: optuna.Study) -> list[Difference]:
     return edited
 
 
-def _first_cause(edited: list[Difference], found: Rederivation) -> str:
+def first_cause(edited: list[Difference], found: Rederivation) -> str:
+    """Where the first difference comes from."""
     drawn = found.differences
     if not edited or (drawn and drawn[0].trial <= edited[0].trial):
         return found.cause

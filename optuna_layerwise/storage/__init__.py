@@ -9,7 +9,19 @@ from optuna_layerwise.storage.claims import (
     tell,
     write_pending,
 )
-from optuna_layerwise.storage.databases import claims_are_atomic, open_storage
+from optuna_layerwise.storage.damage import (
+    Damaged,
+    damaged_attributes,
+    remove_damaged,
+    study_names,
+    trial_numbers,
+)
+from optuna_layerwise.storage.databases import (
+    OtherSchemaError,
+    claims_are_atomic,
+    open_storage,
+    upgrade_schema,
+)
 from optuna_layerwise.storage.keys import DATA_KEY, FINAL_KEY, RUN_KEY, SETTINGS_KEY
 from optuna_layerwise.storage.leases import (
     LEASE_KEY,
@@ -25,7 +37,13 @@ from optuna_layerwise.storage.outages import (
 )
 from optuna_layerwise.storage.owner import Owner
 from optuna_layerwise.storage.relational import RelationalStorage
-from optuna_layerwise.storage.start import START_KEY, store_start, stored_start
+from optuna_layerwise.storage.start import (
+    START_KEY,
+    has_start,
+    has_unreadable_start,
+    store_start,
+    stored_start,
+)
 from optuna_layerwise.storage.trials import (
     TIE_KEY,
     TRIAL_KEY,
@@ -49,27 +67,36 @@ __all__ = [
     "START_KEY",
     "TIE_KEY",
     "TRIAL_KEY",
+    "Damaged",
     "Lease",
     "LeaseLostError",
+    "OtherSchemaError",
     "Owner",
     "RelationalStorage",
     "StorageUnusableError",
     "all_trials",
     "ask",
     "claims_are_atomic",
+    "damaged_attributes",
     "generation_of",
+    "has_start",
+    "has_unreadable_start",
     "is_seen_by_threads",
     "lease_of",
     "let_go",
     "open_storage",
     "owner_of",
+    "remove_damaged",
     "renew",
     "requeue",
     "store_start",
     "stored_start",
     "stored_trial",
+    "study_names",
     "tell",
+    "trial_numbers",
     "trial_record",
+    "upgrade_schema",
     "without_secrets",
     "without_waiting",
     "write_pending",

@@ -41,6 +41,10 @@ _EXPECTED = (
 )
 
 
+class OtherSchemaError(ConnectionError):
+    """The tables are of another version of Optuna."""
+
+
 def open_storage(
     url: str,
     *,
@@ -66,9 +70,7 @@ def open_storage(
         ConnectionError: if the storage cannot be reached, is not a URL, or its driver is absent.
         FileNotFoundError: if a file does not exist and is not to be made.
     """
-    for prefix, driver in _DRIVERS.items():
-        if url.startswith(prefix):
-            url = driver + url[len(prefix) :]
+    url = _with_driver(url)
     path = _journal_path(url)
     shown = repr(path) if path else without_secrets(url)
     if not create:
@@ -83,6 +85,11 @@ def open_storage(
             place=shown,
             seconds=patience_seconds if wait else 0.0,
         )
+    except RuntimeError as error:  # Optuna's words about the version of its tables
+        raise OtherSchemaError(
+            f"the tables of {shown} are of another version of Optuna ({error}); "
+            "`optuna-layerwise doctor --repair` upgrades older ones"
+        ) from error
     except (
         sqlalchemy.exc.SQLAlchemyError,
         StorageInternalError,
@@ -92,6 +99,26 @@ def open_storage(
     ) as error:
         reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
         raise ConnectionError(f"cannot open the storage {shown}: {reason}. {_EXPECTED}") from error
+
+
+def upgrade_schema(url: str) -> None:
+    """Bring the tables of a database that an older Optuna made up to date.
+
+    Raises:
+        ConnectionError: if that cannot be done.
+    """
+    try:
+        RDBStorage(_with_driver(url), skip_compatibility_check=True).upgrade()
+    except Exception as error:  # alembic raises what it likes
+        reason = str(error).splitlines()[0]
+        raise ConnectionError(f"cannot upgrade {without_secrets(url)}: {reason}") from error
+
+
+def _with_driver(url: str) -> str:
+    for prefix, driver in _DRIVERS.items():
+        if url.startswith(prefix):
+            url = driver + url[len(prefix) :]
+    return url
 
 
 def _open(url: str, journal: str | None, patience_seconds: float) -> BaseStorage:

@@ -18,6 +18,16 @@ def stored_start(study: Study) -> dict[str, Any]:
     return dict(start) if isinstance(start, dict) and start.get("v") == _VERSION else {}
 
 
+def has_start(study: Study) -> bool:
+    """Whether anything is stored, readable or not."""
+    return START_KEY in study._storage.get_study_system_attrs(study._study_id)
+
+
+def has_unreadable_start(study: Study) -> bool:
+    """Whether something is stored that this version does not read."""
+    return has_start(study) and not stored_start(study)
+
+
 def store_start(study: Study, start: Mapping[str, Any]) -> dict[str, Any]:
     """Store it unless there is one; returns what is stored."""
     if not stored_start(study):

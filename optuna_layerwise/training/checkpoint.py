@@ -131,6 +131,15 @@ class Checkpoint:
         )
 
 
+def fault(path: Path) -> str:
+    """What is wrong with the file of a checkpoint; empty if nothing."""
+    try:
+        _decode(path.read_bytes())
+    except (OSError, *_UNUSABLE) as error:
+        return str(error)
+    return ""
+
+
 def weights_file(model: nn.Module, metadata: Mapping[str, str]) -> bytes:
     """A model's weights as the content of a safetensors file, which `ModelSpec` takes."""
     own = {

@@ -1,0 +1,172 @@
+"""The command ``doctor``: what is wrong with the studies of a database, and repairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import optuna
+import typer
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+from optuna_layerwise.attributes import UnreadableAttribute
+from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, load_study
+from optuna_layerwise.cli.replaying import edited_outcomes, first_cause, stored_sampler
+from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.samplers import rederive
+from optuna_layerwise.storage import (
+    OtherSchemaError,
+    all_trials,
+    damaged_attributes,
+    open_storage,
+    remove_damaged,
+    study_names,
+    upgrade_schema,
+)
+from optuna_layerwise.studies.doctor import Finding, examine
+
+FINDINGS = 1
+"""Exit code: something is wrong."""
+
+
+def doctor_command(
+    storage: Storage = DEFAULT_STORAGE,
+    study: Annotated[str | None, typer.Option(help="One study; default all.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Do what can be done.")] = False,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Draw every suggestion again, too.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what is wrong with studies, one line each (exit code 1), and repair what can be."""
+    found: list[tuple[str, Finding, bool]] = []
+    opened = _opened(storage, found, repair=repair)
+    if opened is not None:
+        names = [study] if study else study_names(opened)
+        if study is not None:
+            load_study(storage, study)  # or say which there are
+        for name in names:
+            for finding in _examined(opened, name, replay=replay, repair=repair):
+                found.append((name, finding, repair and finding.repaired()))
+    wrong = [f for _, f, repaired in found if f.severity != "note" and not repaired]
+    if as_json:
+        rows = [{"study": name, **f.as_json(), "repaired": done} for name, f, done in found]
+        typer.echo(json.dumps({"healthy": not wrong, "findings": rows}))
+    else:
+        for name, finding, done in found:
+            of = f"study {name!r}: " if name else ""
+            typer.echo(f"{of}{'repaired: ' + finding.problem if done else finding}")
+        typer.echo(_summary(len(wrong), sum(done for *_, done in found)))
+    if wrong:
+        raise typer.Exit(FINDINGS)
+
+
+def _summary(wrong: int, repaired: int) -> str:
+    said = f"{wrong} findings" if wrong else "healthy"
+    return said + (f", {repaired} repaired" if repaired else "")
+
+
+def _opened(
+    storage: str, found: list[tuple[str, Finding, bool]], *, repair: bool
+) -> BaseStorage | None:
+    """The storage, after an upgrade if that is wanted and needed."""
+    try:
+        return open_storage(storage, create=False)
+    except OtherSchemaError as error:
+        problem, _, remedy = str(error).rpartition("; ")
+        found.append(("", Finding("error", problem, remedy), repair))
+        if not repair:
+            return None
+        upgrade_schema(storage)
+        return open_storage(storage, create=False)
+
+
+def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) -> Iterator[Finding]:
+    """The findings of a study, one after the other, so that repairs come before what follows."""
+    damaged = damaged_attributes(storage, name)
+    for one in damaged:
+        of = "the study" if one.trial is None else f"trial {one.trial}"
+        yield Finding(
+            "error",
+            f"attribute {one.key!r} of {of} is no JSON: {one.text[:40]!r}",
+            "--repair removes it; until then nobody can read the study",
+            one.trial,
+            partial(remove_damaged, storage, one),
+        )
+    if not damaged or repair:
+        study = optuna.load_study(study_name=name, storage=storage)
+        yield from examine(study, stored_settings, trial_files, *([draws] if replay else []))
+
+
+def stored_settings(study: optuna.Study) -> Iterator[Finding]:
+    """Settings that cannot be read."""
+    try:
+        _settings(study)
+    except UnreadableAttribute as error:
+        problem = f"attribute {error.key!r} cannot be read: {error.reason}"
+        remedy = "restore it from a backup, or run `tune` under another --study"
+        yield Finding("error", problem, remedy)
+
+
+def trial_files(study: optuna.Study) -> Iterator[Finding]:
+    """Checkpoints without trial, damaged ones, and trials without."""
+    try:
+        settings = _settings(study)
+    except UnreadableAttribute:
+        return
+    folder = Path(settings.output) / "trials" if settings and settings.output else None
+    if folder is None or not folder.is_dir():
+        return
+    from optuna_layerwise.training.checkpoint import fault  # with torch
+    from optuna_layerwise.trial_files import TrialFiles
+
+    files = TrialFiles(folder)
+    for path in files.unneeded(study):
+        remove = partial(path.unlink, missing_ok=True)
+        problem = f"nobody needs the file {path}: its trial has ended, or there is none"
+        yield Finding("warning", problem, "--repair removes it", repair=remove)
+    checkpoints = files.checkpoints(study)
+    for trial in all_trials(study):
+        if trial.state.is_finished():
+            continue
+        saved = checkpoints.get(trial.number)
+        if saved is not None and (reason := fault(saved)):
+            yield Finding(
+                "error",
+                f"the checkpoint of trial {trial.number} is damaged ({saved}): {reason}",
+                "--repair removes it; the trial starts again",
+                trial.number,
+                partial(saved.unlink, missing_ok=True),
+            )
+        elif saved is None and trial.state == TrialState.WAITING and trial.intermediate_values:
+            yield Finding(
+                "note",
+                f"trial {trial.number} was given back without a checkpoint in {folder}; it will "
+                "start again",
+                trial=trial.number,
+            )
+
+
+def draws(study: optuna.Study) -> Iterator[Finding]:
+    """Suggestions and outcomes that do not re-derive."""
+    try:
+        found = rederive(study, stored_sampler(study))
+        edited = edited_outcomes(study)
+    except UnreadableAttribute:
+        return
+    except ValueError as error:  # a sampler without records
+        yield Finding("note", f"nothing to draw again: {error}")
+        return
+    differ = sorted({difference.trial for difference in (*edited, *found.differences)})
+    if differ:
+        shown = ", ".join(map(str, differ[:10])) + ("..." if differ[10:] else "")
+        problem = f"trials {shown} do not re-derive: {first_cause(edited, found)}"
+        yield Finding("error", problem, "`replay` lists the differences")
+
+
+def _settings(study: optuna.Study) -> Settings | None:
+    return Settings.from_study(study) if SETTINGS_KEY in study.user_attrs else None

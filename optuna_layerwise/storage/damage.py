@@ -1,0 +1,103 @@
+"""Stored attributes that are no JSON: Optuna cannot read a study that has one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+
+import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb import models
+
+from optuna_layerwise.storage.persistent import transaction
+from optuna_layerwise.storage.trials import all_trials
+
+_OF_TRIALS = (models.TrialUserAttributeModel, models.TrialSystemAttributeModel)
+_OF_STUDIES = (models.StudyUserAttributeModel, models.StudySystemAttributeModel)
+
+
+@dataclasses.dataclass(frozen=True)
+class Damaged:
+    """One such attribute.
+
+    Args:
+        study: Name.
+        trial: Number; ``None`` of an attribute of the study.
+        key: Of the attribute.
+        text: What is stored.
+        table: Where.
+        row: Its number there.
+    """
+
+    study: str
+    trial: int | None
+    key: str
+    text: str
+    table: str
+    row: int
+
+
+def study_names(storage: BaseStorage) -> list[str]:
+    """In alphabetical order, whatever is stored with the studies."""
+    backend = getattr(storage, "_backend", storage)
+    if not isinstance(backend, RDBStorage):
+        return sorted(study.study_name for study in storage.get_all_studies())
+    with backend.engine.connect() as connection:
+        names = connection.execute(sqlalchemy.select(models.StudyModel.study_name))
+        return sorted(name for (name,) in names)
+
+
+def trial_numbers(study: optuna.Study) -> list[int]:
+    """As they are stored: Optuna keeps one trial of several with the same number."""
+    backend = getattr(study._storage, "_backend", study._storage)
+    if not isinstance(backend, RDBStorage):
+        return [trial.number for trial in all_trials(study)]
+    columns = models.TrialModel.__table__.c
+    found = sqlalchemy.select(columns.number).where(columns.study_id == study._study_id)
+    with backend.engine.connect() as connection:
+        return list(connection.execute(found).scalars())
+
+
+def damaged_attributes(storage: BaseStorage, study: str) -> list[Damaged]:
+    """Those of a study and its trials, in a relational database; elsewhere none are seen."""
+    backend = getattr(storage, "_backend", storage)
+    if not isinstance(backend, RDBStorage):
+        return []
+    return list(_damaged(backend, study))
+
+
+def remove_damaged(storage: BaseStorage, damaged: Damaged) -> None:
+    """Delete an attribute that cannot be read, as long as it is what was seen."""
+    backend = getattr(storage, "_backend", storage)
+    assert isinstance(backend, RDBStorage)
+    [model] = [m for m in (*_OF_TRIALS, *_OF_STUDIES) if m.__tablename__ == damaged.table]
+    columns = model.__table__.c
+    [key] = list(model.__table__.primary_key)
+    same = (key == damaged.row) & (columns.value_json == damaged.text)
+    with transaction(backend) as session:
+        session.execute(sqlalchemy.delete(model).where(same))
+
+
+def _damaged(backend: RDBStorage, study: str) -> Iterator[Damaged]:
+    trials = models.TrialModel.__table__.c
+    study_id = backend.get_study_id_from_name(study)
+    with backend.engine.connect() as connection:
+        for model in (*_OF_TRIALS, *_OF_STUDIES):
+            columns = model.__table__.c
+            [row] = list(model.__table__.primary_key)
+            found = sqlalchemy.select(row, columns.key, columns.value_json)
+            if model in _OF_TRIALS:
+                found = found.add_columns(trials.number).join(
+                    models.TrialModel, columns.trial_id == trials.trial_id
+                )
+                found = found.where(trials.study_id == study_id)
+            else:
+                found = found.where(columns.study_id == study_id)
+            for number, key, text, *trial in connection.execute(found):
+                try:
+                    json.loads(text)
+                except (ValueError, TypeError):
+                    of = trial[0] if trial else None
+                    yield Damaged(study, of, key, text, model.__tablename__, number)

@@ -1,0 +1,69 @@
+"""What a study itself holds: the order to its workers, its result, a claim to finalize it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import optuna
+
+from optuna_layerwise.attributes import UnreadableAttribute
+from optuna_layerwise.fingerprint import unreadable_fingerprints
+from optuna_layerwise.results import CLAIM_KEY, claimant, stored_final
+from optuna_layerwise.storage import FINAL_KEY, has_unreadable_start
+from optuna_layerwise.studies.control import CONTROL_KEY, order_of, resume
+from optuna_layerwise.studies.doctor.finding import Finding
+
+
+def order_to_workers(study: optuna.Study) -> Iterator[Finding]:
+    """One that no worker understands."""
+    try:
+        order_of(study)
+    except ValueError:
+        problem = f"attribute {CONTROL_KEY!r} is no order: {study.user_attrs[CONTROL_KEY]!r}"
+        remedy = "--repair takes it back, as `pause` or `resume` do"
+        yield Finding("error", problem, remedy, repair=partial(resume, study))
+
+
+def final_result(study: optuna.Study) -> Iterator[Finding]:
+    """One that cannot be read, or that a process has begun and not ended."""
+    drop = partial(study.set_user_attr, CLAIM_KEY, None)
+    try:
+        if stored_final(study) is not None:
+            return
+    except UnreadableAttribute as error:
+        problem = f"attribute {FINAL_KEY!r} cannot be read: {error.reason}"
+        yield Finding("error", problem, "restore it from a backup: it cannot be made again")
+        return
+    try:
+        owner = claimant(study)
+    except UnreadableAttribute as error:
+        problem = f"attribute {CLAIM_KEY!r} cannot be read: {error.reason}"
+        yield Finding("error", problem, "--repair removes it", repair=drop)
+        return
+    if owner is None:
+        return
+    by = f"process {owner.pid} on {owner.host}"
+    if owner.is_dead:
+        problem = f"{by} died while it finalized the study"
+        remedy = "--repair takes its claim back, as does the next `resume`"
+        yield Finding("warning", problem, remedy, repair=drop)
+    elif owner.is_near:
+        yield Finding("note", f"{by} finalizes the study")
+    else:
+        problem = f"{by} finalizes the study, and cannot be seen from here"
+        remedy = f"if it is gone, study.set_user_attr({CLAIM_KEY!r}, None) takes its claim back"
+        yield Finding("warning", problem, remedy)
+
+
+def other_attributes(study: optuna.Study) -> Iterator[Finding]:
+    """How the sampler was started, and what trials were made with."""
+    if has_unreadable_start(study):
+        yield Finding(
+            "error",
+            "what the sampler was started with cannot be read",
+            "the sampler goes on without; draws do not repeat those of before",
+        )
+    for key, reason in unreadable_fingerprints(study).items():
+        problem = f"attribute {key!r} cannot be read: {reason}"
+        yield Finding("error", problem, "what made its trials is not known any more")
