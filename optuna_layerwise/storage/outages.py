@@ -91,7 +91,7 @@ def passes(error: BaseException) -> bool:
     """Whether the storage may do tomorrow what it did not do now."""
     error = _cause(error)
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ESTALE)
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ESTALE)
     if not isinstance(error, DBAPIError) or any(t in _reason(error).lower() for t in _REFUSALS):
         return False
     state = getattr(error.orig, "sqlstate", None)
