@@ -32,6 +32,7 @@ from optuna_layerwise.storage import (
     generation_of,
     owner_of,
     requeue,
+    set_user_attrs,
     stored_trial,
     trial_record,
     write_trial_record,
@@ -311,6 +312,10 @@ class FinetuneObjective(Trainer):
                 f"{self.direction.name.lower()!r}, got {got}"
             )
 
+    def newest_checkpoint(self, trial: optuna.Trial) -> str | None:
+        """Name and time of the file that another worker would go on from, if there is one."""
+        return self.files.newest(trial.study, trial.number) if self.files else None
+
     def _claimed(self, trial: optuna.Trial) -> FrozenTrial:
         """The trial as stored; under a sampler that records no owner, this process takes it."""
         frozen = stored_trial(trial)
@@ -326,14 +331,17 @@ class FinetuneObjective(Trainer):
             self._recorded = trial.study
         run.finished, run.fingerprint = utc_now(), self.fingerprint.digest
         run.device, run.device_name = str(self.device), device_name(self.device)
-        trial.set_user_attr(RUN_KEY, run.as_json())
-        trial.set_user_attr("trained_share", round(run.trained_share, 6))
-        trial.set_user_attr("seconds", round(run.cost.seconds, 3))
+        attrs: dict[str, object] = {
+            RUN_KEY: run.as_json(),
+            "trained_share": round(run.trained_share, 6),
+            "seconds": round(run.cost.seconds, 3),
+        }
         if run.cost.flops_of_all:
-            trial.set_user_attr("saved_work", round(1 - run.cost.flops / run.cost.flops_of_all, 4))
+            attrs["saved_work"] = round(1 - run.cost.flops / run.cost.flops_of_all, 4)
         tie = run.mean("loss")
         if self._tie_break and self.recipe.metric != "loss" and math.isfinite(tie):
-            trial.set_user_attr(TIE_KEY, tie)
+            attrs[TIE_KEY] = tie
+        set_user_attrs(trial, attrs)
 
 
 def named_model(name: str) -> ModelSpec:

@@ -13,6 +13,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,15 @@ class TrialFiles:
         self.clean(study)
         identity = {"study": study.study_name, "trial": number, **identity}
         return Checkpoint(self._checkpoint_path(study, number), identity, every=self._every)
+
+    def newest(self, study: optuna.Study, number: int) -> str | None:
+        """Name and UTC time of a trial's checkpoint, if there is one."""
+        path = self._checkpoint_path(study, number)
+        try:
+            written = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+        except OSError:
+            return None
+        return f"{path.name} of {written.isoformat(timespec='seconds')}"
 
     def finish(
         self,

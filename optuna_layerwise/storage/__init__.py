@@ -6,6 +6,7 @@ from optuna_layerwise.storage.claims import (
     let_go,
     renew,
     requeue,
+    set_user_attrs,
     tell,
     write_pending,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "remove_damaged",
     "renew",
     "requeue",
+    "set_user_attrs",
     "store_start",
     "stored_start",
     "stored_trial",

@@ -134,6 +134,17 @@ def tell(
         storage.set_trial_state_values(trial_id, state, values)
 
 
+def set_user_attrs(trial: Trial, attrs: Mapping[str, Any]) -> None:
+    """As `trial.set_user_attr` of each, but in one transaction where there are any."""
+    backend = relational(trial.storage)
+    if backend is None:
+        for key, value in attrs.items():
+            trial.set_user_attr(key, value)
+    else:
+        backend.set_trial_user_attrs(trial._trial_id, attrs)
+        trial._cached_frozen_trial.user_attrs.update(attrs)
+
+
 def let_go(trial: Trial) -> None:
     """This process has nothing more to write of a trial."""
     if (backend := relational(trial.storage)) is not None:

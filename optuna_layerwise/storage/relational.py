@@ -7,8 +7,8 @@ What differs from Optuna's, beside the patience of `PersistentStorage`:
 * a trial is created or claimed together with its `Lease`, in one transaction, and its result is
   stored in one transaction with a look at the token: a worker that lost its trial tells nothing;
 * the number of a new trial comes from the newest one instead of a count of all;
-* the parameters of a leased trial, and what the sampler records of it, wait for the next write
-  or read of the trial and are stored in one transaction.
+* the parameters of a leased trial, what the sampler records of it and what the objective found
+  out wait for the next write or read of the trial and are stored in one transaction.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -37,10 +37,16 @@ class _Held:
     token: str
     params: dict[str, tuple[float, BaseDistribution]] = dataclasses.field(default_factory=dict)
     system_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    user_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def waits(self) -> bool:
+        return bool(self.params or self.system_attrs or self.user_attrs)
 
     def write(self, session: Session, trial_id: int) -> None:
         rows.set_params(session, trial_id, self.params)
         rows.set_system_attrs(session, trial_id, self.system_attrs)
+        rows.set_user_attrs(session, trial_id, self.user_attrs)
 
 
 class RelationalStorage(PersistentStorage):
@@ -121,7 +127,7 @@ class RelationalStorage(PersistentStorage):
 
         with self._lock:
             held = self._held.get(trial_id, _Held(""))
-            if held.params or held.system_attrs:
+            if held.waits:
                 self.persist(write)
                 self._held[trial_id] = _Held(held.token)
 
@@ -234,6 +240,21 @@ class RelationalStorage(PersistentStorage):
         """As Optuna's, after what waits to be written."""
         self.write_pending(trial_id)
         super().set_trial_user_attr(trial_id, key, value)
+
+    def set_trial_user_attrs(self, trial_id: int, attrs: Mapping[str, Any]) -> None:
+        """Several at once; of a leased trial, they are written with what comes next."""
+
+        def store(again: bool) -> None:
+            with transaction(self) as session:
+                row: Any = TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+                self.check_trial_is_updatable(trial_id, row.state)
+                rows.set_user_attrs(session, trial_id, attrs)
+
+        with self._lock:
+            if (held := self._held.get(trial_id)) is not None:
+                held.user_attrs.update(attrs)
+                return
+        self.persist(store)
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ class Keeper:
         on_lost: Called from the thread, once, when the trial is no longer this worker's, or was
             ended by somebody.
         on_tick: Called from the thread every second or so.
+        checkpoint: Tells the trial's newest checkpoint, if there is one, for people who read.
     """
 
     def __init__(
@@ -43,10 +45,11 @@ class Keeper:
         *,
         on_lost: Callable[[], None],
         on_tick: Callable[[], None],
+        checkpoint: Callable[[optuna.Trial], str | None] = lambda trial: None,
     ) -> None:
         self.lost = False
         self._trial, self._lease = trial, lease
-        self._on_lost, self._on_tick = on_lost, on_tick
+        self._on_lost, self._on_tick, self._checkpoint = on_lost, on_tick, checkpoint
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="olw-lease", daemon=True)
 
@@ -84,7 +87,8 @@ class Keeper:
             self._trial.storage.remove_session()
 
     def _renew(self) -> None:
-        self._lease = self._lease.renewed()
+        checkpoint = self._checkpoint(self._trial)
+        self._lease = dataclasses.replace(self._lease.renewed(), checkpoint=checkpoint)
         if not renew(self._trial, self._lease):
             self.lost = True
             self._on_lost()

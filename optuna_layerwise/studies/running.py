@@ -75,7 +75,8 @@ def run_trial(
                 end_trial()
 
     stop.ends_trial = False
-    with Keeper(trial, lease, on_lost=end_trial, on_tick=heed_orders) as keeper:
+    known = getattr(objective, "newest_checkpoint", lambda trial: None)
+    with Keeper(trial, lease, on_lost=end_trial, on_tick=heed_orders, checkpoint=known) as keeper:
         try:
             state, values = _evaluate(objective, trial)
             tell(trial.study, trial, lease, state, values)

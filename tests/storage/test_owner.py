@@ -72,3 +72,14 @@ def test_forked_process_is_its_own_owner() -> None:
         "raise SystemExit(os.waitpid(child, 0)[1])\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_process_of_another_container_is_not_judged_by_our_process_numbers() -> None:
+    owner = Owner.of_this_process()
+    boot, container, ticks = owner.started.split(":")
+    assert owner.is_near
+    elsewhere = dataclasses.replace(owner, started=f"{boot}:{container}1:{ticks}", pid=2**22 + 1)
+    assert not elsewhere.is_dead and not elsewhere.is_near
+    before_a_restart = dataclasses.replace(owner, started=f"{boot[::-1]}:{container}:{ticks}")
+    assert before_a_restart.is_dead and not before_a_restart.is_near
