@@ -36,7 +36,10 @@ def ask(study: Study, lease: Lease, *, below: int) -> Trial | None:
     if backend is None:
         return _ask(study, storage, None, lease, below)
     with backend.one_reading():
-        return _ask(study, storage, backend, lease, below)
+        trial = _ask(study, storage, backend, lease, below)
+    if trial is not None:
+        backend.write_pending(trial._trial_id)  # what it was drawn from, for all to see
+    return trial
 
 
 def _ask(

@@ -7,13 +7,14 @@ What differs from Optuna's, beside the patience of `PersistentStorage`:
 * a trial is created or claimed together with its `Lease`, in one transaction, and its result is
   stored in one transaction with a look at the token: a worker that lost its trial tells nothing;
 * the number of a new trial comes from the newest one instead of a count of all;
-* the parameters of a leased trial, what the sampler records of it and what the objective found
-  out wait for the next write or read of the trial and are stored in one transaction.
+* the parameters of a leased trial and what the objective found out wait for the next write or
+  read of the trial, a second at most, and are stored in one transaction.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import threading
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -169,7 +170,7 @@ class RelationalStorage(PersistentStorage):
         """As Optuna's; what was just created for an ask is not read."""
         created = self._created.pop(trial_id, None)
         if created is not None:
-            return created
+            return copy.deepcopy(created)  # the cache has the other one
         self.write_pending(trial_id)
         return super().get_trial(trial_id)
 
