@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 PATIENCE_SECONDS = 300.0
 """How long a storage may be away before its worker gives up."""
@@ -106,8 +106,12 @@ def passes(error: BaseException) -> bool:
 
 
 def _cause(error: BaseException) -> BaseException:
-    internal = isinstance(error, StorageInternalError) and error.__cause__ is not None
-    return error.__cause__ or error if internal else error
+    """What the database said, under what Optuna and SQLAlchemy make of it."""
+    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, PendingRollbackError) and error.__context__ is not None:
+        error = error.__context__  # Optuna asks a second time, in a session that is broken
+    return error
 
 
 def _reason(error: BaseException) -> str:

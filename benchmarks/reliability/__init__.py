@@ -1,0 +1,1 @@
+"""What studies survive: killed workers, restarted servers, full disks, clocks that disagree."""
