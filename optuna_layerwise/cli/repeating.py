@@ -23,7 +23,6 @@ _OPTIONS = {
     "resize": "--resize",
     "model": "--model",
     "weights": "--weights",
-    "image_size": "--image-size",
     "granularity": "--granularity",
     "encoding": "--encoding",
     "head": "--head",
@@ -107,6 +106,7 @@ def _differences(
             yield option, "none" if value is None else str(value)
     if settings.recipe.patience != recipe.patience:
         yield "--patience", str(settings.recipe.patience or 0)
+    yield "--image-size", str(settings.image_size)
     for field in ("mean", "std"):
         yield f"--{field}", ",".join(map(str, getattr(settings, field)))
     if len(settings.seeds) != n_seeds:

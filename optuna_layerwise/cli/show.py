@@ -9,10 +9,12 @@ import optuna
 from optuna.trial import FrozenTrial
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.cost import Cost
 from optuna_layerwise.policy import Recipe
+from optuna_layerwise.reporting.report_grid import clean
 from optuna_layerwise.results import Candidate, Final, stored_final
 from optuna_layerwise.runs import readable_runs
 
@@ -85,9 +87,9 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
 def comparison(studies: Sequence[optuna.Study]) -> Table:
     """Studies side by side: the search, its cost, and the one test result of each."""
     rows = [_facts(study) for study in studies]
-    table = Table("", *(study.study_name for study in studies))
+    table = Table("", *(Text(clean(study.study_name)) for study in studies))
     for name in dict.fromkeys(name for row in rows for name in row):
-        table.add_row(name, *(row.get(name, "-") for row in rows))
+        table.add_row(Text(clean(name)), *(Text(clean(row.get(name, "-"))) for row in rows))
     return table
 
 

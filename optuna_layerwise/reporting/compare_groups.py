@@ -90,6 +90,7 @@ def grouped(
         ]
     if all(settings.values()) or not patterns:
         members = [_on_its_data(member, settings[member.study]) for member in members]
+        members = _told_apart(members, settings)
     return _numbered(members)
 
 
@@ -117,10 +118,24 @@ def _on_its_data(member: Member, settings: Mapping[str, Any]) -> Member:
     if not settings:
         return member
     data = data_name(settings)
-    digest = str(settings.get("data_fingerprint", ""))[:6]
-    split = f"split {settings.get('split_seed')}" + (f" ({digest})" if digest else "")
-    block = f"{data}, {split}, seed {settings.get('seed')}"
+    block = f"{data}, split {settings.get('split_seed')}, seed {settings.get('seed')}"
     return dataclasses.replace(member, block=block, data=data)
+
+
+def _told_apart(
+    members: Sequence[Member], settings: Mapping[str, Mapping[str, Any]]
+) -> list[Member]:
+    """Other images are another block, whatever their folder is called."""
+    prints = {m.study: str(settings[m.study].get("data_fingerprint", ""))[:6] for m in members}
+    of_block: dict[str, set[str]] = {}
+    for member in members:
+        of_block.setdefault(member.block, set()).add(prints[member.study])
+    return [
+        dataclasses.replace(member, block=f"{member.block} ({prints[member.study]})")
+        if len(of_block[member.block]) > 1
+        else member
+        for member in members
+    ]
 
 
 def _method(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +28,8 @@ from optuna_layerwise.reporting.report_study import study_page
 
 Format = Literal["html", "md"]
 _TEMPLATES = Path(__file__).parent / "templates"
+_TOP = 24
+"""Pixels above the axes of a figure without its title."""
 _PACKAGES = ("optuna-layerwise", "optuna", "torch", "plotly")
 
 
@@ -73,7 +77,7 @@ def page_as_html(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["json"] = _json
+    environment.filters |= {"json": _json, "about": _about}
     own = (_TEMPLATES / "report.js").read_text()
     drawn = any(section.figures for section in page.sections)
     scripts = [get_plotlyjs(), own] if drawn else []
@@ -90,11 +94,22 @@ def _json(content: Any) -> Markup:
     """JSON inside a script element: no text in it can end the element."""
     if isinstance(content, go.Figure):
         content = json.loads(content.to_json())
-        content.get("layout", {}).pop("template", None)  # set by the page, light or dark
+        for name in ("template", "title"):  # set by the page, light or dark; above the figure
+            content["layout"].pop(name, None)
+        content["layout"].setdefault("margin", {})["t"] = _TOP
     text = json.dumps(content, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
+
+
+def _about(figure: go.Figure) -> dict[str, str]:
+    """The title and the notes of a figure as plain text, which the page can break into lines."""
+    title = figure.layout.title
+    parts = {"title": title.text or "", "note": (title.subtitle and title.subtitle.text) or ""}
+    return {
+        name: html.unescape(re.sub("<[^>]*>", " ", text)).strip() for name, text in parts.items()
+    }
 
 
 def _hash(script: str) -> str:
