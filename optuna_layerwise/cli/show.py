@@ -87,7 +87,9 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
 def comparison(studies: Sequence[optuna.Study]) -> Table:
     """Studies side by side: the search, its cost, and the one test result of each."""
     rows = [_facts(study) for study in studies]
-    table = Table("", *(Text(clean(study.study_name)) for study in studies))
+    table = Table("")
+    for study in studies:
+        table.add_column(Text(clean(study.study_name)))
     for name in dict.fromkeys(name for row in rows for name in row):
         table.add_row(Text(clean(name)), *(Text(clean(row.get(name, "-"))) for row in rows))
     return table

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -126,7 +127,9 @@ def importances(history: History, rows: Sequence[Row]) -> dict[str, float]:
     chosen = copy.copy(history.study)
     trials = [row.trial for row in rows]
     setattr(chosen, "get_trials", lambda *_, **__: trials)  # noqa: B010
-    found = PedAnovaImportanceEvaluator(target_quantile=top).evaluate(chosen)
+    with warnings.catch_warnings():  # of conditional parameters that one trial had
+        warnings.simplefilter("ignore", UserWarning)
+        found = PedAnovaImportanceEvaluator(target_quantile=top).evaluate(chosen)
     shares: dict[str, float] = {}
     for name, share in found.items():
         if math.isfinite(share):
