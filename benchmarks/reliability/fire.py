@@ -139,7 +139,7 @@ def until(condition: Callable[[], Any], *, seconds: float = SECONDS) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not true within {seconds} seconds")
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def has_begun(job: Job, worker: BaseProcess) -> bool:

@@ -1,0 +1,60 @@
+"""The benchmarks of reliability, shortened; and what of them is committed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.records import read
+from benchmarks.reliability import kills, table, throughput
+from benchmarks.reliability.figures import PROMISED
+from benchmarks.reliability.servers import missing
+
+COMMITTED = table.RESULTS
+
+
+def test_a_study_under_fire_is_one_line_and_is_not_run_again(tmp_path: Path) -> None:
+    output = tmp_path / "kills.jsonl"
+    for _ in range(2):
+        flags = ["--storages", "journal", "--samplers", "biotune", "--workers", "1"]
+        kills.main([*flags, "--kills", "1", "--trials", "4", "--output", str(output)])
+    [record] = read(output)
+    assert (record["kills"], record["finished"], record["identical"]) == (1, 4, True)
+    assert record["commit"] and record["packages"]["optuna"]
+    table.main(["--results", str(tmp_path)])
+    assert (
+        "| journal | biotune | 1 | 1 | 4 | 0 | 0 | 0 | 0 | 0 |"
+        in (tmp_path / "reliability.md").read_text()
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_two_workers_of_each_contestant_share_their_trials(kind: str, tmp_path: Path) -> None:
+    if reason := missing(kind):
+        pytest.skip(f"a {kind} server of our own cannot be made here: {reason}")
+    output = tmp_path / "throughput.jsonl"
+    flags = ["--storages", kind, "--trials", "8", "--workers", "2", "--many", "3"]
+    throughput.main([*flags, "--turns", "1", "--output", str(output)])
+    records = read(output)
+    assert [record["who"] for record in records] == [*throughput.WHO, throughput.MANY]
+    for record in records:
+        assert record["finished"] == 8 and not record["errors"]
+        assert record["statements_per_trial"] > record["commits_per_trial"] > 1
+        assert record["ms_per_trial"]["server, CPU"] > 0
+    assert f"| {kind} | 2 | optimize, Random | 1 | 8 |" in table.table(tmp_path)
+
+
+def test_what_is_committed_keeps_every_promise() -> None:
+    records = [
+        record
+        for name in ("kills", "outages", "hosts")
+        for record in read(COMMITTED / f"{name}.jsonl")
+    ]
+    assert sum(record["kills"] for record in read(COMMITTED / "kills.jsonl")) >= 200
+    for record in records:
+        assert {name: record[name] for name in PROMISED} == dict.fromkeys(PROMISED, 0), record
+        assert record.get("identical", True), record
+        assert not record["dirty"]
+    assert (COMMITTED / "reliability.md").read_text() == table.table(COMMITTED)
