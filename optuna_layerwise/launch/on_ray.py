@@ -43,7 +43,7 @@ def connected(cluster: Cluster) -> Iterator[Callable[[str, Callable[[], int]], R
     """Connect to a cluster; yields a function that starts a worker there, of the given name.
 
     Raises:
-        ConnectionError: if there is no cluster at the address.
+        ConnectionError: if there is no cluster at the address, or none can be started here.
         ValueError: if the cluster does not have what the workers need, or Ray is not installed.
     """
     ray = _ray()
@@ -61,11 +61,10 @@ def connected(cluster: Cluster) -> Iterator[Callable[[str, Callable[[], int]], R
             logging_level=logging.ERROR,
             **({} if cluster.address else own),
         )
-    except (ConnectionError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConnectionError(
-            f"no Ray cluster at --ray-address {cluster.address}: {reason}"
-        ) from error
+    except Exception as error:  # Ray raises bare ones, too
+        what = f"no Ray cluster at {cluster.address}" if cluster.address else "Ray does not start"
+        reason = str(error).strip().splitlines()[0]
+        raise ConnectionError(f"{what}: {reason}. See --ray-address, and Ray's logs") from error
     try:
         _check(ray.cluster_resources(), cluster)
         yield lambda name, worker: RayActor(name, worker, cluster)
