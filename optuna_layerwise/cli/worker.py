@@ -76,6 +76,7 @@ class Worker:
             say_why_it_ended,
         )
 
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # on Ray and Slurm, too
         stored = Settings.from_study(load_study(self.storage, self.study))
         here = settings_here(
             stored,
