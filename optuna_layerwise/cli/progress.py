@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -24,6 +25,22 @@ from optuna_layerwise.runs import RUN_KEY
 from optuna_layerwise.storage import without_secrets
 from optuna_layerwise.studies import finished
 
+if TYPE_CHECKING:
+    from optuna_layerwise.reporting.dashboard import LiveDashboard
+
+
+def live_dashboard(study: optuna.Study, storage: str) -> LiveDashboard:
+    """Keeps the study's page in optuna-dashboard.
+
+    Args:
+        study: The study.
+        storage: URL; the dashboard, which has no passwords, is not told the one in it.
+    """
+    from optuna_layerwise.reporting.dashboard import LiveDashboard  # with plotly
+
+    options = ["--storage", without_secrets(storage), "--study", study.study_name]
+    return LiveDashboard(resume=f"optuna-layerwise resume {shlex.join(options)}")
+
 
 @contextmanager
 def after_trials(
@@ -35,18 +52,14 @@ def after_trials(
         console: Where to print.
         study: The study.
         settings: Its own.
-        storage: URL; the dashboard, which has no passwords, is not told the one in it.
+        storage: URL.
     """
     with ExitStack() as stack:
         progress = stack.enter_context(search_progress(console, study, settings.trials))
         if not settings.live:
             yield progress
             return
-        from optuna_layerwise.reporting.dashboard import LiveDashboard
-
-        options = ["--storage", without_secrets(storage), "--study", study.study_name]
-        resume = f"optuna-layerwise resume {shlex.join(options)}"
-        live = stack.enter_context(LiveDashboard(resume=resume))
+        live = stack.enter_context(live_dashboard(study, storage))
 
         def both(study: optuna.Study, trial: FrozenTrial) -> None:
             progress(study, trial)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from optuna_layerwise.cli import show
 from optuna_layerwise.cli.options import load_study
-from optuna_layerwise.cli.progress import after_trials
+from optuna_layerwise.cli.progress import after_trials, live_dashboard
 from optuna_layerwise.cli.settings import SETTINGS_KEY, STARTS_INFORMED, Settings
 from optuna_layerwise.data import Splits
 from optuna_layerwise.fingerprint import join
@@ -196,7 +196,12 @@ def conclude(console: Console, search: Search) -> None:
             race=settings.race,
             weights=Path(settings.output) / "best.safetensors",
         )
-    keep_result(study, final, Path(settings.output))
+    try:
+        keep_result(study, final, Path(settings.output))
+    except OSError as error:
+        console.print(f"the result is not among the study's artifacts: {error}", soft_wrap=True)
+    if settings.live:
+        live_dashboard(study, storage).refresh(study)
     show.show(console, *show.result(final, settings))
     costs = [run.cost for run in readable_runs(study, study.get_trials(deepcopy=False)).values()]
     console.print(f"operations of the search: {show.saving(costs)} over training every block")

@@ -101,7 +101,12 @@ class LiveDashboard:
         if self._thread is not None:
             self._thread.join()
         if self._study is not None and self._waiting:
-            self._write(self._study, last=True)
+            self.refresh(self._study)
+        self._tell_error()
+
+    def refresh(self, study: optuna.Study) -> None:
+        """Write now, such as after a study was finalized."""
+        self._write(study, last=True)
         self._tell_error()
 
     def _write(self, study: optuna.Study, *, last: bool = False) -> None:
@@ -109,7 +114,7 @@ class LiveDashboard:
         self._waiting = 0
         self._written = max(0, self._written)
         try:
-            write_page(study, resume=self._resume, every=1 if last else self._every)
+            write_page(study, resume=self._resume, every=0 if last else self._every)
         except Exception as failure:  # whatever it is, the search is worth more than its page
             self._error = self._error or failure
         self._due_at = time.monotonic() + (time.monotonic() - started) / SHARE
@@ -129,7 +134,7 @@ def write_page(study: optuna.Study, *, resume: str = "", every: int = 1) -> bool
     Args:
         study: The study.
         resume: How to go on.
-        every: Do nothing if another process has written since so many trials.
+        every: Do nothing if another process has written since so many trials; 0 always writes.
     """
     history = read(study)
     finished = sum(row.finished for row in history.rows)

@@ -7,6 +7,7 @@ from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 
 from optuna_layerwise.reporting.rows import History, Row
+from optuna_layerwise.results import stored_final
 from optuna_layerwise.storage import trial_record
 
 PACKAGES = ("optuna-layerwise", "optuna", "torch", "torchvision", "cmaes")
@@ -35,6 +36,7 @@ def study_note(history: History, *, sampler: str, resume: str) -> str:
         lines += [f"**Best so far: {value}, trial {best.number}**", "", *_plan(history, best), ""]
     if not history.best_first:
         lines += ["No trial has a value within its constraints yet.", ""]
+    lines += _tested(history)
     facts = {"sampler": sampler, "seed": _seed(history), **_settings(history)}
     lines += ["| made with | |", "|---|---|"]
     lines += [f"| {name} | {markdown(value)} |" for name, value in facts.items() if value]
@@ -69,6 +71,23 @@ def _plan(history: History, row: Row) -> list[str]:
     if len(policy) > MAX_BLOCKS:
         lines.append(f"| and {len(policy) - MAX_BLOCKS} more | |")
     return lines
+
+
+def _tested(history: History) -> list[str]:
+    """The result of a study that has been finalized."""
+    try:
+        final = stored_final(history.study)
+    except ValueError:  # not as `finalize` writes it
+        final = None
+    if final is None:
+        return []
+    lines = ["**On the test split, opened once** (mean ± standard deviation)", ""]
+    lines += [f"| method | test {markdown(final.metric)} |", "|---|---|"]
+    found = [(f"found ({final.chosen.name})", final.chosen)]
+    for name, candidate in [*found, *((b.name, b) for b in final.baselines[:MAX_BLOCKS])]:
+        mean, spread = candidate.mean(final.metric, split="test"), candidate.spread(final.metric)
+        lines.append(f"| {markdown(name)} | {mean:.4g} ± {spread:.2g} |")
+    return [*lines, ""]
 
 
 def _outcome(row: Row) -> str:

@@ -13,7 +13,7 @@ from made_up import DigitsStudy, digits_search
 from playwright.sync_api import Browser, Page, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 300
 """Of everything in a page: a busy machine needs its time."""
 
 OpenPage = Callable[..., Page]

@@ -12,7 +12,6 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_layerwise import BioTuneSampler, FinetuneObjective, Recipe, open_study
 from optuna_layerwise.reporting.dashboard import LiveDashboard
 from optuna_layerwise.storage import RUN_KEY, open_storage
 
@@ -32,6 +31,8 @@ class DigitsStudy:
 
 def digits_search(folder: Path, *, trials: int = 16) -> DigitsStudy:
     """Search the embedded digits for a few seconds, and test the result."""
+    from optuna_layerwise import BioTuneSampler, FinetuneObjective, Recipe, open_study  # torch
+
     url = f"sqlite:///{folder}/digits.db"
     storage = open_storage(url)
     objective = FinetuneObjective(

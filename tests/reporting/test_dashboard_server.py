@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import json
-import threading
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
 import pytest
 from made_up import DigitsStudy
-from optuna.storages import BaseStorage
 from optuna.trial import create_trial
+from serving import served
 
 from optuna_layerwise.reporting.dashboard_server import (
     ArtifactFolders,
@@ -21,19 +18,6 @@ from optuna_layerwise.reporting.dashboard_server import (
 )
 from optuna_layerwise.results import stored_final
 from optuna_layerwise.storage import open_storage
-
-
-@contextmanager
-def served(storage: BaseStorage) -> Iterator[str]:
-    """The address of a dashboard on this machine."""
-    with make_server(storage, port=0) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def get(url: str) -> bytes:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import optuna
 import plotly.graph_objects as go
@@ -239,3 +241,17 @@ def test_figures_are_light_and_turn_dark_as_a_whole() -> None:
     assert figure.layout.template.layout.paper_bgcolor == "#FFFFFF"
     figure.update_layout(template=visualization.DARK)
     assert figure.layout.template.layout.paper_bgcolor == "#15181D"
+
+
+def test_the_documented_snippets_run() -> None:
+    page = Path(__file__).parents[2] / "docs" / "figures.md"
+    names: dict[str, object] = {
+        "study": made_up_study(6, 3),
+        "objective": lambda trial: trial.suggest_float("x", 0, 1),
+    }
+    snippets = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(snippets) == 2
+    for snippet in snippets:
+        exec(compile(snippet, str(page), "exec"), names)
+    for name in PLOTS:
+        assert f"`{name}`" in page.read_text()

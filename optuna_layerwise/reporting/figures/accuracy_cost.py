@@ -39,8 +39,8 @@ def accuracy_cost(history: History) -> go.Figure:
     panels = [
         (points, name)
         for points, name in (
-            (by_share, "trained share of the parameters"),
-            (by_cost, "operations of the trial" if in_operations else "seconds of the trial"),
+            (by_share, "trained share"),
+            (by_cost, "operations" if in_operations else "seconds"),
         )
         if points
     ]

@@ -24,7 +24,6 @@ from optuna_layerwise.reporting.figures.look import (
     labels,
     new_figure,
     short,
-    shown,
     thinned,
 )
 from optuna_layerwise.reporting.figures.plans import plan_height
@@ -71,7 +70,8 @@ def block_importance(
     figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.06)
     base = new_figure(
         TITLE,
-        "Right: mean value with the block frozen minus that with it trained, and 95 % interval.",
+        f"Right: mean {history.metric} with the block frozen minus that with it trained, and "
+        "95 % interval.",
         f"The {len(blocks)} of {n_blocks} that matter most." if len(blocks) < n_blocks else "",
         f"Importance from {len(used)} of {len(rows)} trials." if len(used) < len(rows) else "",
         height=plan_height(len(blocks)),
@@ -109,7 +109,7 @@ def block_importance(
     figure.add_vline(x=0, line={"width": 1, "dash": "dot", "color": GREY}, row=1, col=2)
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=names)
     figure.update_xaxes(title_text="importance", tickformat=".0%", rangemode="tozero", col=1)
-    figure.update_xaxes(title_text=shown(f"frozen: change of {history.metric}"), col=2)
+    figure.update_xaxes(title_text="change when frozen", col=2)
     return figure
 
 

@@ -1,0 +1,24 @@
+"""A dashboard for the time of a test."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from optuna.storages import BaseStorage
+
+from optuna_layerwise.reporting.dashboard_server import make_server
+
+
+@contextmanager
+def served(storage: BaseStorage) -> Iterator[str]:
+    """The address of a dashboard on this machine."""
+    with make_server(storage, port=0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
