@@ -177,13 +177,19 @@ def run(
         done = work(study, objective, n_finished=settings.trials, on_trial=on_trial)
     if not done:
         raise typer.Exit(say_why_it_ended(console, study, where))
-    conclude(console, search)
+    conclude(console, search, storage)
     console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
     console.print(show.commands(where, shlex.quote(storage)), highlight=False, soft_wrap=True)
 
 
-def conclude(console: Console, search: Search) -> None:
-    """Retrain and test the finalists of a study that has reached its target, and print that."""
+def conclude(console: Console, search: Search, storage: str) -> None:
+    """Retrain and test the finalists of a study that has reached its target, and print that.
+
+    Args:
+        console: Where to print.
+        search: The study.
+        storage: URL.
+    """
     study, objective, settings = search.study, search.objective, search.settings
     if stored_final(study) is not None:
         console.print("finalized before: the test split is opened once, so its result stays")

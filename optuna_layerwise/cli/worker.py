@@ -120,7 +120,7 @@ class Worker:
         if not self.finalize:
             return DONE
         try:
-            conclude(console, search)
+            conclude(console, search, self.storage)
         except FinalizedElsewhere as error:
             console.print(str(error))
         except Exception:

@@ -191,7 +191,13 @@ def _add_trials(
                 y=[short(edge if row.value is None else row.value) for _, row in chosen],
                 text=[f"trial {row.number}: {row.outcome}" for _, row in chosen],
                 mode="markers",
-                marker={"symbol": symbol, "color": colour, "size": 6, "opacity": 0.7},
+                marker={
+                    "symbol": symbol,
+                    "color": colour,
+                    "size": 6 if symbol == "circle" else 9,
+                    "opacity": 0.7 if symbol == "circle" else 1,
+                    "line": {"width": 0 if symbol == "circle" else 1.5},
+                },
                 name=name,
                 hovertemplate="%{text}, %{y}<extra></extra>",
             )

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.trial import FrozenTrial
 from plotly.subplots import make_subplots
 from scipy.stats import t as student
 
@@ -127,9 +128,9 @@ def importances(history: History, rows: Sequence[Row]) -> dict[str, float]:
     chosen = copy.copy(history.study)
     trials = [row.trial for row in rows]
     setattr(chosen, "get_trials", lambda *_, **__: trials)  # noqa: B010
-    with warnings.catch_warnings():  # of conditional parameters that one trial had
-        warnings.simplefilter("ignore", UserWarning)
-        found = PedAnovaImportanceEvaluator(target_quantile=top).evaluate(chosen)
+    found = PedAnovaImportanceEvaluator(target_quantile=top).evaluate(
+        chosen, params=_comparable(trials)
+    )
     shares: dict[str, float] = {}
     for name, share in found.items():
         if math.isfinite(share):
@@ -137,6 +138,13 @@ def importances(history: History, rows: Sequence[Row]) -> dict[str, float]:
             shares[block] = shares.get(block, 0.0) + share
     total = sum(shares.values())
     return {block: share / total for block, share in shares.items()} if total > 0 else {}
+
+
+def _comparable(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Parameters of which no range, nor their absence, is that of a single trial."""
+    names = dict.fromkeys(name for trial in trials for name in trial.distributions)
+    counts = {name: Counter(trial.distributions.get(name) for trial in trials) for name in names}
+    return [name for name, found in counts.items() if min(found.values()) > 1]
 
 
 def freeze_effects(history: History) -> dict[str, tuple[float, float]]:
