@@ -17,6 +17,7 @@ from optuna_layerwise.reporting.figures.look import (
     short,
     shown,
     thinned,
+    whole_ticks,
 )
 from optuna_layerwise.reporting.rows import History, Row
 
@@ -68,8 +69,9 @@ def learning_curves(history: History, *, n_best: int = 4) -> go.Figure:
             name=f"trial {row.number}",
             hovertemplate=f"trial {row.number}, epoch %{{x}}: %{{y}}<extra></extra>",
         )
+    longest = max(max(row.trial.intermediate_values) + 1 for row in reported)
     figure.update_layout(
-        xaxis={"title": {"text": "epoch"}, "tickformat": "d"},
+        xaxis={"title": {"text": "epoch"}, **whole_ticks(longest)},
         yaxis={"title": {"text": shown(f"validation {history.metric}")}, "range": span},
     )
     return figure

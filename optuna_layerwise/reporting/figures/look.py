@@ -38,7 +38,7 @@ def _template(ink: str, paper: str, lines: str) -> go.layout.Template:
             "paper_bgcolor": paper,
             "plot_bgcolor": paper,
             "colorway": SERIES,
-            "title": {"x": 0, "xref": "paper", "font": {"size": 15}, "yanchor": "top"},
+            "title": {"x": 0, "xref": "container", "font": {"size": 15}, "yanchor": "top"},
             "xaxis": axis,
             "yaxis": axis,
             "hoverlabel": {"font": {"size": 12}},
@@ -73,7 +73,7 @@ def new_figure(title: str, *notes: str, height: int | None = None) -> go.Figure:
             "subtitle": {"text": subtitle, "font": {"size": 11}},
             "y": 1,
             "yref": "container",
-            "pad": {"t": 10},
+            "pad": {"t": 10, "l": 10},
         },
         margin_t=44 + 15 * len(lines),
         height=height,
@@ -115,6 +115,11 @@ def labels(names: Sequence[str]) -> list[str]:
         taken[label] = taken.get(label, 0) + 1
         found.append(label if taken[label] == 1 else f"{label} ({taken[label]})")
     return found
+
+
+def whole_ticks(n: int) -> dict[str, object]:
+    """For an axis of ``n`` whole numbers: no tick between two of them."""
+    return {"tickformat": "d", "dtick": max(1, -(-n // 10))}
 
 
 def short(value: float) -> float:

@@ -16,6 +16,7 @@ from optuna_layerwise.reporting.figures.look import (
     shown,
     thinned,
     translucent,
+    whole_ticks,
 )
 from optuna_layerwise.reporting.figures.plans import plan_height
 from optuna_layerwise.reporting.rows import History, Row
@@ -50,7 +51,7 @@ def population(history: History) -> go.Figure:
     )
     _add_values(figure, rows, groups, x, pooled)
     figure.update_layout(
-        xaxis={"title": {"text": "generation"}, "tickformat": "d"},
+        xaxis={"title": {"text": "generation"}, **whole_ticks(last + 1)},
         yaxis={"title": {"text": shown(history.metric)}, "range": span},
     )
     if blocks:
