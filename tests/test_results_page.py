@@ -29,7 +29,9 @@ def test_the_page_runs(
             continue
         for line in snippet.strip().splitlines():
             monkeypatch.setattr(sys, "argv", shlex.split(line))
-            main()
+            with pytest.raises(SystemExit) as end:
+                main()
+            assert not end.value.code, line
     assert (tmp_path / "report.html").stat().st_size > 4_000_000
     assert (tmp_path / "report.md").read_text() == names["markdown"]
     content = json.loads((tmp_path / "comparison.json").read_text())

@@ -103,6 +103,19 @@ def test_the_figures_follow_the_scheme_and_the_paper(browser: Any, a_report: Pat
     assert all(width <= 680 for width, _ in opened.sizes())
 
 
+def test_figures_keep_their_height_when_the_window_is_made_small(
+    browser: Any, a_report: Path
+) -> None:
+    opened = Opened(browser, a_report, 1280, "light")
+    before = [height for _, height in opened.sizes()]
+    opened.page.set_viewport_size({"width": 400, "height": 900})
+    narrow = "[...document.querySelectorAll('.figure .main-svg')].every(e => e.clientWidth <= 400)"
+    opened.page.wait_for_function(narrow)
+    assert [height for _, height in opened.sizes()] == before
+    places = "all => all.map(e => e.clientHeight)"
+    assert opened.page.eval_on_selector_all(".figure > div", places) == before
+
+
 def test_a_hostile_study_runs_nothing_and_fits_a_small_window(
     browser: Any, tmp_path: Path
 ) -> None:

@@ -7,11 +7,11 @@
     place: element.querySelector("div"),
     content: JSON.parse(element.querySelector("script").textContent),
   }));
-  const narrow = 520; // pixels: there, the titles of axes side by side are broken into lines
+  const small = window.matchMedia("(max-width: 560px)");
   const height = 400;
   const broken = (text) => text.replace(/(\S.{7,}?) /g, "$1<br>");
-  const fitted = (layout, width) => {
-    if (width > narrow) return layout;
+  const fitted = (layout) => {
+    // the titles of axes side by side are broken into lines
     const copy = { ...layout, font: { ...layout.font, size: 10 } };
     for (const name of Object.keys(layout).filter((key) => /^xaxis/.test(key))) {
       const title = layout[name].title;
@@ -20,22 +20,26 @@
     }
     return copy;
   };
-  const draw = ({ place, content }, scheme, width) =>
-    Plotly.react(
+  const draw = ({ place, content }, scheme, width) => {
+    const own = content.layout.height ?? height;
+    place.style.height = `${own}px`; // else a figure that is resized takes the height of nothing
+    return Plotly.react(
       place,
       content.data,
       {
-        ...fitted(content.layout, width ?? place.clientWidth),
-        height: content.layout.height ?? height, // never that of the place, which it decides
+        ...(small.matches && !width ? fitted(content.layout) : content.layout),
+        height: own,
         template: templates[scheme],
         autosize: !width,
         width,
       },
       { responsive: true, displaylogo: false, displayModeBar: false },
     );
+  };
   const drawAll = (scheme, width) => figures.map((figure) => draw(figure, scheme, width));
   const asRead = () => drawAll(dark.matches ? "dark" : "light");
   dark.addEventListener("change", asRead);
+  small.addEventListener("change", asRead);
   window.addEventListener("beforeprint", () => drawAll("light", 680));
   window.addEventListener("afterprint", asRead);
   Promise.all(asRead()).then(() => document.body.setAttribute("data-figures", figures.length));
