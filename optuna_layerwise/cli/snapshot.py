@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 import optuna
@@ -13,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.show import best_trial
 from optuna_layerwise.results import stored_final
-from optuna_layerwise.storage import all_trials, owner_of
+from optuna_layerwise.storage import LEASE_KEY, all_trials, lease_of, owner_of
 from optuna_layerwise.studies import order_of
 
 
@@ -29,6 +30,7 @@ class RunningTrial:
         epoch: That was reported last, from 0, of ``epochs``.
         epochs: At most.
         seconds: Since the trial was begun or taken up again, by this machine's clock.
+        lease_age: Seconds since its worker last gave a sign of life, by the two clocks.
     """
 
     trial: int
@@ -38,6 +40,7 @@ class RunningTrial:
     epoch: int | None
     epochs: int | None
     seconds: float | None
+    lease_age: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +134,19 @@ def _running(trial: FrozenTrial, settings: Settings | None) -> RunningTrial:
         epoch=max(trial.intermediate_values, default=None),
         epochs=settings.recipe.epochs if settings else None,
         seconds=_seconds(trial),
+        lease_age=_lease_age(trial),
     )
+
+
+def _lease_age(trial: FrozenTrial) -> float | None:
+    lease = lease_of(trial)
+    if lease is None:
+        return None
+    try:
+        expires = datetime.fromisoformat(trial.system_attrs[LEASE_KEY]["expires"])
+        return (datetime.now(timezone.utc) - expires).total_seconds() + lease.seconds
+    except (KeyError, TypeError, ValueError):  # it is for people: nothing depends on it
+        return None
 
 
 def _seconds(trial: FrozenTrial) -> float | None:

@@ -130,7 +130,9 @@ def view(now: Snapshot) -> RenderableType:
 
 def workers(running: Sequence[RunningTrial]) -> Table:
     """One row a running trial."""
-    table = Table("host", "process", "trial", "epoch", "for", box=None, pad_edge=False)
+    table = Table(
+        "host", "process", "trial", "epoch", "for", "sign of life", box=None, pad_edge=False
+    )
     for trial in running:
         epoch = "-" if trial.epoch is None else str(trial.epoch + 1)
         table.add_row(
@@ -139,6 +141,7 @@ def workers(running: Sequence[RunningTrial]) -> Table:
             str(trial.trial),
             f"{epoch} of {trial.epochs}" if trial.epochs else epoch,
             "-" if trial.seconds is None else f"{trial.seconds:.0f} s",
+            "-" if trial.lease_age is None else f"{trial.lease_age:.0f} s ago",
         )
     return table
 

@@ -13,10 +13,11 @@ import pytest
 from commands import DIGITS, Cli, load
 from optuna.trial import TrialState
 
-from optuna_layerwise.cli.snapshot import take_snapshot
+from optuna_layerwise.cli.snapshot import RunningTrial, take_snapshot
 from optuna_layerwise.cli.status import is_over
 from optuna_layerwise.samplers import BioTuneSampler
-from optuna_layerwise.studies import open_study, pause, stop
+from optuna_layerwise.storage import open_storage
+from optuna_layerwise.studies import open_study, pause, stop, work
 
 KEYS = {
     *("study", "state", "order", "target", "finished", "trials", "best", "running"),
@@ -52,6 +53,24 @@ def test_a_running_trial_shows_its_worker_and_its_epoch(study: optuna.Study) -> 
     assert (trial.trial, trial.pid, trial.epoch, trial.dead) == (0, os.getpid(), 3, False)
     assert now.state == "running"
     assert now.target is now.remaining_seconds is now.best is None
+
+
+def test_a_lease_shows_how_long_ago_its_worker_gave_a_sign_of_life() -> None:
+    storage = open_storage("sqlite://")
+    study = open_study(storage, study_name="s", sampler=optuna.samplers.RandomSampler())
+    shown: list[RunningTrial] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        time.sleep(0.2)
+        shown.extend(take_snapshot(study).running)
+        return 0.0
+
+    assert work(study, objective, n_finished=1)
+    [trial] = shown
+    assert trial.pid == os.getpid()
+    assert trial.lease_age is not None
+    assert -1.5 < trial.lease_age < 60  # stored to the second
+    assert take_snapshot(study).running == []
 
 
 def test_orders_show_before_what_the_workers_do(study: optuna.Study) -> None:
