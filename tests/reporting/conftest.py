@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pytest
 from made_up import DigitsStudy, digits_search
 from playwright.sync_api import Browser, Page, sync_playwright
+from serving import OpenPage
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT_SECONDS = 300
 """Of everything in a page: a busy machine needs its time."""
-
-OpenPage = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,18 @@
-"""A dashboard for the time of a test."""
+"""Pages for the time of a test."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from optuna.storages import BaseStorage
+from playwright.sync_api import Page
 
 from optuna_layerwise.reporting.dashboard_server import make_server
+
+OpenPage = Callable[..., Page]
+"""The fixture ``open_page``: takes an address and how to look at it."""
 
 
 @contextmanager

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import optuna
 import pytest
-from conftest import OpenPage
 from made_up import EVIL, DigitsStudy, made_up_study
 from optuna.storages import BaseStorage
 from playwright.sync_api import Page
-from serving import served
+from serving import OpenPage, served
 
 from optuna_layerwise.reporting.dashboard import write_page
 from optuna_layerwise.storage import open_storage

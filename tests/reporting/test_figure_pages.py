@@ -7,9 +7,9 @@ import optuna
 import plotly.graph_objects as go
 import plotly.offline
 import pytest
-from conftest import OpenPage
 from made_up import EVIL, DigitsStudy, made_up_study
 from playwright.sync_api import Page
+from serving import OpenPage
 
 from optuna_layerwise import visualization
 
