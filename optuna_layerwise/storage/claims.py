@@ -1,11 +1,12 @@
 """Trials that are asked for, kept, told and given back under a lease, on any storage.
 
-Our relational storage does each of these in one transaction. Elsewhere Optuna has no call that
-does, and there is a look at the lease immediately before.
+Our relational storage does each of these in one transaction, and a journal file is locked
+meanwhile. Elsewhere there is a look at the lease immediately before.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,7 @@ from optuna.storages._rdb.models import TrialModel
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from optuna_layerwise.storage import _rows as rows
+from optuna_layerwise.storage.journal import FileJournalStorage
 from optuna_layerwise.storage.leases import LEASE_KEY, NO_LEASE, Lease, LeaseLostError, lease_of
 from optuna_layerwise.storage.owner import Owner
 from optuna_layerwise.storage.persistent import transaction
@@ -75,12 +77,13 @@ def _claim(
 ) -> bool:
     if backend is not None:
         return backend.claim(trial_id, lease)
-    try:
-        if not storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+    with _alone(storage):
+        try:
+            if not storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                return False
+        except UpdateFinishedTrialError:
             return False
-    except UpdateFinishedTrialError:
-        return False
-    storage.set_trial_system_attr(trial_id, LEASE_KEY, lease.as_json())
+        storage.set_trial_system_attr(trial_id, LEASE_KEY, lease.as_json())
     return True
 
 
@@ -89,12 +92,13 @@ def renew(trial: Trial, lease: Lease) -> bool:
     backend = relational(trial.storage)
     if backend is not None:
         return backend.renew(trial._trial_id, lease)
-    if not _holds(trial.storage, trial._trial_id, lease):
-        return False
-    try:
-        trial.storage.set_trial_system_attr(trial._trial_id, LEASE_KEY, lease.as_json())
-    except UpdateFinishedTrialError:
-        return False
+    with _alone(trial.storage):
+        if not _holds(trial.storage, trial._trial_id, lease):
+            return False
+        try:
+            trial.storage.set_trial_system_attr(trial._trial_id, LEASE_KEY, lease.as_json())
+        except UpdateFinishedTrialError:
+            return False
     return True
 
 
@@ -121,6 +125,13 @@ def tell(
         UpdateFinishedTrialError: if somebody has ended it.
     """
     study._thread_local.cached_all_trials = None
+    with _alone(trial.storage):
+        _tell(study, trial, lease, state, values)
+
+
+def _tell(
+    study: Study, trial: Trial, lease: Lease, state: TrialState, values: Sequence[float] | None
+) -> None:
     trial_id, storage = trial._trial_id, trial.storage
     backend = relational(storage)
     if not (backend.holds(trial_id, lease) if backend else _holds(storage, trial_id, lease)):
@@ -182,15 +193,16 @@ def requeue(study: Study, trial: FrozenTrial, *, unrenewed: bool = False) -> boo
         return given
     if isinstance(backend, RDBStorage):
         return _give_back(backend, trial_id, disowned, False)
-    now = storage.get_trial(trial_id)
-    changes = disowned(now.system_attrs) if now.state == TrialState.RUNNING else None
-    if changes is None:
-        return False
-    for key, value in changes.items():
-        storage.set_trial_system_attr(trial_id, key, value)
-    if isinstance(storage, InMemoryStorage):  # it looks for waiting trials from this number on
-        storage._prev_waiting_trial_number[study._study_id] = 0
-    return storage.set_trial_state_values(trial_id, TrialState.WAITING)
+    with _alone(storage):
+        now = storage.get_trial(trial_id)
+        changes = disowned(now.system_attrs) if now.state == TrialState.RUNNING else None
+        if changes is None:
+            return False
+        for key, value in changes.items():
+            storage.set_trial_system_attr(trial_id, key, value)
+        if isinstance(storage, InMemoryStorage):  # it looks for waiting ones from here on
+            storage._prev_waiting_trial_number[study._study_id] = 0
+        return storage.set_trial_state_values(trial_id, TrialState.WAITING)
 
 
 def _holder(system_attrs: Mapping[str, Any], with_renewals: bool) -> object:
@@ -218,6 +230,13 @@ def _give_back(
         rows.set_system_attrs(session, trial_id, changes)
         row.state = TrialState.WAITING
     return True
+
+
+def _alone(storage: BaseStorage) -> contextlib.AbstractContextManager[None]:
+    """Nobody else writes meanwhile, where that can be had."""
+    if isinstance(storage, FileJournalStorage):
+        return storage.alone()
+    return contextlib.nullcontext()
 
 
 def _holds(storage: BaseStorage, trial_id: int, lease: Lease) -> bool:

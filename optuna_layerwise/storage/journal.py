@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from optuna.storages import JournalStorage
@@ -20,6 +22,8 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 _TORN_SECONDS = 0.2
+_held = threading.local()
+"""The files that this thread has locked, by their paths."""
 
 
 class JournalFile(JournalFileBackend):
@@ -46,9 +50,27 @@ class JournalFile(JournalFileBackend):
             seconds=self.patience_seconds,
         )
 
-    def _append(self, lines: bytes) -> None:
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[BinaryIO | None]:
+        """Nobody else writes meanwhile, on this host or, where the file system tells, another.
+
+        Within one thread, a lock inside a lock is the same one.
+        """
+        held: dict[str, BinaryIO] = _held.__dict__
+        if fcntl is None or self._file_path in held:
+            yield held.get(self._file_path)
+            return
         with open(self._file_path, "a+b", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+            held[self._file_path] = file
+            try:
+                yield file
+            finally:
+                del held[self._file_path]
+
+    def _append(self, lines: bytes) -> None:
+        with self.locked() as file:
+            assert file is not None
             end = _cut_torn_line(file)
             try:
                 written = file.write(lines)
@@ -65,6 +87,20 @@ class FileJournalStorage(JournalStorage):
     """A study in a `JournalFile`."""
 
     _backend: JournalFile
+
+    def __init__(self, log_storage: JournalFile) -> None:
+        super().__init__(log_storage)
+        self._thread_lock = threading.RLock()  # type: ignore[assignment]
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._thread_lock = threading.RLock()  # type: ignore[assignment]
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """What is read inside is still so when something is written inside."""
+        with self._thread_lock, self._backend.locked():
+            yield
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import pickle
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from optuna_layerwise.storage import (
     requeue,
     tell,
 )
+from optuna_layerwise.storage.journal import FileJournalStorage
 
 COMPLETE = TrialState.COMPLETE
 
@@ -157,6 +160,36 @@ def test_a_thread_that_had_a_trial_before_does_not_get_it_beside_its_new_owner(u
         claims.append(claim_of_other(trial._trial_id, TrialState.RUNNING))
     claims.append(mine.set_trial_state_values(trial._trial_id, TrialState.RUNNING))
     assert claims == [True, False]
+    close(mine)
+    close(other)
+
+
+@pytest.mark.parametrize("url", ["sqlite", "postgresql", "mysql", "journal"], indirect=True)
+def test_who_saw_a_dead_trial_late_does_not_take_it_from_who_has_claimed_it_since(
+    url: str,
+) -> None:
+    """In a journal file, a look and what follows from it are two operations."""
+    mine, other = open_storage(url), open_storage(url)
+    study = study_in(mine)
+    asked(study)
+    seen = all_trials(study)[0]
+    late_study = optuna.load_study(study_name=study.study_name, storage=other)
+    given: list[bool] = []
+    late = threading.Thread(target=lambda: given.append(requeue(late_study, seen)))
+    alone = mine.alone() if isinstance(mine, FileJournalStorage) else contextlib.nullcontext()
+    with alone:
+        if isinstance(mine, FileJournalStorage):
+            late.start()
+            late.join(0.3)
+            assert late.is_alive(), "it waits for its turn"
+        assert requeue(study, seen)
+        trial, lease = asked(study)
+    if late.ident is None:
+        late.start()
+    late.join(60)
+    assert given == [False]
+    tell(study, trial, lease, COMPLETE, [1.0])
+    assert study.trials[0].value == 1.0
     close(mine)
     close(other)
 
