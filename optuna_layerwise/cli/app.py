@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
@@ -9,6 +10,8 @@ from typing import Annotated, Any, get_args
 
 import optuna
 import typer
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
 from typer.core import TyperGroup
 
 from optuna_layerwise.cli.compare import compare_command
@@ -26,8 +29,11 @@ from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.status import status_command
 from optuna_layerwise.cli.worker import worker_command
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
+from optuna_layerwise.launch.exits import WRONG
 from optuna_layerwise.results import FinalizedElsewhere
 from optuna_layerwise.samplers import SAMPLERS
+
+_MISTAKES = (ValueError, OSError, StorageInternalError, SQLAlchemyError)
 
 
 class Commands(TyperGroup):
@@ -111,16 +117,29 @@ def replay_command(
 
 
 def main() -> None:
-    """Run a command; a mistake of the user's is one line.
+    """Run a command; a mistake of the user's, and a warning, is one line.
 
     The environment variable ``OPTUNA_LAYERWISE_TRACEBACK`` shows where it was noticed.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {_one_line(message)}\n"
     try:
         app()
-    except (ValueError, OSError, FinalizedElsewhere) as error:
+    except (*_MISTAKES, FinalizedElsewhere) as error:
         if os.environ.get("OPTUNA_LAYERWISE_TRACEBACK"):
             raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        sys.exit(WRONG)
+
+
+def _one_line(said: Exception | str) -> str:
+    if isinstance(said, json.JSONDecodeError):
+        said = (
+            f"the database has something that is no JSON ({said.doc[:40]!r}); "
+            "`optuna-layerwise doctor` says where, and --repair removes it"
+        )
+    elif isinstance(said, StorageInternalError | SQLAlchemyError):
+        said = f"the database does not do what was asked: {said.__cause__ or said}"
+        return said.strip().splitlines()[0]
+    return " ".join(str(said).split())

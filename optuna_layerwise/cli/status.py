@@ -21,7 +21,7 @@ from rich.text import Text
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study
 from optuna_layerwise.cli.progress import trial_line
 from optuna_layerwise.cli.snapshot import RunningTrial, Snapshot, take_snapshot
-from optuna_layerwise.storage import all_trials, open_storage
+from optuna_layerwise.storage import all_trials, open_storage, study_names
 
 _BAR_WIDTH = 40
 _LOOK_SECONDS = 2.0
@@ -42,7 +42,7 @@ def status_command(
     if every <= 0:
         raise ValueError(f"--every must be more than 0 seconds, got {every}")
     opened = open_storage(storage, create=False)
-    names = [study] if study else optuna.get_all_study_names(opened)
+    names = [study] if study else study_names(opened)
     studies = [load_study(storage, name) for name in names]
     if watch:
         watch_studies(studies, every)

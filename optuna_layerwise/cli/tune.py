@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import optuna
 import typer
 
 from optuna_layerwise import digits
@@ -20,7 +19,7 @@ from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings
 from optuna_layerwise.data import DATA_NAMES
 from optuna_layerwise.encodings import ENCODINGS, Head
 from optuna_layerwise.models import Granularity, ModelSpec
-from optuna_layerwise.storage import open_storage
+from optuna_layerwise.storage import open_storage, study_names
 
 
 def tune_command(
@@ -264,7 +263,7 @@ def tune_command(
         live=live,
     )
     stored = None
-    if name in optuna.get_all_study_names(open_storage(storage)):
+    if name in study_names(open_storage(storage)):
         existing = load_study(storage, name)
         if SETTINGS_KEY in existing.user_attrs or existing.get_trials(deepcopy=False):
             stored = Settings.from_study(existing)

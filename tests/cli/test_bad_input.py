@@ -1,0 +1,315 @@
+"""Every command with databases and studies that it cannot use: one clear line, no traceback."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy
+import typer
+from commands import Cli
+from databases import SERVERS, close
+
+from optuna_layerwise.cli.app import app
+from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.samplers import BioTuneSampler
+from optuna_layerwise.storage import open_storage
+
+GROUP: Any = typer.main.get_command(app)
+COMMANDS: dict[str, Any] = {
+    name: GROUP.get_command(None, name) for name in GROUP.list_commands(None)
+}
+SERVES = {"dashboard"}
+"""Commands that do not end where the database can be opened."""
+LOOKS = {"status", "compare", "report", "doctor"}
+"""Commands that say what there is, whatever it is."""
+
+
+def arguments(name: str, storage: str, study: str = "digits") -> list[str]:
+    """A command on a study; of its own other options it must need none."""
+    given = {"storage": ["--storage", storage], "study": ["--study", study], "studies": [study]}
+    parameters = {parameter.name: parameter for parameter in COMMANDS[name].params}
+    assert "storage" in parameters, f"{name} takes no --storage: say here what it needs"
+    needed = {p.name for p in parameters.values() if p.required}
+    assert needed <= set(given), f"{name} needs {needed - set(given)}: say here what to give"
+    return [name, *(a for key, options in given.items() if key in parameters for a in options)]
+
+
+def is_one_line(err: str) -> bool:
+    """An error and nothing else, but for warnings of a line each."""
+    lines = err.splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    return len(errors) == 1 and all(line.startswith("warning: ") for line in lines[:-1])
+
+
+def run(cli: Cli, *command: str) -> tuple[int, str, str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return cli(*command)
+
+
+def refuses(cli: Cli, *command: str) -> str:
+    """Run a command that has to fail; returns its line."""
+    code, out, err = run(cli, *command)
+    assert code == 2, (out, err)
+    assert is_one_line(err), err
+    assert "Traceback" not in out + err
+    assert len(err) < 600
+    return err
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with a study of ours, as `tune --no-work` leaves it, and two trials."""
+    path = tmp_path_factory.mktemp("healthy") / "study.db"
+    storage = open_storage(f"sqlite:///{path}")
+    study = optuna.create_study(
+        storage=storage, study_name="digits", direction="maximize", sampler=BioTuneSampler(seed=0)
+    )
+    study.set_user_attr(SETTINGS_KEY, Settings(trials=2, device="cpu").to_json())
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    close(storage)
+    return path
+
+
+@pytest.fixture
+def database(healthy: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copy(healthy, tmp_path / "study.db"))
+
+
+def execute(path: Path, statement: str, *values: Any) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute(statement, values)
+    connection.close()
+
+
+# --- databases -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def closed_port() -> Iterator[int]:
+    """A port of this machine where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_a_host_that_does_not_answer(cli: Cli, name: str, kind: str, closed_port: int) -> None:
+    url = f"{kind}://somebody:secret@127.0.0.1:{closed_port}/studies"
+    err = refuses(cli, *arguments(name, url))
+    assert f"cannot open the storage {kind}" in err
+    assert "secret" not in err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_wrong_password(cli: Cli, name: str) -> None:
+    variable, default, driver, _ = SERVERS["mysql"]
+    address = sqlalchemy.make_url(os.environ.get(variable, default)).set(drivername=driver)
+    try:
+        sqlalchemy.create_engine(address).connect().close()
+    except sqlalchemy.exc.OperationalError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(f"no server answers: {error.orig}")
+    url = address.set(username="nobody-knows", password="secret", database="test")
+    err = refuses(cli, *arguments(name, url.render_as_string(hide_password=False)))
+    assert "Access denied for user 'nobody-knows'" in err
+    assert "secret" not in err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_folder_in_the_place_of_a_database(cli: Cli, name: str, tmp_path: Path) -> None:
+    err = refuses(cli, *arguments(name, f"sqlite:///{tmp_path}"))
+    assert "there is no database" in err or "unable to open database file" in err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_file_that_is_no_database(cli: Cli, name: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("milk, bread\n" * 100)
+    err = refuses(cli, *arguments(name, f"sqlite:///{tmp_path}/notes.db"))
+    assert "file is not a database" in err
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "doctor"])
+def test_a_database_of_an_older_optuna(cli: Cli, name: str, database: Path) -> None:
+    execute(database, "UPDATE alembic_version SET version_num = 'v2.6.0.a'")
+    err = refuses(cli, *arguments(name, f"sqlite:///{database}"))
+    assert "are of another version of Optuna" in err
+    assert "optuna-layerwise doctor --repair` upgrades older ones" in err
+
+
+def test_the_doctor_upgrades_a_database_of_an_older_optuna(cli: Cli, database: Path) -> None:
+    """A real one: the tables are taken back one revision first."""
+    from alembic import command
+    from alembic.config import Config
+
+    url = f"sqlite:///{database}"
+    config = Config()
+    folder = Path(inspect.getfile(optuna.storages.RDBStorage)).parent / "alembic"
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("sqlalchemy.url", url)
+    execute(database, "UPDATE alembic_version SET version_num = 'v3.0.0.d'")
+    doctor = arguments("doctor", url)
+    code, out, err = cli(*doctor)
+    assert (code, err) == (1, "")
+    assert out.startswith("error: the tables of sqlite:///")
+    command.stamp(config, "head")
+    assert cli(*doctor)[0] == 0
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in SERVES])
+def test_a_database_that_cannot_be_written(cli: Cli, name: str, database: Path) -> None:
+    """SQLite itself refuses, whoever asks: root could write to any file."""
+    execute(
+        database,
+        "CREATE TRIGGER t BEFORE INSERT ON study_user_attributes "
+        "BEGIN SELECT RAISE(FAIL, 'attempt to write a readonly database'); END",
+    )
+    execute(
+        database,
+        "CREATE TRIGGER u BEFORE UPDATE ON study_user_attributes "
+        "BEGIN SELECT RAISE(FAIL, 'attempt to write a readonly database'); END",
+    )
+    code, out, err = run(cli, *arguments(name, f"sqlite:///{database}"))
+    assert "Traceback" not in out + err
+    if name in LOOKS | {"replay", "export"}:  # they write nothing
+        assert code in (0, 1, 2)
+        assert "readonly" not in err
+    else:
+        assert code == 2
+        assert is_one_line(err)
+        assert "readonly database" in err
+
+
+# --- studies -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n in COMMANDS if n not in SERVES | {"tune"}])
+def test_an_unknown_study_and_the_nearest(cli: Cli, name: str, database: Path) -> None:
+    err = refuses(cli, *arguments(name, f"sqlite:///{database}", "digit"))
+    assert "no study 'digit' in sqlite:///" in err
+    assert "did you mean 'digits'? there are ['digits']" in err
+
+
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]])
+@pytest.mark.parametrize("name", [n for n in COMMANDS if n not in SERVES])
+def test_a_study_of_another_tool(
+    cli: Cli, name: str, directions: list[str], database: Path
+) -> None:
+    url = f"sqlite:///{database}"
+    storage = optuna.storages.RDBStorage(url)
+    study = optuna.create_study(storage=storage, study_name="other", directions=directions)
+    study.optimize(lambda trial: [trial.suggest_float("x", 0, 1)] * len(directions), n_trials=2)
+    before = (study.user_attrs, study.trials)
+    command = arguments(name, url, "other")
+    if name in LOOKS | {"pause", "stop"}:
+        code, out, err = run(cli, *command)
+        assert (code, err) == (0, "")
+        assert "other" in out
+    else:
+        assert "'other' was not created by `optuna-layerwise tune`" in refuses(cli, *command)
+        assert (study.user_attrs, study.trials) == before
+
+
+CORRUPT = {
+    "settings": (
+        "UPDATE study_user_attributes SET value_json = ? WHERE key = 'olw:settings'",
+        '"{\\"version\\": 1, \\"trials\\": \\"many\\"}"',
+        "attribute 'olw:settings' of study 'digits' cannot be read: trials: Input should be",
+    ),
+    "text": (
+        "UPDATE study_user_attributes SET value_json = ? WHERE key = 'olw:settings'",
+        '{"version": 1, ',
+        "the database has something that is no JSON ('{\"version\": 1, ')",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CORRUPT)
+@pytest.mark.parametrize("name", [n for n in COMMANDS if n not in SERVES | LOOKS])
+def test_settings_that_cannot_be_read(cli: Cli, name: str, what: str, database: Path) -> None:
+    statement, stored, said = CORRUPT[what]
+    execute(database, statement, stored)
+    command = arguments(name, f"sqlite:///{database}")
+    if name in ("pause", "stop"):  # they read none
+        assert run(cli, *command)[0] == 0
+    elif name == "export" and what == "settings":  # there is no result either, and it says so
+        refuses(cli, *command)
+    else:
+        assert said in refuses(cli, *command)
+
+
+@pytest.mark.parametrize("what", CORRUPT)
+@pytest.mark.parametrize("name", sorted(LOOKS))
+def test_commands_that_look_break_on_nothing(
+    cli: Cli, name: str, what: str, database: Path
+) -> None:
+    statement, stored, said = CORRUPT[what]
+    execute(database, statement, stored)
+    code, out, err = run(cli, *arguments(name, f"sqlite:///{database}"))
+    assert "Traceback" not in out + err
+    assert code == 0 or (code == 1 and name == "doctor") or is_one_line(err)
+    if name == "doctor":
+        assert "'olw:settings'" in out
+        assert out.count("\n") == 2
+
+
+def test_a_run_that_cannot_be_read_is_named_where_it_matters(cli: Cli, database: Path) -> None:
+    storage = open_storage(f"sqlite:///{database}")
+    study = optuna.load_study(study_name="digits", storage=storage)
+    attributes = {RUN_KEY: {"policy": "__import__('os').system('touch owned')"}}
+    study.add_trial(optuna.trial.create_trial(value=1.0, user_attrs=attributes))
+    close(storage)
+    named = "attribute 'olw:run' of trial 2 of study 'digits' cannot be read: policy: Input"
+    command = arguments("compare", f"sqlite:///{database}")
+    with pytest.warns(UserWarning, match="attribute 'olw:run' of trial 2") as warned:
+        assert cli(*command)[0] == 0
+    assert len([w for w in warned if named in str(w.message)]) == 1
+    assert not Path("owned").exists()
+
+
+# --- from outside --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["status", "doctor"])
+def test_a_process_of_its_own_says_one_line_and_needs_no_torch(name: str, database: Path) -> None:
+    code = (
+        "import sys\nfrom optuna_layerwise.cli import main\n"
+        "try:\n    main()\nfinally:\n    assert 'torch' not in sys.modules"
+    )
+    command = [sys.executable, "-c", code, *arguments(name, f"sqlite:///{database}", "digit")]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert is_one_line(result.stderr)
+    assert "did you mean 'digits'" in result.stderr
+
+
+def test_a_warning_is_one_line_too(database: Path) -> None:
+    execute(
+        database,
+        "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (1, ?, '3')",
+        RUN_KEY,
+    )
+    code = "from optuna_layerwise.cli import main; main()"
+    command = [sys.executable, "-c", code, *arguments("compare", f"sqlite:///{database}")]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    lines = [line for line in result.stderr.splitlines() if "'olw:run'" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("warning: attribute 'olw:run' of trial 0 of study 'digits'")
