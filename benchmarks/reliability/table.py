@@ -11,13 +11,16 @@ from typing import Any
 from benchmarks.records import read
 
 RESULTS = Path(__file__).parent / "results"
-_COUNTED = ("lost", "done_twice", "off_target", "unfinished", "died", "steps_repeated")
+_COUNTED = (
+    *("lost", "done_twice", "off_target", "unfinished", "died", "at_once", "steps_repeated"),
+)
 _HEADS = (
     "finished trials lost",
     "done twice",
     "off target",
     "left unfinished",
     "workers that died of an error",
+    "trials run by two for a while",
     "steps repeated",
 )
 

@@ -24,7 +24,7 @@ def test_a_study_under_fire_is_one_line_and_is_not_run_again(tmp_path: Path) -> 
     assert record["commit"] and record["packages"]["optuna"]
     table.main(["--results", str(tmp_path)])
     assert (
-        "| journal | biotune | 1 | 1 | 4 | 0 | 0 | 0 | 0 | 0 |"
+        "| journal | biotune | 1 | 1 | 4 | 0 | 0 | 0 | 0 | 0 | 0 |"
         in (tmp_path / "reliability.md").read_text()
     )
 
