@@ -30,32 +30,27 @@ def ask(study: Study, lease: Lease, *, below: int) -> Trial | None:
     """The first trial that waits, or else a new one, under a lease.
 
     As `study.ask`, but for the lease, and for no trial whose number is ``below`` or above; then
-    ``None``. (Another worker may be quicker where creation is not atomic, that is in a journal
-    file: a trial too many then waits for a target that includes it.)
+    ``None``. (In a storage that is not ours another worker may be quicker: a trial too many then
+    waits for a target that includes it.)
     """
     study._thread_local.cached_all_trials = None
     storage, backend = study._storage, relational(study._storage)
-    if backend is None:
-        return _ask(study, storage, None, lease, below)
-    with backend.one_reading():
-        trial = _ask(study, storage, backend, lease, below)
-    if trial is not None:
+    with backend.one_reading() if backend else contextlib.nullcontext():
+        with _alone(storage):
+            trial_id = _take(study, backend, lease, below)
+        trial = None if trial_id is None else Trial(study, trial_id)
+    if backend is not None and trial is not None:
         backend.write_pending(trial._trial_id)  # what it was drawn from, for all to see
     return trial
 
 
-def _ask(
-    study: Study,
-    storage: BaseStorage,
-    backend: RelationalStorage | None,
-    lease: Lease,
-    below: int,
-) -> Trial | None:
+def _take(study: Study, backend: RelationalStorage | None, lease: Lease, below: int) -> int | None:
+    storage = study._storage
     trials = storage.get_all_trials(study._study_id, deepcopy=False)
     for trial in trials[:below]:
         waits = trial.state == TrialState.WAITING
         if waits and _claim(storage, backend, trial._trial_id, lease):
-            return Trial(study, trial._trial_id)
+            return trial._trial_id
     if len(trials) >= below:
         return None
     template = create_trial(state=TrialState.RUNNING, system_attrs={LEASE_KEY: lease.as_json()})
@@ -69,7 +64,7 @@ def _ask(
         if created.number >= below:
             requeue(study, created)
             return None
-    return Trial(study, trial_id)
+    return trial_id
 
 
 def _claim(
