@@ -93,7 +93,7 @@ def test_a_worker_may_differ_in_place_and_device_but_not_in_data(
     moved.write_bytes(digits_weights.read_bytes())
     options = ("--weights", str(moved), "--device", "cpu", "--output", "elsewhere")
     assert cli("worker", "--study", "digits", *options)[0] == 0
-    assert study.user_attrs == before
+    assert study.user_attrs.items() >= before.items()  # its own places are not stored
     assert len(study.trials) == 1
     assert [p.name for p in (tmp_path / "elsewhere").rglob("*.safetensors")]
     code, _, err = cli("worker", "--study", "digits", "--weights", "none")
