@@ -12,7 +12,13 @@ from benchmarks.records import read
 
 RESULTS = Path(__file__).parent / "results"
 _COUNTED = (
-    *("lost", "done_twice", "off_target", "unfinished", "died", "at_once", "steps_repeated"),
+    "lost",
+    "done_twice",
+    "off_target",
+    "unfinished",
+    "died",
+    "at_once",
+    "steps_repeated",
 )
 _HEADS = (
     "finished trials lost",
