@@ -77,7 +77,7 @@ def _plan(known: Facts) -> dict[str, Any]:
     assert known.final is not None
     return {
         "policy": known.final.chosen.policy,
-        "recipe": known.history.settings.get("recipe"),
+        "recipe": known.recipe,
         "metric": known.final.metric,
         "chosen": dataclasses.asdict(known.final.chosen),
         "settings": _shareable(known.history.settings),
@@ -100,7 +100,7 @@ def _plan_of_trial(known: Facts, number: int) -> dict[str, Any]:
         )
     return {
         "policy": dict(row.policy),
-        "recipe": known.history.settings.get("recipe"),
+        "recipe": known.recipe,
         "metric": known.history.metric,
         "trial": {"number": number, "validation": row.value, "outcome": row.outcome},
         "settings": _shareable(known.history.settings),

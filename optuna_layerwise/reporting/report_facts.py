@@ -45,10 +45,23 @@ class Facts:
         """What the value is; ``value`` if nothing says so."""
         if self.final is not None:
             return self.final.metric
-        recipes = [setup.get("recipe") for setup in self.setups]
-        named = [r["metric"] for r in recipes if isinstance(r, dict) and "metric" in r]
+        named = [recipe["metric"] for recipe in self._recipes if "metric" in recipe]
         known = self.history.metric
         return clean(named[0] if named and known == "value" else known)
+
+    @property
+    def recipe(self) -> Mapping[str, Any] | None:
+        """The settings', or the one that all trials had; ``None`` where that is not known."""
+        stored = self.history.settings.get("recipe")
+        if isinstance(stored, dict):
+            return stored
+        first = self._recipes[0] if self._recipes else None
+        return first if all(recipe == first for recipe in self._recipes) else None
+
+    @property
+    def _recipes(self) -> list[dict[str, Any]]:
+        found = [setup.get("recipe") for setup in self.setups]
+        return [recipe for recipe in found if isinstance(recipe, dict)]
 
     @property
     def finished(self) -> list[Row]:
