@@ -23,7 +23,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler
 
 from benchmarks.records import append, processor, provenance
 from benchmarks.sampling.contestants import OURS
-from benchmarks.sampling.simulation import workers_of
+from optuna_layerwise.layerbench.simulation import workers_of
 from optuna_layerwise.runs import utc_now
 from optuna_layerwise.samplers import CatCMAwMSampler
 

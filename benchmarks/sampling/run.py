@@ -19,8 +19,9 @@ from optuna.samplers import RandomSampler
 from benchmarks.records import append, processor, provenance, read
 from benchmarks.sampling.contestants import CONTESTANTS
 from benchmarks.sampling.ladder import ladder
-from benchmarks.sampling.problems import LAYERS, PROBLEMS
-from benchmarks.sampling.simulation import MODES, Search
+from benchmarks.sampling.problems import LAYERS, PROBLEMS, regret
+from benchmarks.sampling.simulation import Noisy
+from optuna_layerwise.layerbench.simulation import MODES, Search
 from optuna_layerwise.runs import utc_now
 
 COUNTS = (10, 20, 50, 100, 200)
@@ -48,16 +49,16 @@ def run(problem: str, sampler: str, mode: str, seed: int, trials: int) -> dict[s
     instance = PROBLEMS[problem](seed)
     started, clock = utc_now(), time.perf_counter()
     if sampler == LADDER:
-        search = Search(instance, RandomSampler(seed=seed), seed)
+        search = Search(Noisy(instance, seed), RandomSampler(seed=seed))
         configurations = ladder(instance)
         for params in configurations:
             search.study.enqueue_trial(params)
         trials = len(configurations)
     else:
-        search = Search(instance, CONTESTANTS[sampler](instance, seed), seed)
+        search = Search(Noisy(instance, seed), CONTESTANTS[sampler](instance, seed))
     regrets = {
-        str(told): round(search.regret, 4)
-        for told in MODES[mode](search, trials)
+        str(told): round(regret(instance, search.incumbent.params), 4)
+        for told in MODES[mode](search, trials, seed=seed)
         if told in COUNTS
     }
     return {

@@ -37,14 +37,21 @@ _MISTAKES = (ValueError, OSError, StorageInternalError, SQLAlchemyError)
 
 
 class Commands(TyperGroup):
-    """The commands; ``tune``, whose options need torch, is imported when it is asked for."""
+    """The commands; two are imported when they are asked for, so that the others are quick.
+
+    The options of ``tune`` need torch, and ``bench`` needs much of scipy.
+    """
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names, in the order of the help."""
-        return ["tune", *super().list_commands(ctx)]
+        return ["tune", *super().list_commands(ctx), "bench"]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A command by its name."""
+        if cmd_name == "bench":
+            from optuna_layerwise.cli.bench import app as bench
+
+            return typer.main.get_command(bench)
         if cmd_name != "tune":
             return super().get_command(ctx, cmd_name)
         from optuna_layerwise.cli.tune import tune_command

@@ -1,0 +1,150 @@
+"""Comparing samplers on tables of real fine-tunings."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import optuna
+import typer
+from optuna.samplers import BaseSampler
+from rich.progress import track
+from rich.table import Table
+
+from optuna_layerwise.cli.options import console
+from optuna_layerwise.cli.parsing import one_of, parse_assignment
+from optuna_layerwise.cli.settings import STARTS_INFORMED, Settings
+from optuna_layerwise.encodings import Encoding
+from optuna_layerwise.layerbench import LayerBench, contest, open_tables, ranking
+from optuna_layerwise.layerbench.simulation import MODES
+
+app = typer.Typer(
+    help="Benchmarks: samplers, encodings and published methods side by side.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+CONTESTANTS = (
+    *("random/full", "random/binary", "random/profile", "tpe/binary", "tpe/profile"),
+    *("cmaes/continuous", "nsga2/binary", "biotune/biotune", "set-ga/set"),
+    *("catcmawm/binary", "catcmawm/continuous", "catcmawm/hybrid", "catcmawm/profile"),
+)
+TABLES = Path("benchmarks/layerbench/tables")
+RESULTS = Path("layerbench.jsonl")
+
+Cell = tuple[str, str, int, int, str, str]
+"""Path of the table, contestant, seed, trials, mode, metric."""
+
+
+@app.callback()
+def bench() -> None:
+    """Benchmarks: samplers, encodings and published methods side by side."""
+
+
+@app.command("layerbench")
+def layerbench_command(
+    contestants: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="sampler/encoding, with options of the sampler after +: "
+            "catcmawm/hybrid+surrogate=false. Encodings are those of `tune`, `full` (every block "
+            f"at one searched rate) and `grid`. Default: {', '.join(CONTESTANTS)}."
+        ),
+    ] = None,
+    tables: Annotated[Path, typer.Option(help="Folder of the tables.")] = TABLES,
+    sets: Annotated[list[str] | None, typer.Option("--set", help="Default all tables.")] = None,
+    seeds: Annotated[int, typer.Option(help="Searches of each cell.")] = 50,
+    trials: Annotated[int, typer.Option(help="Of a search.")] = 100,
+    mode: Annotated[str, typer.Option(help=f"{' or '.join(MODES)}.")] = "batches",
+    metric: Annotated[str, typer.Option(help="accuracy, balanced_accuracy, loss.")] = "accuracy",
+    processes: Annotated[int, typer.Option(help="That search at once.")] = 1,
+    output: Annotated[Path, typer.Option(help="JSON lines; finished cells stay.")] = RESULTS,
+) -> None:
+    """Search tables of real fine-tunings with many samplers, and rank them."""
+    chosen = contestants or list(CONTESTANTS)
+    benches = open_tables(tables)
+    names = [one_of("set", name, tuple(benches)) for name in sets or benches]
+    one_of("mode", mode, tuple(MODES))
+    for contestant in chosen:
+        contestant_of(contestant, 0)
+    done = {_key(cell) for cell in _read(output)}
+    wanted = itertools.product(range(seeds), names, chosen)
+    cells: list[Cell] = [
+        (str(benches[name].path), contestant, seed, trials, mode, metric)
+        for seed, name, contestant in wanted
+        if (contestant, name, seed, trials, mode, metric) not in done
+    ]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("a") as file:
+        for cell in track(_run(cells, processes), total=len(cells), console=console):
+            file.write(json.dumps(cell) + "\n")
+            file.flush()
+    asked = set(itertools.product(chosen, names, range(seeds), [trials], [mode], [metric]))
+    found = [cell for cell in _read(output) if _key(cell) in asked]
+    best = {name: benches[name].best(metric) for name in names}
+    for at in (n for n in contest.TRIALS if n <= trials):
+        head, *body = ranking.rows(ranking.standings(found, best, trials=at))
+        table = Table(*head, title=f"after {at} evaluations, {seeds} searches a set")
+        for row in body:
+            table.add_row(*row)
+        console.print(table)
+
+
+def contestant_of(name: str, seed: int) -> tuple[str, Settings]:
+    """The encoding and the settings that make the sampler of ``sampler/encoding+option=value``.
+
+    Raises:
+        ValueError: for another form, or what does not exist.
+    """
+    head, *options = name.split("+")
+    sampler, slash, encoding = head.partition("/")
+    if not slash:
+        raise ValueError(
+            f"a contestant is sampler/encoding, such as catcmawm/binary, got {name!r}"
+        )
+    given = dict(map(parse_assignment, options))
+    recipes = given.pop("recipes", sampler in STARTS_INFORMED)
+    return encoding, Settings(
+        sampler=sampler, sampler_options=given, seed=seed, seed_recipes=bool(recipes)
+    )
+
+
+def _run(cells: list[Cell], processes: int) -> Iterator[dict[str, Any]]:
+    if processes == 1:
+        yield from map(run_cell, cells)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap_unordered(run_cell, cells, chunksize=4)
+
+
+def run_cell(cell: Cell) -> dict[str, Any]:
+    """One search, in whichever process."""
+    path, contestant, seed, trials, mode, metric = cell
+    encoding, settings = contestant_of(contestant, seed)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def make(of: Encoding, seed: int) -> BaseSampler:
+        return settings.make_sampler(of, joins=False)
+
+    result = contest.search(
+        _bench(path), encoding, make, seed=seed, trials=trials, mode=mode, metric=metric
+    )
+    return {"contestant": contestant, **result}
+
+
+@lru_cache(maxsize=8)
+def _bench(path: str) -> LayerBench:
+    return LayerBench(path)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _key(cell: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(cell[n] for n in ("contestant", "set", "seed", "trials", "mode", "metric"))

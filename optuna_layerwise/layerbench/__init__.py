@@ -1,0 +1,22 @@
+"""LayerBench: a table of real layer-wise fine-tunings, for comparing samplers in seconds."""
+
+from optuna_layerwise.layerbench.bench import LayerBench, Training, open_tables
+from optuna_layerwise.layerbench.objective import FULL, GRID, LayerBenchObjective, encoding_for
+from optuna_layerwise.layerbench.surrogate import Kernel, Surrogate, features
+from optuna_layerwise.layerbench.table import SUFFIX, Table, read_table
+
+__all__ = [
+    "FULL",
+    "GRID",
+    "SUFFIX",
+    "Kernel",
+    "LayerBench",
+    "LayerBenchObjective",
+    "Surrogate",
+    "Table",
+    "Training",
+    "encoding_for",
+    "features",
+    "open_tables",
+    "read_table",
+]
