@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optuna_layerwise.data import load_data
     from optuna_layerwise.encodings import Encoding
+    from optuna_layerwise.layerbench import LayerBench, LayerBenchObjective
     from optuna_layerwise.models import ModelSpec, frozen, param_groups, partition, replace_head
     from optuna_layerwise.objective import FinetuneObjective
     from optuna_layerwise.pausing import TrialPaused
@@ -27,6 +28,8 @@ _HOMES = {
     "Final": "results",
     "FinetuneObjective": "objective",
     "GenerationPruner": "pruning",
+    "LayerBench": "layerbench",
+    "LayerBenchObjective": "layerbench",
     "ModelSpec": "models",
     "Policy": "policy",
     "Recipe": "policy",
@@ -47,6 +50,8 @@ __all__ = [
     "Final",
     "FinetuneObjective",
     "GenerationPruner",
+    "LayerBench",
+    "LayerBenchObjective",
     "ModelSpec",
     "Policy",
     "Recipe",

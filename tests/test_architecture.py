@@ -63,11 +63,13 @@ ARROWS: dict[str, set[str]] = {
         *("policy", "storage", "encodings", "studies", "attributes", "runs", "results"),
     },
     "visualization": {"reporting"},
+    "layerbench": {"policy", "encodings", "storage", "reporting"},
 }
 ARROWS["cli"] = set(ARROWS)
 WITHOUT_TORCH = (
     *("policy", "pausing", "pruning", "storage", "encodings", "samplers", "studies", "launch"),
     *("attributes", "fingerprint", "runs", "results", "reporting", "visualization", "cli"),
+    "layerbench",
 )
 OPTUNA_AND_TORCH = {"finalists"}
 

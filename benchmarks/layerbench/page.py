@@ -59,7 +59,7 @@ def filled(text: str, made: dict[str, Callable[[], str]]) -> str:
 def sections(benches: Sequence[LayerBench]) -> dict[str, Callable[[], str]]:
     """Name to what makes the part."""
     grids = [grid_of(bench) for bench in benches]
-    sets = [short(bench) for bench in benches]
+    sets = [bench.name for bench in benches]
 
     def by_set(
         of: Callable[[Grid], dict[str, Any]], first: str, show: Callable[[Any], str]
@@ -101,11 +101,6 @@ def sections(benches: Sequence[LayerBench]) -> dict[str, Callable[[], str]]:
     return made
 
 
-def short(bench: LayerBench) -> str:
-    """The data set's name."""
-    return str(bench.table.header["set"])
-
-
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """A table."""
     rule = ["---", *["---:"] * (len(rows[0]) - 1)]
@@ -120,7 +115,7 @@ def _tables(benches: Sequence[LayerBench]) -> str:
         hours = np.nanmax(table.seconds, axis=1).sum() / 3600
         rows.append(
             [
-                bench.name,
+                bench.path.name,
                 str(len(table)),
                 str(len(table.policies[0])),
                 " / ".join(str(images[s]) for s in ("train", "val", "test")),
@@ -138,9 +133,7 @@ def _surrogate(benches: Sequence[LayerBench]) -> str:
     for bench in benches:
         errors = dict(bench.surrogate_errors)
         spread = errors["deviation over seeds"]
-        rows.append(
-            [f"{short(bench)}: one training again", *(f"± {spread[m]:.3f}" for m in JUDGED)]
-        )
+        rows.append([f"{bench.name}: one training again", *(f"± {spread[m]:.3f}" for m in JUDGED)])
         for model in ("gaussian process", "random forest", "gradient boosting"):
             cells = [errors[model][m] for m in JUDGED]
             rows.append([model, *(f"{c['rmse']:.3f}, ρ {c['spearman']:.2f}" for c in cells)])
@@ -178,7 +171,16 @@ def _contest(path: Path, benches: Sequence[LayerBench]) -> str:
     cells = read(path)
     best = {bench.name: bench.best(cells[0]["metric"]) for bench in benches}
     trials = max(n for n in contest.TRIALS if n <= cells[0]["trials"])
-    return markdown(ranking.rows(ranking.standings(cells, best, trials=trials)))
+    standing, ranked = ranking.standings(cells, best, trials=trials)
+    apart = (
+        f"Mean ranks that differ by less than {ranked.critical_difference:.2f} " if ranked else ""
+    )
+    return (
+        markdown(ranking.rows(standing))
+        + f"\n\nAfter {trials} evaluations; means over {ranked.n if ranked else 0} searches, with "
+        "95 % bootstrap intervals. Mean ranks that differ by less than "
+        f"{bound} are not told apart (Nemenyi, 5 %)."
+    )
 
 
 if __name__ == "__main__":

@@ -88,8 +88,12 @@ def layerbench_command(
     found = [cell for cell in _read(output) if _key(cell) in asked]
     best = {name: benches[name].best(metric) for name in names}
     for at in (n for n in contest.TRIALS if n <= trials):
-        head, *body = ranking.rows(ranking.standings(found, best, trials=at))
-        table = Table(*head, title=f"after {at} evaluations, {seeds} searches a set")
+        standing, ranked = ranking.standings(found, best, trials=at)
+        head, *body = ranking.rows(standing, intervals=False)
+        apart = ""
+        if ranked:
+            apart = f"; mean ranks differ from {ranked.critical_difference:.2f} on (Nemenyi, 5 %)"
+        table = Table(*head, title=f"after {at} evaluations, {seeds} searches a set{apart}")
         for row in body:
             table.add_row(*row)
         console.print(table)

@@ -73,7 +73,7 @@ class LayerBench:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.table: Table = read_table(self.path)
-        self.name = self.path.name.removesuffix(SUFFIX)
+        self.name = str(self.table.header["set"])
         self.lr = float(self.table.header["recipe"]["lr"])
 
     @property
@@ -207,7 +207,7 @@ class LayerBench:
 
 
 def open_tables(folder: str | Path) -> dict[str, LayerBench]:
-    """Every table of a folder by name, such as ``mobilenet-busi-5``.
+    """Every table of a folder by its data set.
 
     Raises:
         FileNotFoundError: if there are none.

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
-from optuna_layerwise.layerbench.table import Array
-
-RESAMPLES = 2000
+from optuna_layerwise.reporting.statistics import Ranking, Summary, ranking, summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,20 +18,18 @@ class Standing:
     Args:
         contestant: Its name.
         regret: Set to points of expected validation metric that the incumbent is below the best
-            policy of the bench: mean over seeds, lower and upper 95 % bound.
-        test: Set to the expected test metric of the incumbent, the same.
-        gap: Points by which the incumbent's validation result exceeds what its policy is expected
-            to give on that split: the search's own luck, the same over all sets.
-        rank: Among the contestants by regret, in each set and seed; 1 is best; the same.
-        n: Searches.
+            policy of the bench, over seeds.
+        test: Set to the expected test metric of the incumbent in points, over seeds.
+        luck: Points by which the incumbent's validation result exceeds what its policy is
+            expected to give on that split, over sets and seeds: what the search fooled itself by.
+        rank: Mean rank by regret over sets and seeds; 1 is best.
     """
 
     contestant: str
-    regret: Mapping[str, Array]
-    test: Mapping[str, Array]
-    gap: Array
-    rank: Array
-    n: int
+    regret: Mapping[str, Summary]
+    test: Mapping[str, Summary]
+    luck: Summary
+    rank: float
 
 
 def standings(
@@ -43,7 +38,7 @@ def standings(
     *,
     trials: int | None = None,
     work: float | None = None,
-) -> list[Standing]:
+) -> tuple[list[Standing], Ranking | None]:
     """Every contestant, best first, on the sets and seeds that all of them have.
 
     Args:
@@ -52,70 +47,65 @@ def standings(
         trials: Judge after so many evaluations.
         work: Or after so many trainings of every block.
 
+    Returns:
+        The contestants, and from three of them on what their ranks say.
+
     Raises:
         ValueError: if there is no set and seed that all contestants have.
     """
     found: dict[str, dict[tuple[str, int], Sequence[float]]] = {}
     for cell in cells:
+        own = found.setdefault(cell["contestant"], {})
         at = _at(cell, trials, work)
         if at is not None:
-            found.setdefault(cell["contestant"], {})[cell["set"], cell["seed"]] = at
+            own[cell["set"], cell["seed"]] = at
     common = sorted(set.intersection(*map(set, found.values()))) if found else []
     if not common:
-        raise ValueError(
-            "the contestants have no search in common after "
-            f"{trials or work} {'evaluations' if trials else 'trainings'}: run more cells"
-        )
+        asked = f"{trials} evaluations" if trials is not None else f"{work} trainings"
+        raise ValueError(f"the contestants have no search of {asked} in common; run more cells")
     names = list(found)
     judged = np.array([[found[name][key] for key in common] for name in names])
-    seen, val, test = np.moveaxis(judged, -1, 0)
-    top = np.array([best[name] for name, _ in common])
-    regret = 100 * (top - val)
-    ranks = rankdata(regret.round(9), axis=0)
-    sets = np.array([name for name, _ in common])
+    seen, val, test = np.moveaxis(100 * judged, -1, 0)
+    regret = 100 * np.array([best[name] for name, _ in common]) - val
+    where = {name: np.array([s == name for s, _ in common]) for name, _ in common}
+    ranked = ranking(-regret.T.round(9)) if len(names) > 2 and len(common) > 1 else None
+    ranks = ranked.mean_ranks if ranked else tuple(map(float, np.argsort(regret.mean(axis=1)) + 1))
     rows = [
         Standing(
             name,
-            {s: interval(regret[i, sets == s]) for s in dict.fromkeys(sets)},
-            {s: interval(100 * test[i, sets == s]) for s in dict.fromkeys(sets)},
-            interval(100 * (seen[i] - val[i])),
-            interval(ranks[i]),
-            len(common),
+            {s: summary(regret[i, here]) for s, here in where.items()},
+            {s: summary(test[i, here]) for s, here in where.items()},
+            summary(seen[i] - val[i]),
+            ranks[i],
         )
         for i, name in enumerate(names)
     ]
-    return sorted(rows, key=lambda row: float(row.rank[0]))
+    return sorted(rows, key=lambda row: row.rank), ranked
 
 
-def interval(values: Array) -> Array:
-    """Mean, and its 95 % percentile bootstrap bounds."""
-    rng = np.random.Generator(np.random.Philox(0))
-    drawn = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
-    return np.array([values.mean(), *np.percentile(drawn, [2.5, 97.5])])
-
-
-def rows(table: Iterable[Standing]) -> list[list[str]]:
-    """Of a table: a header and a row for each contestant."""
-    table = list(table)
+def rows(table: Sequence[Standing], *, intervals: bool = True) -> list[list[str]]:
+    """Of a table: a header, and a row for each contestant."""
     sets = list(table[0].regret)
-    head = ["contestant", *(f"regret on {s}" for s in sets), *(f"test on {s}" for s in sets)]
+    head = ["contestant", *(f"regret {s}" for s in sets), *(f"test {s}" for s in sets)]
     body = [
         [
             row.contestant,
-            *(shown(row.regret[s]) for s in sets),
-            *(shown(row.test[s], digits=1) for s in sets),
-            shown(row.gap),
-            shown(row.rank),
+            *(_shown(row.regret[s], 2, intervals) for s in sets),
+            *(_shown(row.test[s], 1, intervals) for s in sets),
+            f"{row.luck.mean:.2f}",
+            f"{row.rank:.2f}",
         ]
         for row in table
     ]
-    return [[*head, "luck", f"mean rank of {len(table)}"], *body]
+    return [[*head, "luck", "mean rank"], *body]
 
 
-def shown(values: Array, digits: int = 2) -> str:
-    """A mean with its bounds."""
-    mean, low, high = values
-    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+def _shown(values: Summary, digits: int, intervals: bool) -> str:
+    mean = f"{values.mean:.{digits}f}"
+    if not intervals or values.interval is None:
+        return mean
+    low, high = values.interval
+    return f"{mean} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _at(cell: Mapping[str, Any], trials: int | None, work: float | None) -> Sequence[float] | None:
