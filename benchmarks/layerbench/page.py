@@ -172,9 +172,7 @@ def _contest(path: Path, benches: Sequence[LayerBench]) -> str:
     best = {bench.name: bench.best(cells[0]["metric"]) for bench in benches}
     trials = max(n for n in contest.TRIALS if n <= cells[0]["trials"])
     standing, ranked = ranking.standings(cells, best, trials=trials)
-    apart = (
-        f"Mean ranks that differ by less than {ranked.critical_difference:.2f} " if ranked else ""
-    )
+    bound = f"{ranked.critical_difference:.2f}" if ranked else "-"
     return (
         markdown(ranking.rows(standing))
         + f"\n\nAfter {trials} evaluations; means over {ranked.n if ranked else 0} searches, with "
