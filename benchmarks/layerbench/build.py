@@ -8,6 +8,9 @@ committed. On a GPU:
 
     python -m benchmarks.layerbench.build --device cuda --workers 8 \
         --sets busi citrus rsmas ham_bal dtd10 usps
+
+After ``pack``, searches of the table (`optuna-layerwise bench layerbench`) end where its surrogate
+is too hopeful; ``--found`` trains what they found, to be packed with the rest.
 """
 
 from __future__ import annotations
@@ -160,6 +163,7 @@ def main() -> None:
     parser.add_argument("--rates", nargs="+", type=float, default=list(RATES))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--points", type=int, default=POINTS, help="Sobol' points of each kind")
+    parser.add_argument("--found", type=Path, help="cells of contests: train what they found")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=1, help="processes, one thread each")
@@ -180,6 +184,9 @@ def main() -> None:
         done = {key(line) for line in have if "format" not in line}
         n_blocks = len(bench(task)[0].blocks)
         plan = cells(n_blocks, args.rates, args.seeds, args.points)
+        if args.found:
+            rates = {tuple(c["found"]) for c in read(args.found) if c["set"] == task.data}
+            plan = [Cell("found", r, args.seeds[0]) for r in sorted(rates)]
         jobs.append([(task, c) for c in plan if key(dataclasses.asdict(c)) not in done])
     bench.cache_clear()
 

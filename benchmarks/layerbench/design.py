@@ -3,6 +3,8 @@
 A cell is a learning rate for every block (0 is frozen; the head always trains) and a seed. The
 *grid* has every mask at five rates; the Sobol' points have a rate of their own in every block,
 over the range that the encodings search (*wide*) and around the rates that work (*narrow*).
+*Found* are policies at which searches of an earlier state of the table ended: a surrogate is most
+wrong where samplers have looked for its maximum.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ def search(
     policy is *expected* to give on both splits (`LayerBench.mean_values`).
 
     Returns:
-        Lists ``[evaluations or work, seen, val, test]`` by what they were taken after, and the
-        processor time of ask and tell in milliseconds a trial.
+        Lists ``[evaluations or work, seen, val, test]`` by what they were taken after, the rates
+        of the last incumbent, and the processor time of ask and tell in milliseconds a trial.
     """
     objective = LayerBenchObjective(bench, encoding, seed=seed, metric=metric)
     run = Search(objective, make_sampler(objective.encoding, seed))
@@ -66,6 +66,7 @@ def search(
         "metric": metric,
         "by_trials": by_trials,
         "by_work": by_work,
+        "found": [float(f"{r:.4g}") for r in _rates(objective, run.incumbent)],
         "work": round(spent, 4),
         "ms": round(1000 * run.cpu / trials, 3),
     }
