@@ -22,8 +22,8 @@ from optuna_layerwise.layerbench.table import METRICS, SPLITS, Array, Table
 
 LOW, HIGH = -5.0, -1.0
 """log10 of the rates that the tables cover; others count as the nearest."""
-NEIGHBOURS = 16
-"""Grid policies whose measured noise stands for that of a policy near them."""
+NEIGHBOURS = 30
+"""Trainings of the grid whose deviations stand for those of a policy that is as good."""
 
 
 def features(rates: Array) -> Array:
@@ -90,27 +90,33 @@ class Surrogate:
         self._residuals = (rows[repeated] - means[place[number[repeated]]]) * np.sqrt(
             several / (several - 1)
         )[:, None]  # deviations from a mean of n are sqrt((n - 1) / n) too small
-        self._noisy = features(policies[number[repeated]])
+        self._levels = self._level(means[place[number[repeated]]])
 
     def mean(self, rates: Array) -> dict[str, Array]:
         """Expected curves of policies [n, blocks]: ``val.accuracy``, ... [n, epochs]."""
         return self._curves(self._predict(features(rates)))
 
     def sample(self, rates: Array, seed: int) -> dict[str, Array]:
-        """One training of one policy [blocks]: the mean, and noise that the grid has near it.
+        """One training of one policy [blocks]: the mean, and the noise of policies as good.
 
         The deviations of a whole real training are added, so that its metrics and epochs go
-        together. The same policy and seed give the same.
+        together: bad policies are noisier than good ones. The same policy and seed give the same.
         """
         point = features(rates[None])
         scaled = self._predict(point)[0]
         if len(self._residuals):
-            near = matern(point, self._noisy, self._kernel.lengths)[0]
-            nearest = np.argpartition(-near, min(NEIGHBOURS * 3, len(near)) - 1)[: NEIGHBOURS * 3]
+            away = np.abs(self._levels - self._level(scaled[None])).sum(axis=1)
+            n = min(NEIGHBOURS, len(away))
             digest = hashlib.blake2b(point.tobytes(), digest_size=8, key=b"%d" % seed).digest()
             rng = np.random.Generator(np.random.Philox(int.from_bytes(digest, "little")))
-            scaled = scaled + self._residuals[rng.choice(nearest)]
+            scaled = scaled + self._residuals[rng.choice(np.argpartition(away, n - 1)[:n])]
         return {name: curve[0] for name, curve in self._curves(scaled[None]).items()}
+
+    def _level(self, outputs: Array) -> Array:
+        """How good after each epoch [n, 2 epochs], in deviations between policies."""
+        first = [NAMES.index(name) * self.epochs for name in LEVEL]
+        columns = np.concatenate([np.arange(at, at + self.epochs) for at in first])
+        return np.asarray(outputs[:, columns] / self._scale[columns])
 
     def _predict(self, points: Array) -> Array:
         like = matern(points, self._features, self._kernel.lengths)
@@ -123,6 +129,7 @@ class Surrogate:
 
 NAMES = (*(f"{split}.{metric}" for split in SPLITS for metric in METRICS), "seconds")
 """Outputs, each a value an epoch."""
+LEVEL = ("val.loss", "val.accuracy")
 
 
 def _outputs(table: Table) -> Array:
