@@ -3,8 +3,8 @@
     python -m benchmarks.layerbench.build --workers 2
 
 One JSON line a cell in ``--output``, appended when it is finished; a run that was interrupted
-goes on where it stopped. ``benchmarks.layerbench.pack`` then writes the compressed files that are
-committed. On a GPU:
+goes on where it stopped, and one that begins in an empty folder goes on from the committed tables.
+``benchmarks.layerbench.pack`` then writes the compressed files that are committed. On a GPU:
 
     python -m benchmarks.layerbench.build --device cuda --workers 8 \
         --sets busi citrus rsmas ham_bal dtd10 usps
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import json
 import multiprocessing
 import time
 from collections.abc import Mapping
@@ -26,10 +27,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.layerbench.design import MODELS, POINTS, RATES, SEEDS, Cell, cells
+from benchmarks.layerbench.design import MODELS, POINTS, RATES, SEEDS, TABLES, Cell, cells
 from benchmarks.records import append, processor, provenance, read
 from benchmarks.training.common import SHARED
 from optuna_layerwise.data import Images, Splits, load_data
+from optuna_layerwise.layerbench.table import SUFFIX, lines_of
 from optuna_layerwise.models.flops import training_flops
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.training import Compute, EpochResult, Trainer, resolve_device
@@ -178,6 +180,8 @@ def main() -> None:
     jobs: list[list[tuple[Task, Cell]]] = []
     for task in tasks:
         path = args.output / file_name(task)
+        if not path.exists():
+            unpack(TABLES / f"{path.stem}{SUFFIX}", path)
         have = read(path)
         if not any("format" in line for line in have):
             append(path, header(task, given))
@@ -198,6 +202,14 @@ def main() -> None:
             append(args.output / file_name(task), record)
             if count % 50 == 0:
                 print(f"{count} of {len(order)}", flush=True)
+
+
+def unpack(packed: Path, raw: Path) -> None:
+    """Go on from a committed table, if there is one."""
+    if packed.exists():
+        for line in lines_of(packed):
+            record = json.loads(line)
+            append(raw, {k: v for k, v in record.items() if k not in ("surrogate", "best")})
 
 
 def in_turns(jobs: list[list[Any]], size: int) -> list[list[Any]]:

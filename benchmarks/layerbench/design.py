@@ -13,12 +13,15 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from scipy.stats import qmc
 
 from benchmarks.training.common import SHARED, mobilenet
 from optuna_layerwise import ModelSpec
 
+TABLES = Path("benchmarks/layerbench/tables")
+"""What is committed."""
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 SEEDS = (0, 1, 2)
 POINTS = 256

@@ -41,12 +41,17 @@ class Grid:
 
 
 def grid_of(bench: LayerBench) -> Grid:
-    """Read it.
+    """Read it, with the seeds that are complete.
 
     Raises:
-        ValueError: if cells are missing.
+        ValueError: if there are fewer than two.
     """
-    table = bench.table.where(bench.table.kinds == "grid")
+    every = bench.table.where(bench.table.kinds == "grid")
+    seeds, n = np.unique(every.seeds, return_counts=True)
+    whole = seeds[n == len(every.policies[0])]
+    if len(whole) < 2:
+        raise ValueError(f"{bench.name} has {dict(zip(seeds, n, strict=True))} cells by seed")
+    table = every.where(np.isin(every.seeds, whole))
     rates = np.unique(table.rates.max(axis=1))
     masks = np.unique(table.rates > 0, axis=0)[::-1]
     seeds = np.unique(table.seeds)
@@ -57,8 +62,6 @@ def grid_of(bench: LayerBench) -> Grid:
         np.searchsorted(rates, table.rates.max(axis=1)),
         np.searchsorted(seeds, table.seeds),
     )
-    if len(table) != np.prod(shape):
-        raise ValueError(f"{bench.name} has {len(table)} cells of a grid of {np.prod(shape)}")
     accuracy = np.nan_to_num(table.curves["val", "accuracy"])
     best = accuracy.argmax(axis=1)[:, None]
 

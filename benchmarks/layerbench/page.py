@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.layerbench.design import TABLES
 from benchmarks.layerbench.findings import (
     Grid,
     after,
@@ -27,7 +28,7 @@ from benchmarks.layerbench.findings import (
     shares,
     transfer,
 )
-from benchmarks.layerbench.pack import JUDGED, TABLES
+from benchmarks.layerbench.pack import JUDGED
 from benchmarks.records import read
 from optuna_layerwise.layerbench import LayerBench, contest, open_tables, ranking
 

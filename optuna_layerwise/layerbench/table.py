@@ -88,7 +88,7 @@ def read_table(path: Path) -> Table:
     """
     header: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(lines_of(path), 1):
         try:
             content = json.loads(line)
             if "format" not in content:
@@ -122,7 +122,8 @@ def read_table(path: Path) -> Table:
     )
 
 
-def _lines(path: Path) -> Iterator[str]:
+def lines_of(path: Path) -> Iterator[str]:
+    """The JSON lines of a table: its header, then its rows."""
     if path.suffix == ".xz":
         with lzma.open(path, "rt") as file:
             yield from file
