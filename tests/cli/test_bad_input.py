@@ -27,8 +27,12 @@ from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import open_storage
 
 GROUP: Any = typer.main.get_command(app)
+WITHOUT_STUDIES = {"bench"}
+"""Commands that open no database; what they cannot do is in their own tests."""
 COMMANDS: dict[str, Any] = {
-    name: GROUP.get_command(None, name) for name in GROUP.list_commands(None)
+    name: GROUP.get_command(None, name)
+    for name in GROUP.list_commands(None)
+    if name not in WITHOUT_STUDIES
 }
 SERVES = {"dashboard"}
 """Commands that do not end where the database can be opened."""
