@@ -46,12 +46,10 @@ def grid_of(bench: LayerBench) -> Grid:
     Raises:
         ValueError: if there are fewer than two.
     """
-    every = bench.table.where(bench.table.kinds == "grid")
-    seeds, n = np.unique(every.seeds, return_counts=True)
-    whole = seeds[n == len(every.policies[0])]
-    if len(whole) < 2:
-        raise ValueError(f"{bench.name} has {dict(zip(seeds, n, strict=True))} cells by seed")
-    table = every.where(np.isin(every.seeds, whole))
+    if len(bench.grid_seeds) < 2:
+        raise ValueError(f"{bench.name} has the whole grid of the seeds {bench.grid_seeds} alone")
+    whole = np.isin(bench.table.seeds, bench.grid_seeds)
+    table = bench.table.where(whole & (bench.table.kinds == "grid"))
     rates = np.unique(table.rates.max(axis=1))
     masks = np.unique(table.rates > 0, axis=0)[::-1]
     seeds = np.unique(table.seeds)

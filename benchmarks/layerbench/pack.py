@@ -42,7 +42,6 @@ def main() -> None:
     parser.add_argument("raw", type=Path, help="folder that the builder filled")
     parser.add_argument("--output", type=Path, default=TABLES)
     args = parser.parse_args()
-    warnings.simplefilter("ignore", ConvergenceWarning)
     for path in sorted(args.raw.glob("*.jsonl")):
         pack(path, args.output / f"{path.stem}{SUFFIX}")
 
@@ -81,9 +80,10 @@ def fit(table: Table) -> Kernel:
     targets = (targets - targets.mean(axis=0)) / targets.std(axis=0)
     noise = float(np.mean([noise_share(table, name) for name in ("val.loss", "val.accuracy")]))
     start = ConstantKernel(1.0) * Matern(np.ones(points.shape[1]), (0.05, 20.0), nu=2.5)
-    process = GaussianProcessRegressor(
-        start + WhiteKernel(0.1, (1e-3, 1.0)), alpha=noise / n, n_restarts_optimizer=0
-    ).fit(points, targets)
+    process = GaussianProcessRegressor(start + WhiteKernel(0.1, (1e-3, 1.0)), alpha=noise / n)
+    with warnings.catch_warnings():  # of features without effect, whose lengths are at the bound
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        process.fit(points, targets)
     variance = float(np.exp(process.kernel_.k1.k1.theta[0]))
     left = float(np.exp(process.kernel_.k2.theta[0]))  # what a smooth surface cannot follow
     lengths = np.exp(process.kernel_.k1.k2.theta)

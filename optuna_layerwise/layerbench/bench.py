@@ -92,6 +92,13 @@ class LayerBench:
         return dict(self.table.header["surrogate"]["errors"])
 
     @cached_property
+    def grid_seeds(self) -> tuple[int, ...]:
+        """Seeds with which every policy of the grid was trained."""
+        grid = self.table.where(self.table.kinds == "grid")
+        seeds, n = np.unique(grid.seeds, return_counts=True)
+        return tuple(int(seed) for seed in seeds[n == len(grid.policies[0])])
+
+    @cached_property
     def surrogate(self) -> Surrogate:
         """The process over all rows; made at its first use."""
         return Surrogate(self.table, Kernel.from_json(self.table.header["surrogate"]))

@@ -107,9 +107,10 @@ class LayerBenchObjective:
         """The whole of what `evaluate` gives a number of."""
         policy = self.encoding.decode(params)
         if self.on_grid:
-            n = int(self.bench.table.seeds.max()) + 1
+            seeds = self.bench.grid_seeds
+            seed = seeds[self.seed % len(seeds)]
             return self.bench.evaluate(
-                policy, seed=self.seed % n, epochs=epochs, metric=self.metric, source="table"
+                policy, seed=seed, epochs=epochs, metric=self.metric, source="table"
             )
         return self.bench.evaluate(
             policy, seed=self.seed, epochs=epochs, metric=self.metric, source="surrogate"

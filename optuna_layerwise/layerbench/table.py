@@ -98,13 +98,9 @@ def read_table(path: Path) -> Table:
             else:
                 header = header or content
         except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"line {number} of {path} is no line of a LayerBench: {error}"
-            ) from error
+            raise ValueError(f"line {number} of {path} is not of a LayerBench: {error}") from error
     if not header or not rows:
-        raise ValueError(
-            f"{path} is no LayerBench: expected a header and rows, got {len(rows)} rows"
-        )
+        raise ValueError(f"{path} is no LayerBench: it has no header, or no rows")
     epochs = header["recipe"]["epochs"]
     return Table(
         header,

@@ -38,12 +38,12 @@ def test_the_committed_tables_hold_three_sets_with_the_whole_grid_of_two_seeds_o
 ) -> None:
     assert set(benches) == {"busi", "citrus", "rsmas"}
     for bench in benches.values():
-        grid = bench.table.where(bench.table.kinds == "grid")
-        assert all((grid.seeds == seed).sum() == 64 * 5 for seed in (0, 1))
-        assert (
-            len({(row.tobytes(), seed) for row, seed in zip(grid.rates, grid.seeds, strict=True)})
-            == 960
-        )
+        assert set(bench.grid_seeds) >= {0, 1}
+        table = bench.table
+        cells = zip(table.rates, table.seeds, strict=True)
+        assert len({(rates.tobytes(), seed) for rates, seed in cells}) == len(table)
+        grid = table.where((table.kinds == "grid") & (table.seeds == 0))
+        assert len({rates.tobytes() for rates in grid.rates}) == 64 * 5
         assert not bench.table.header["provenance"]["dirty"]
         assert len(bench.table.header["provenance"]["commit"]) == 40
 
@@ -95,7 +95,7 @@ def test_the_surrogates_noise_is_that_of_repeated_trainings(
         real, drawn = [], []
         for number in range(0, len(table.policies[0]), 5):
             rows = np.flatnonzero(table.policies[1] == number)
-            if len(rows) < 3:
+            if len(rows) < 2:
                 continue
             real.append(table.curves["val", "accuracy"][rows, -1].var(ddof=1))
             rates = table.policies[0][number]
