@@ -14,8 +14,8 @@ from rich.text import Text
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.cost import Cost
 from optuna_layerwise.policy import Recipe
-from optuna_layerwise.reporting.report_grid import clean
-from optuna_layerwise.results import Candidate, Final, stored_final
+from optuna_layerwise.reporting.report_grid import clean, mean_and_spread
+from optuna_layerwise.results import Final, stored_final
 from optuna_layerwise.runs import readable_runs
 
 _SNOWFLAKE = "❄"
@@ -45,7 +45,7 @@ def result(final: Final, settings: Settings) -> list[Table | str]:
     ]:
         table.add_row(
             name,
-            _test(candidate, final.metric),
+            mean_and_spread(candidate, final.metric),
             f"{candidate.mean(final.metric, split='val'):.3f}",
             f"{candidate.trained_share:.1%}",
             f"{candidate.seconds:.1f}",
@@ -117,15 +117,10 @@ def _facts(study: optuna.Study) -> dict[str, str]:
     if best := best_trial(study):
         facts["best value (validation)"] = f"{best.value:.4f}"
     if final := stored_final(study):
-        facts["found (test)"] = _test(final.chosen, final.metric)
+        facts["found (test)"] = mean_and_spread(final.chosen, final.metric)
         facts["trained share"] = f"{final.chosen.trained_share:.1%}"
-        facts |= {f"{b.name} (test)": _test(b, final.metric) for b in final.baselines}
+        facts |= {f"{b.name} (test)": mean_and_spread(b, final.metric) for b in final.baselines}
     return facts
-
-
-def _test(candidate: Candidate, metric: str) -> str:
-    mean, spread = candidate.mean(metric, split="test"), candidate.spread(metric)
-    return f"{mean:.3f}" if math.isnan(spread) else f"{mean:.3f} ± {spread:.3f}"
 
 
 def saving(costs: Sequence[Cost]) -> str:

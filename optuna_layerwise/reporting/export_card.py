@@ -14,8 +14,8 @@ import yaml
 
 from optuna_layerwise.reporting.markdown import escaped, fenced, grid_as_markdown
 from optuna_layerwise.reporting.report_facts import Facts
-from optuna_layerwise.reporting.report_grid import Grid, clean
-from optuna_layerwise.reporting.report_study import mean_and_spread, plan_rows
+from optuna_layerwise.reporting.report_grid import Grid, clean, mean_and_spread
+from optuna_layerwise.reporting.report_study import plan_rows
 from optuna_layerwise.reporting.report_warnings import warnings_of
 from optuna_layerwise.results import Final
 

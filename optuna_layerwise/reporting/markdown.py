@@ -53,8 +53,7 @@ def page_as_markdown(page: Page) -> str:
 
 
 def _section(section: Section) -> Iterator[str]:
-    only_figures = section == Section(section.title, figures=section.figures)
-    if only_figures:
+    if not any(section.text_fields):
         return
     yield f"## {escaped(section.title)}"
     if section.tiles:

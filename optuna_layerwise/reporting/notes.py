@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 
+from optuna_layerwise.reporting.markdown import fenced
+from optuna_layerwise.reporting.report_grid import clean, mean_and_spread
 from optuna_layerwise.reporting.rows import History, Row
 from optuna_layerwise.results import stored_final
 from optuna_layerwise.storage import trial_record
@@ -41,7 +43,7 @@ def study_note(history: History, *, sampler: str, resume: str) -> str:
     lines += ["| made with | |", "|---|---|"]
     lines += [f"| {name} | {markdown(value)} |" for name, value in facts.items() if value]
     lines += [f"| versions | {markdown(_versions())} |", ""]
-    return "\n".join([*lines, "To go on:", "", *_code(resume), ""])
+    return "\n".join([*lines, "To go on:", "", fenced(clean(resume)), ""])
 
 
 def trial_note(history: History, row: Row) -> str:
@@ -54,7 +56,7 @@ def trial_note(history: History, row: Row) -> str:
 
 def markdown(text: object) -> str:
     """Text that Markdown shows as it is, on one line and not too long."""
-    line = "".join(c if c.isprintable() else " " for c in str(text))
+    line = clean(text)
     if len(line) > _MAX_NAME:
         line = f"{line[: _MAX_NAME - 1]}…"
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", line)
@@ -85,8 +87,7 @@ def _tested(history: History) -> list[str]:
     lines += [f"| method | test {markdown(final.metric)} |", "|---|---|"]
     found = [(f"found ({final.chosen.name})", final.chosen)]
     for name, candidate in [*found, *((b.name, b) for b in final.baselines[:MAX_BLOCKS])]:
-        mean, spread = candidate.mean(final.metric, split="test"), candidate.spread(final.metric)
-        lines.append(f"| {markdown(name)} | {mean:.4g} ± {spread:.2g} |")
+        lines.append(f"| {markdown(name)} | {mean_and_spread(candidate, final.metric)} |")
     return [*lines, ""]
 
 
@@ -117,11 +118,3 @@ def _versions() -> str:
         except PackageNotFoundError:
             continue
     return ", ".join(found)
-
-
-def _code(text: str) -> list[str]:
-    """A fenced block, with a fence longer than any in the text."""
-    line = "".join(c if c.isprintable() else " " for c in text)
-    longest = max((len(run) for run in re.findall("`+", line)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return [fence, line, fence]

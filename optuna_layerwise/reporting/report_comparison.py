@@ -12,9 +12,9 @@ from optuna_layerwise.reporting.compare_curves import AXES
 from optuna_layerwise.reporting.compare_tables import comparison_tables
 from optuna_layerwise.reporting.figures.critical_difference import critical_difference
 from optuna_layerwise.reporting.report_facts import Facts
-from optuna_layerwise.reporting.report_grid import Grid, clean, duration, number
+from optuna_layerwise.reporting.report_grid import Grid, clean, duration, mean_and_spread, number
 from optuna_layerwise.reporting.report_page import Code, Page, Section
-from optuna_layerwise.reporting.report_study import mean_and_spread, plan_text
+from optuna_layerwise.reporting.report_study import plan_text
 from optuna_layerwise.reporting.report_warnings import warnings_of
 from optuna_layerwise.reporting.rows import History
 
@@ -51,7 +51,7 @@ def comparison_page(
     subtitle = f"{len(facts)} studies of {methods}"
     title = " against ".join(clean(group) for group in groups[:4])
     more = f" and {len(groups) - 4} more" if len(groups) > 4 else ""
-    return Page(title + more, subtitle, [s for s in sections if s != Section(s.title)])
+    return Page(title + more, subtitle, [s for s in sections if not s.empty])
 
 
 def _histories(comparison: Comparison, facts: Sequence[Facts]) -> figures.Groups:

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from optuna_layerwise.attributes import UnreadableAttribute
+from optuna_layerwise.policy import Policy
 from optuna_layerwise.reporting.report_grid import clean
 from optuna_layerwise.reporting.rows import History, Row, number, read
 from optuna_layerwise.results import Final, stored_final
@@ -118,8 +118,10 @@ def facts(study: optuna.Study) -> Facts:
     final, unreadable = None, ""
     try:
         final = stored_final(study)
-    except UnreadableAttribute as error:
-        unreadable = str(error)
+        if final is not None:
+            Policy(final.chosen.policy)
+    except ValueError as error:
+        final, unreadable = None, str(error)
     about = history.attributes.get(DATA_KEY)
     about = about if isinstance(about, dict) else {}
     sizes = {split: number(about.get(split)) for split in ("train", "val", "test")}

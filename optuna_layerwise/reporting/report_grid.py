@@ -6,6 +6,11 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from optuna_layerwise.results import Candidate
+
+_NOISE = 1e-12
+"""Differences below are those of the last bits."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
@@ -38,6 +43,12 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}"
 
 
+def mean_and_spread(candidate: Candidate, metric: str) -> str:
+    """Test mean ± standard deviation; of one training without the latter."""
+    mean, spread = candidate.mean(metric, split="test"), candidate.spread(metric)
+    return number(mean) if math.isnan(spread) else f"{number(mean)} ± {number(spread)}"
+
+
 def interval(bounds: tuple[float, float] | None, *, signed: bool = False) -> str:
     """Brackets around two numbers; nothing for ``None``."""
     if bounds is None:
@@ -47,9 +58,10 @@ def interval(bounds: tuple[float, float] | None, *, signed: bool = False) -> str
 
 
 def signed_number(value: float, digits: int = 3) -> str:
-    """A difference: fixed digits, with its sign."""
-    text = f"{value:+.{digits}f}"
-    return text.lstrip("+-") if float(text) == 0 else text
+    """A difference, with its sign; what rounding has left of none is zero."""
+    if abs(value) < _NOISE:
+        return number(0.0, digits)
+    return f"{'+' if value > 0 else '-'}{number(abs(value), digits)}"
 
 
 def probability(p: float) -> str:

@@ -50,6 +50,19 @@ class Section:
     figures: Sequence[go.Figure] = ()
     code: Sequence[Code] = ()
 
+    @property
+    def text_fields(self) -> list[Sequence[object]]:
+        """All that it holds but its title and its figures."""
+        return [
+            *(self.paragraphs, self.tiles, self.plan),
+            *(self.warnings, self.grids, self.code),
+        ]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing below the heading."""
+        return not any(self.text_fields) and not self.figures
+
 
 @dataclasses.dataclass(frozen=True)
 class Page:

@@ -8,7 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.reporting import figures
 from optuna_layerwise.reporting.report_facts import Facts
-from optuna_layerwise.reporting.report_grid import Grid, clean, count, duration, number
+from optuna_layerwise.reporting.report_grid import (
+    Grid,
+    clean,
+    count,
+    duration,
+    mean_and_spread,
+    number,
+)
 from optuna_layerwise.reporting.report_origin import (
     asked_section,
     cost_section,
@@ -49,8 +56,7 @@ def study_page(facts: Facts, command: str = "", versions: Mapping[str, str] | No
     ]
     trials = f"{done} finished {'trial' if done == 1 else 'trials'}"
     subtitle = ", ".join(part for part in (trials, _when(facts)) if part)
-    shown = [s for s in sections if s != Section(s.title)]
-    return Page(f"Study {name}", subtitle, shown)
+    return Page(f"Study {name}", subtitle, [s for s in sections if not s.empty])
 
 
 def _found(facts: Facts) -> Section:
@@ -110,9 +116,10 @@ def _result_tiles(facts: Facts, best: Row) -> Iterator[Tile]:
 def _verdict(final: Final) -> str:
     metric, chosen = final.metric, final.chosen
     text = f"On the test split it reaches {metric} {mean_and_spread(chosen, metric)}"
-    if (rival := _best_baseline(final)) is None:
+    ours, rival = chosen.mean(metric, split="test"), _best_baseline(final)
+    if rival is None or math.isnan(ours):
         return text + "."
-    lead = chosen.mean(metric, split="test") - rival.mean(metric, split="test")
+    lead = ours - rival.mean(metric, split="test")
     lead *= -1 if metric == "loss" else 1
     how = "better" if lead > 0 else "worse"
     compared = f"{abs(lead):.3f} {how} than" if round(lead, 3) else "level with"
@@ -130,12 +137,6 @@ def _best_baseline(final: Final) -> Candidate | None:
         if not math.isnan(value := b.mean(final.metric, split="test"))
     ]
     return final.baselines[min(known)[1]] if known else None
-
-
-def mean_and_spread(candidate: Candidate, metric: str) -> str:
-    """Test mean ± standard deviation."""
-    mean, spread = candidate.mean(metric, split="test"), candidate.spread(metric)
-    return number(mean) if math.isnan(spread) else f"{number(mean)} ± {number(spread)}"
 
 
 def plan_rows(facts: Facts, policy: Mapping[str, float]) -> list[PlanRow]:
@@ -233,7 +234,8 @@ def _search(facts: Facts) -> Section:
     words = []
     if facts.finished:
         complete = facts.outcomes["complete"]
-        words = [f"{complete} trials completed" + (f"; {', '.join(listed)}." if listed else ".")]
+        trials = "trial" if complete == 1 else "trials"
+        words = [f"{complete} {trials} completed" + (f"; {', '.join(listed)}." if listed else ".")]
     header = ["trial", f"validation {facts.metric}", "trained", "time", "plan", "outcome"]
     grid = Grid(f"The best {len(rows)} trials", header, rows)
     return Section(

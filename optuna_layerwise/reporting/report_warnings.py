@@ -80,8 +80,9 @@ def _search(facts: Facts) -> Iterator[str]:
         yield f"None of the {len(done)} finished trials gave a value that can be used."
         return
     if len(done) < FEW_TRIALS:
+        few = "1 finished trial is" if len(done) == 1 else f"{len(done)} finished trials are"
         yield (
-            f"{len(done)} finished trials are few: with less than {FEW_TRIALS}, a search is "
+            f"{few} few: with less than {FEW_TRIALS}, a search is "
             "mostly its first random draws, and another seed may find something else."
         )
     order = [row.number for row in facts.history.as_finished]

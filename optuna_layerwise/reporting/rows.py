@@ -155,6 +155,8 @@ def read(study: optuna.Study) -> History:
     )
     recipe = _mapping(settings.get("recipe"))
     lr = number(recipe.get("lr"))
+    if lr is not None and lr <= 0:
+        lr = None
     if lr is None and not any("policy" in run for run in runs):
         lr = guessed_lr
     names = study.metric_names
@@ -194,9 +196,13 @@ def _row(trial: FrozenTrial, run: Mapping[str, Any], guess: Mapping[str, float] 
 
 def number(value: object) -> float | None:
     """A finite number, or nothing: databases hold whatever somebody wrote."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    return None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:  # JSON knows whole numbers of any size
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _policy(run: Mapping[str, Any]) -> Mapping[str, float] | None:

@@ -28,6 +28,8 @@ FEWEST_FOR_AN_INTERVAL = 3
 FEW = 6
 """Below, no signed-rank test reaches 5 %: all of five pairs on one side have p = 1/16."""
 _EXACT_UP_TO = 50
+_DECIMALS = 12
+"""That count; the rest is noise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,9 +139,8 @@ def paired(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> Paired:
             f"paired values must be as many, got {len(ours)} and {len(theirs)}; leave out the "
             "blocks that only one method has"
         )
-    differences = ours - theirs
     # the last bits of 0.9 - 0.8 and 0.8 - 0.7 differ, but the accuracies are one image apart
-    differences = np.round(differences, 12)
+    differences = np.round(ours - theirs, _DECIMALS)
     p, effect = _signed_rank(differences)
     return Paired(
         difference=summary(differences, seed=seed),
@@ -194,6 +195,7 @@ def ranking(scores: ArrayLike) -> Ranking:
             f"{list(table.shape)}"
         )
     _finite(table.ravel())
+    table = np.round(table, _DECIMALS)  # equal scores that were summed in another order tie
     n, k = table.shape
     ranks = stats.rankdata(-table, axis=1)
     same = bool((np.ptp(table, axis=1) == 0).all())  # scipy divides by zero

@@ -6,7 +6,7 @@ from pathlib import Path
 import optuna
 import pytest
 from made_up import EVIL, DigitsStudy, made_up_study
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from playwright.sync_api import Page
 from serving import OpenPage, served
 
@@ -100,8 +100,9 @@ def test_names_that_try_html_and_markdown_are_shown_as_they_are(
 
 @pytest.mark.slow
 def test_many_trials_of_many_blocks_are_shown_quickly(
-    open_page: OpenPage, storage: BaseStorage, screenshots: Path
+    open_page: OpenPage, screenshots: Path
 ) -> None:
+    storage = InMemoryStorage()  # 5,000 trials take a minute to write into a file
     study = made_up_study(5_000, 3, name="many", storage=storage)
     wide = made_up_study(60, 160, name="wide", storage=storage)
     for each in (study, wide):

@@ -153,6 +153,21 @@ def test_several_seeds_of_a_group_are_one_line_with_a_band() -> None:
     )
 
 
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_a_band_goes_in_steps_as_its_line_does(direction: str) -> None:
+    sign = 1 if direction == "maximize" else -1
+    studies = []
+    for values in ([0.1, 0.5, 0.5], [0.3, 0.3, 0.9]):
+        studies.append(optuna.create_study(direction=direction))
+        studies[-1].add_trials([create_trial(value=sign * v) for v in values])
+    [band, line] = visualization.plot_best_so_far({"both": studies}).data
+    assert [*band.x] == [1, 2, 2, 3, 3, 3, 3, 2, 2, 1]
+    worse, better = [0.1, 0.1, 0.3, 0.3, 0.5], [0.3, 0.3, 0.5, 0.5, 0.9]
+    low, high = (worse, better) if sign > 0 else (better, worse)
+    assert [*band.y] == [sign * y for y in [*low, *high[::-1]]]
+    assert [*line.y] == [sign * y for y in (0.2, 0.4, 0.7)]
+
+
 def test_the_front_has_no_trial_that_another_beats_at_its_cost() -> None:
     rows = [row for row in read(made_up_study(60, 6)).rows if row.counts]
     points = [(row.flops or 0.0, row) for row in rows]

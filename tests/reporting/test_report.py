@@ -13,9 +13,12 @@ from report_studies import BLOCKS, HOSTILE, a_hostile_study, a_result, a_study
 
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.reporting.markdown import escaped, fenced
+from optuna_layerwise.reporting.notes import study_note
 from optuna_layerwise.reporting.report import report
 from optuna_layerwise.reporting.report_facts import facts
+from optuna_layerwise.reporting.report_grid import signed_number
 from optuna_layerwise.reporting.report_warnings import warnings_of
+from optuna_layerwise.reporting.rows import read
 from optuna_layerwise.storage import DATA_KEY, FINAL_KEY
 
 SETTINGS = Settings(data="/pictures/leaves", model="resnet18", weights="/w/resnet18.pth")
@@ -131,6 +134,11 @@ def test_nonsense_attributes_do_not_stop_a_report() -> None:
     trial.set_user_attr("olw:run", {"policy": {"stem": "fast"}, "seconds": "long", "outcome": 3})
     study.tell(trial, 0.99)
     assert "trial 12" in shown(study)
+    study.set_user_attr("olw:settings", '{"recipe": {"lr": 0}, "n_folds": 1' + "0" * 400 + "}")
+    result = a_result().as_json()
+    result["chosen"]["policy"]["stem"] = -1.0
+    study.set_user_attr(FINAL_KEY, result)
+    assert "The stored result cannot be shown: the multiplier of block 'stem'" in shown(study)
 
 
 @pytest.mark.parametrize("format", ["html", "md"])
@@ -149,6 +157,27 @@ def test_plain_studies_have_a_report() -> None:
     text = shown(study)
     assert f"The best trial, {study.best_trial.number}, has x = " in text
     assert "What it cost" in text
+    assert "What was asked" not in text  # nothing is known of that
+
+
+def test_a_heading_has_something_below_it() -> None:
+    plain = [optuna.create_study(study_name=name) for name in ("one", "two")]
+    for study in plain:
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1) * 1e-6, n_trials=1)
+    for text in (report(plain[0], format="md"), report(plain, format="md")):
+        assert "\n## " in text
+        assert not re.search(r"^## .*\n+(?=## |\Z)", text, flags=re.MULTILINE)
+    assert "1 trial completed." in report(plain[0], format="md")
+
+
+def test_a_result_that_diverged_on_the_test_split_is_better_than_nothing() -> None:
+    study = a_study()
+    result = a_result().as_json()
+    result["chosen"]["test"][0]["accuracy"] = None
+    study.set_user_attr(FINAL_KEY, result)
+    text = shown(study)
+    assert "it reaches accuracy -. " in text
+    assert "nan" not in text
 
 
 def test_several_studies_are_compared() -> None:
@@ -246,3 +275,14 @@ def test_a_result_of_one_training_has_no_spread() -> None:
         candidate["test"], candidate["val"] = candidate["test"][:1], candidate["val"][:1]
     study.set_user_attr(FINAL_KEY, one)
     assert "it reaches accuracy 0.800, 0.020 better" in shown(study)
+    note = study_note(read(study), sampler="", resume="")
+    assert "| 0.800 |" in note
+    assert "nan" not in note
+
+
+@pytest.mark.parametrize(
+    ("difference", "text"),
+    [(0.25, "+0.250"), (-0.25, "-0.250"), (2e-7, "+2e-07"), (1e-17, "0.000"), (0.0, "0.000")],
+)
+def test_a_difference_is_zero_only_if_it_is(difference: float, text: str) -> None:
+    assert signed_number(difference) == text

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
+from playwright.sync_api import Browser
 from report_studies import a_hostile_study, a_study
 
 from optuna_layerwise.reporting.report import report
 
-CHROMIUM = Path("/usr/bin/chromium")
 SECONDS = 120
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's chromium; absent on most machines, required in CI."""
-    if not CHROMIUM.exists():
-        message = f"there is no {CHROMIUM}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 class Opened:
     """A report in a window; what its console said and what it wanted from the network."""
 
-    def __init__(self, browser: Any, path: Path, width: int, scheme: str) -> None:
+    def __init__(self, browser: Browser, path: Path, width: int, scheme: str) -> None:
         viewport = {"width": width, "height": 900}
         context = browser.new_context(viewport=viewport, color_scheme=scheme, offline=True)
         self.page = context.new_page()
@@ -76,7 +57,7 @@ def a_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [(1280, "light", "rgb(255, 255, 255)"), (400, "dark", "rgb(21, 24, 29)")],
 )
 def test_a_report_opens_offline_with_every_figure_and_a_silent_console(
-    browser: Any, a_report: Path, width: int, scheme: str, paper: str
+    browser: Browser, a_report: Path, width: int, scheme: str, paper: str
 ) -> None:
     opened = Opened(browser, a_report, width, scheme)
     n = opened.page.locator(".figure").count()
@@ -90,7 +71,7 @@ def test_a_report_opens_offline_with_every_figure_and_a_silent_console(
     assert opened.wanted == [a_report.as_uri()]
 
 
-def test_the_figures_follow_the_scheme_and_the_paper(browser: Any, a_report: Path) -> None:
+def test_the_figures_follow_the_scheme_and_the_paper(browser: Browser, a_report: Path) -> None:
     opened = Opened(browser, a_report, 1280, "light")
     opened.page.emulate_media(color_scheme="dark")
     opened.page.wait_for_function(
@@ -104,7 +85,7 @@ def test_the_figures_follow_the_scheme_and_the_paper(browser: Any, a_report: Pat
 
 
 def test_figures_keep_their_height_when_the_window_is_made_small(
-    browser: Any, a_report: Path
+    browser: Browser, a_report: Path
 ) -> None:
     opened = Opened(browser, a_report, 1280, "light")
     before = [height for _, height in opened.sizes()]
@@ -117,7 +98,7 @@ def test_figures_keep_their_height_when_the_window_is_made_small(
 
 
 def test_a_hostile_study_runs_nothing_and_fits_a_small_window(
-    browser: Any, tmp_path: Path
+    browser: Browser, tmp_path: Path
 ) -> None:
     path = tmp_path / "hostile.html"
     path.write_text(report(a_hostile_study()), encoding="utf-8")
@@ -130,7 +111,7 @@ def test_a_hostile_study_runs_nothing_and_fits_a_small_window(
 
 
 @pytest.mark.slow
-def test_large_studies_are_drawn(browser: Any, tmp_path: Path) -> None:
+def test_large_studies_are_drawn(browser: Browser, tmp_path: Path) -> None:
     wide = a_study(60, blocks=[f"block{i}" for i in range(160)], final=False)
     long = optuna.create_study(study_name="long", direction="maximize")
     make = optuna.trial.create_trial

@@ -82,8 +82,8 @@ def best_so_far(
         line = {"color": colour, "width": 2.5, "shape": "hv", "dash": dash}
         if len(found) > 1:
             figure.add_scatter(
-                x=[*x, *x[::-1]],
-                y=[*low, *high[::-1]],
+                x=[*_stairs(x)[1:], *_stairs(x)[:0:-1]],
+                y=[*_stairs(low)[:-1], *_stairs(high)[-2::-1]],
                 fill="toself",
                 fillcolor=translucent(colour, 0.2),
                 line={"width": 0},
@@ -148,6 +148,11 @@ def _together(curves: Sequence[tuple[Array, Array]]) -> tuple[list[float], ...]:
     grid = grid[thinned(len(grid), _GRID)] if len(grid) else np.array([start])
     all_values = np.array([y[np.searchsorted(x, grid, side="right") - 1] for x, y in curves])
     return tuple([short(v) for v in part] for part in (grid, *band(all_values)))
+
+
+def _stairs(values: Sequence[float]) -> list[float]:
+    """Each value twice; shifted by one, x and y are the corners of a step line."""
+    return [value for value in values for _ in range(2)]
 
 
 def _add_trials(

@@ -38,7 +38,7 @@ def plan_traces(
         values = [plan.get(block) for plan in plans]
         trained.append(
             [
-                round(math.log10(rate(v)), 2) if v else None
+                round(math.log10(shown), 2) if v and (shown := rate(v)) > 0 else None
                 for v, rate in zip(values, rates, strict=True)
             ]
         )
