@@ -56,7 +56,9 @@ class Candidate:
     def spread(self, metric: str) -> float:
         """Standard deviation (n - 1) of a test metric over the seeds."""
         values = [_number(seed.get(metric)) for seed in self.test]
-        return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+        if len(values) < 2:
+            return math.nan
+        return 0.0 if min(values) == max(values) else float(np.std(values, ddof=1))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,6 +69,7 @@ def commands(where: str, storage: str) -> str:
     return "\n".join(
         [
             "\n[bold]Next[/bold]",
+            f"  optuna-layerwise report {where}    # how sure this is, and what it cost",
             f"  optuna-layerwise export {where} --to exported    # policy and weights",
             f"  optuna-layerwise dashboard --storage {storage}",
             f"  optuna-layerwise resume {where} --trials N    # search on; this test result stays",

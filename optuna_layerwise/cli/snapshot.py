@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.show import best_trial
-from optuna_layerwise.results import stored_final
+from optuna_layerwise.results import claimant, stored_final
 from optuna_layerwise.storage import LEASE_KEY, all_trials, lease_of, owner_of
 from optuna_layerwise.studies import order_of
 
@@ -49,7 +49,8 @@ class Snapshot:
 
     Args:
         study: Name.
-        state: ``running``, ``paused``, ``stopped`` (by an order, or because nobody works) or
+        state: ``running``, ``paused``, ``stopped`` (by an order, or because nobody works),
+            ``searched`` (the target is reached, the last test is not made), ``finalizing`` or
             ``finalized``.
         order: That holds: see `Order`.
         target: Finished trials asked for; ``None`` if `tune` did not create the study.
@@ -95,7 +96,7 @@ def take_snapshot(study: optuna.Study) -> Snapshot:
     best = best_trial(study)
     return Snapshot(
         study=study.study_name,
-        state=_state(study, living),
+        state=_state(study, living, searched=target is not None and len(ended) >= target),
         order=order.value,
         target=target,
         finished=len(ended),
@@ -115,12 +116,15 @@ def stored_settings(study: optuna.Study) -> Settings | None:
         return None
 
 
-def _state(study: optuna.Study, living: int) -> str:
+def _state(study: optuna.Study, living: int, *, searched: bool) -> str:
     order = order_of(study)
     if order.halts:
         return "stopped" if order.ends else "paused"
     if stored_final(study) is not None:
         return "finalized"
+    if searched and not living:
+        by = claimant(study)
+        return "searched" if by is None or by.is_dead else "finalizing"
     return "running" if living else "stopped"
 
 

@@ -21,7 +21,7 @@ from rich.text import Text
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study
 from optuna_layerwise.cli.progress import trial_line
 from optuna_layerwise.cli.snapshot import RunningTrial, Snapshot, take_snapshot
-from optuna_layerwise.storage import all_trials, open_storage, study_names
+from optuna_layerwise.storage import all_trials, open_storage, study_names, without_secrets
 
 _BAR_WIDTH = 40
 _LOOK_SECONDS = 2.0
@@ -51,6 +51,10 @@ def status_command(
     if as_json:
         for snapshot in snapshots:
             print(json.dumps(snapshot.as_json()))
+        return
+    if not snapshots:
+        where = without_secrets(storage)
+        console.print(f"there is no study in {where}; `tune` makes one", soft_wrap=True)
         return
     console.print(overview(snapshots))
     for snapshot in snapshots:

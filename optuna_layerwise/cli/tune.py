@@ -263,7 +263,11 @@ def tune_command(
         live=live,
     )
     stored = None
-    if name in study_names(open_storage(storage)):
+    try:  # a database is made when all else is found to be right
+        names = study_names(open_storage(storage, create=False))
+    except FileNotFoundError:
+        names = []
+    if name in names:
         existing = load_study(storage, name)
         if SETTINGS_KEY in existing.user_attrs or existing.get_trials(deepcopy=False):
             stored = Settings.from_study(existing)

@@ -135,7 +135,7 @@ class ModelSpec:
             what = f"{self._published!r} of {self.name}" if self._published else self.name
             raise ConnectionError(
                 f"cannot download {what} ({str(error).partition(chr(10))[0]}); "
-                "get the file elsewhere and pass its path as weights="
+                "get the file elsewhere and pass its path as weights= (--weights PATH)"
             ) from error
 
     def partition(self, model: nn.Module) -> Blocks:

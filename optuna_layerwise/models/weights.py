@@ -75,7 +75,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
             f"{len(missing)} missing{_few(missing)}, "
             f"{len(unexpected)} unexpected{_few(unexpected)}, "
             f"{len(shapes)} of another shape{_few(shapes)}; "
-            "check the model's name and arguments (width, depth)"
+            "check the model's name and arguments, such as --model-arg width_mult=0.35"
         )
     model.load_state_dict(state, strict=False)
 

@@ -339,7 +339,7 @@ def test_a_search_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
         (("--sampler", "cmaes", "--encoding", "binary"), "cannot search categories"),
         (("--preset", "paper", "--sampler", "tpe"), "name it: --preset"),
         (("--init-from", "first"), "--init-from is for --sampler catcmawm"),
-        (("--init-from", "first", "--sampler", "catcmawm"), "no study 'first'"),
+        (("--init-from", "first", "--sampler", "catcmawm"), "there is no database"),
         (("--no-retrain", "--folds", "2"), "choose --folds 1 or --retrain"),
         (("--seeds-per-trial", "0"), "--seeds-per-trial must be from 1"),
         (("--threads", "0"), "threads must be at least 1"),

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import optuna
 import pytest
@@ -15,6 +16,7 @@ from optuna.trial import TrialState
 
 from optuna_layerwise.cli.snapshot import RunningTrial, take_snapshot
 from optuna_layerwise.cli.status import is_over
+from optuna_layerwise.results import claim
 from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import open_storage
 from optuna_layerwise.studies import open_study, pause, stop, work
@@ -83,6 +85,29 @@ def test_orders_show_before_what_the_workers_do(study: optuna.Study) -> None:
     now = take_snapshot(study)
     assert (now.state, now.order, now.trials["complete"]) == ("stopped", "stop", 1)
     assert is_over(now)
+
+
+def test_a_study_at_its_target_is_searched_until_it_is_finalized(cli: Cli) -> None:
+    cli(*DIGITS, "--trials", "1", "--no-work")
+    study = load("digits")
+    assert take_snapshot(study).state == "stopped"
+    study.tell(study.ask(), 0.5)
+    assert take_snapshot(study).state == "searched"
+    claim(study)
+    assert take_snapshot(study).state == "finalizing"
+
+
+def test_a_database_without_a_study_is_one_line(cli: Cli) -> None:
+    open_storage("sqlite:///optuna-layerwise.db")
+    code, output, _ = cli("status")
+    assert code == 0
+    assert output == "there is no study in sqlite:///optuna-layerwise.db; `tune` makes one\n"
+
+
+def test_a_mistake_leaves_no_database(cli: Cli) -> None:
+    code, _, _ = cli("tune", "--data", "nowhere", "--model", "resnet18", "--weights", "none")
+    assert code == 2
+    assert not list(Path().iterdir())
 
 
 def test_the_remaining_time_is_the_median_trials_over_the_workers(cli: Cli) -> None:
