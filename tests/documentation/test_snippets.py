@@ -1,6 +1,6 @@
 """Every Python and shell block of README.md and docs/ runs as it stands there.
 
-A page's blocks run in their order, in one empty folder and with one set of names, as somebody
+A page's blocks run in their order, in one folder and with one set of names, as somebody
 who tries the page would. Blocks of other languages (``text``, ``yaml``) or of none are to be read;
 that the commands in them exist is tested by `test_pages`.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
-from pages import PAGES, RUN, Block, blocks, commands
+from pages import PAGES, ROOT, RUN, Block, blocks, commands
 
 from optuna_layerwise import BioTuneSampler, FinetuneObjective, Recipe, open_study
 from optuna_layerwise.cli import main
@@ -40,6 +40,7 @@ def test_the_blocks_of_a_page_run(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")  # as in a clone
     monkeypatch.setenv("COLUMNS", "200")
     torch.set_num_threads(1)
     names: dict[str, object] = _a_study(tmp_path) if page in WITH_A_STUDY else {}
