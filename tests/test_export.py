@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -17,8 +18,10 @@ from safetensors.torch import load_file, save_model
 from torchvision.models import resnet18
 
 from optuna_layerwise import Policy, Recipe, param_groups, partition
+from optuna_layerwise.cli.report import command_of
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.reporting.export import export
+from optuna_layerwise.reporting.shareable import shareable
 from optuna_layerwise.storage import FINAL_KEY
 
 SETTINGS = Settings(data="/home/me/leaves", model="resnet18", weights="/home/me/resnet18.pth")
@@ -127,9 +130,28 @@ def test_the_cards_snippet_is_python(tmp_path: Path) -> None:
 
 
 def test_no_folder_of_this_machine_is_exported(tmp_path: Path) -> None:
-    export(a_study(settings=SETTINGS), tmp_path)
-    for path in tmp_path.iterdir():
-        assert "/home/me" not in path.read_text()
+    own = dataclasses.replace(
+        SETTINGS, model="transformers//home/me/vit", model_args={"config": ["/home/me/vit.json"]}
+    )
+    for settings in (SETTINGS, own):
+        study = a_study(settings=settings)
+        export(study, tmp_path, command=command_of(study))
+        for path in tmp_path.iterdir():
+            assert "/home/me" not in path.read_text()
+    assert "transformers/vit" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "cut"),
+    [
+        ("timm/resnet18.a1_in1k", "timm/resnet18.a1_in1k"),
+        ("C:\\Users\\me\\leaves", "leaves"),
+        ("~/leaves", "leaves"),
+        ({"sizes": [8, None]}, {"sizes": [8, None]}),
+    ],
+)
+def test_only_paths_are_cut(value: object, cut: object) -> None:
+    assert shareable(value) == cut
 
 
 def test_a_hostile_study_is_exported_as_text(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def command_of(study: optuna.Study, storage: str | None = None) -> str:
     Without a storage it names no folder of this machine.
     """
     from optuna_layerwise.cli.repeating import tune_command_of
+    from optuna_layerwise.reporting.shareable import shareable
 
     if SETTINGS_KEY not in study.user_attrs:
         return ""
@@ -83,5 +84,12 @@ def command_of(study: optuna.Study, storage: str | None = None) -> str:
     if storage is not None:
         return tune_command_of(settings, storage, study.study_name)
     data, weights = (value and PurePath(value).name for value in (settings.data, settings.weights))
-    shared = dataclasses.replace(settings, data=data or "", data_root=None, weights=weights)
+    shared = dataclasses.replace(
+        settings,
+        data=data or "",
+        data_root=None,
+        weights=weights,
+        model=shareable(settings.model),
+        model_args=shareable(settings.model_args),
+    )
     return tune_command_of(shared, DEFAULT_STORAGE, study.study_name)

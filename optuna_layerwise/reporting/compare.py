@@ -150,7 +150,8 @@ def compare(
     outcomes = list(_at_budgets(members, curves, budgets or {}, metric))
     finals = {study.study_name: stored_final(study) for study in studies}
     outcomes += _tested(members, curves, {n: f for n, f in finals.items() if f}, metric)
-    notes = list(limits(members, curves, finals, {o.title: o.values for o in outcomes}))
+    titles = {o.title: o.values for o in outcomes}
+    notes = list(limits(members, curves, finals, titles, budgets or {}))
     return Comparison(metric, maximize, members, outcomes, notes)
 
 

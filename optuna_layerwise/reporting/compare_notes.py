@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from optuna_layerwise.reporting.compare_curves import AXES, Curve
 from optuna_layerwise.reporting.compare_groups import Member
+from optuna_layerwise.reporting.figures import Axis
 from optuna_layerwise.reporting.statistics import FEW, FEWEST_FOR_AN_INTERVAL
 from optuna_layerwise.results import Final
 
@@ -15,6 +16,7 @@ def limits(
     curves: Mapping[str, Curve],
     finals: Mapping[str, Final | None],
     values: Mapping[str, Mapping[str, Mapping[str, float]]],
+    budgets: Mapping[Axis, float],
 ) -> Iterator[str]:
     """One sentence or two for each limit.
 
@@ -23,12 +25,20 @@ def limits(
         curves: Study to its trials.
         finals: Study to its result.
         values: Title of an outcome to group to block to value.
+        budgets: Axis to what was asked for.
     """
     yield from _too_few(members)
     yield from _unpaired(members)
     for axis in AXES:
         if without := [name for name, c in curves.items() if axis not in c.spent]:
             yield f"No comparison at equal {axis}: {_listed(without)} did not record them."
+    for axis, budget in budgets.items():
+        spent = {name: c.total(axis) for name, c in curves.items() if axis in c.spent}
+        if less := [name for name, total in spent.items() if total < budget]:
+            yield (
+                f"Not all have spent {budget:,.6g} {axis}: {_listed(less)} ended before: "
+                "their values are those at their end."
+            )
     empty = [n for n, c in curves.items() if all(value is None for value in c.values)]
     if empty:
         yield f"No trial is complete in {_listed(empty)}."

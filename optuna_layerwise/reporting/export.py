@@ -15,6 +15,7 @@ import yaml
 
 from optuna_layerwise.reporting.export_card import card
 from optuna_layerwise.reporting.report_facts import Facts, facts
+from optuna_layerwise.reporting.shareable import shareable
 
 PlanFormat = Literal["json", "yaml"]
 WEIGHTS = "weights.safetensors"
@@ -49,6 +50,10 @@ def export(
         ValueError: if the study has no result, or the trial no policy.
     """
     known = facts(study)
+    settings = _shareable(known.history.settings)
+    known = dataclasses.replace(
+        known, history=dataclasses.replace(known.history, settings=settings)
+    )
     if trial is None and known.final is None:
         why = known.unreadable or (
             f"study {study.study_name!r} has no result yet; finish it with `optuna-layerwise "
@@ -80,15 +85,15 @@ def _plan(known: Facts) -> dict[str, Any]:
         "recipe": known.recipe,
         "metric": known.final.metric,
         "chosen": dataclasses.asdict(known.final.chosen),
-        "settings": _shareable(known.history.settings),
+        "settings": dict(known.history.settings),
     }
 
 
 def _shareable(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Without the folders of this machine."""
     paths = {"data", "weights"}
-    shown = {k: v for k, v in settings.items() if k not in ("output", "data_root")}
-    return {k: PurePath(v).name if k in paths and v else v for k, v in shown.items()}
+    shown = {k: shareable(v) for k, v in settings.items() if k not in ("output", "data_root")}
+    return {k: PurePath(str(v)).name if k in paths and v else v for k, v in shown.items()}
 
 
 def _plan_of_trial(known: Facts, number: int) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def _plan_of_trial(known: Facts, number: int) -> dict[str, Any]:
         "recipe": known.recipe,
         "metric": known.history.metric,
         "trial": {"number": number, "validation": row.value, "outcome": row.outcome},
-        "settings": _shareable(known.history.settings),
+        "settings": dict(known.history.settings),
     }
 
 

@@ -116,7 +116,7 @@ def _body(facts: Facts, final: Final, plan: str, weights: str, command: str) -> 
     if facts.classes:
         listed = ", ".join(f"{i} {escaped(name)}" for i, name in enumerate(facts.classes))
         yield f"The outputs are, in order: {listed}."
-    if recipe := _mapping(settings.get("recipe")):
+    if recipe := facts.recipe:
         yield "## Recipe"
         rows = [[name, clean(value)] for name, value in recipe.items() if value is not None]
         yield grid_as_markdown(Grid("Recipe", ["field", "value"], rows))

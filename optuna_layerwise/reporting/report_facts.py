@@ -11,11 +11,10 @@ import optuna
 
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.reporting.report_grid import clean
-from optuna_layerwise.reporting.rows import History, Row, number, read
+from optuna_layerwise.reporting.rows import History, Row, number, read, setups_in
 from optuna_layerwise.results import Final, stored_final
 from optuna_layerwise.storage import DATA_KEY, RUN_KEY
 
-_FINGERPRINT = "olw:fingerprint:"
 NO_VALUE = ("diverged", "out of memory", "failed")
 """Outcomes that should not have been."""
 
@@ -52,11 +51,7 @@ class Facts:
     @property
     def recipe(self) -> Mapping[str, Any] | None:
         """The settings', or the one that all trials had; ``None`` where that is not known."""
-        stored = self.history.settings.get("recipe")
-        if isinstance(stored, dict):
-            return stored
-        first = self._recipes[0] if self._recipes else None
-        return first if all(recipe == first for recipe in self._recipes) else None
+        return self.history.recipe or None
 
     @property
     def _recipes(self) -> list[dict[str, Any]]:
@@ -126,16 +121,11 @@ def facts(study: optuna.Study) -> Facts:
     about = about if isinstance(about, dict) else {}
     sizes = {split: number(about.get(split)) for split in ("train", "val", "test")}
     classes = about.get("classes")
-    setups = [
-        content
-        for key, content in history.attributes.items()
-        if key.startswith(_FINGERPRINT) and isinstance(content, dict)
-    ]
     return Facts(
         history=history,
         final=final,
         unreadable=unreadable,
         images={split: int(n) for split, n in sizes.items() if n and n > 0},
         classes=[clean(c) for c in classes] if isinstance(classes, list) else [],
-        setups=setups,
+        setups=setups_in(history.attributes),
     )

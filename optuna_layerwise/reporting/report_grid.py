@@ -46,7 +46,10 @@ def number(value: float | None, digits: int = 3) -> str:
 def mean_and_spread(candidate: Candidate, metric: str) -> str:
     """Test mean ± standard deviation; of one training without the latter."""
     mean, spread = candidate.mean(metric, split="test"), candidate.spread(metric)
-    return number(mean) if math.isnan(spread) else f"{number(mean)} ± {number(spread)}"
+    if math.isnan(spread):
+        return number(mean)
+    fixed = round(spread, 3) if abs(mean) >= 1e-3 else spread  # as many digits as the mean has
+    return f"{number(mean)} ± {number(fixed)}"
 
 
 def interval(bounds: tuple[float, float] | None, *, signed: bool = False) -> str:

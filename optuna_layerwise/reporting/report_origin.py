@@ -91,9 +91,8 @@ def _settings(facts: Facts, settings: Mapping[str, Any]) -> Iterator[tuple[str, 
     yield "encoding", of("encoding")
     yield "sampler", " ".join(part for part in (of("sampler"), of("sampler_options")) if part)
     yield "seed", of("seed")
-    recipe = settings.get("recipe")
-    if isinstance(recipe, dict):
-        known = {name: value for name, value in recipe.items() if value is not None}
+    if facts.recipe:
+        known = {name: value for name, value in facts.recipe.items() if value is not None}
         yield "recipe", ", ".join(f"{name} {value}" for name, value in known.items())
     yield "target", f"{of('trials')} finished trials" if of("trials") else ""
     yield "device", ", ".join(facts.devices)

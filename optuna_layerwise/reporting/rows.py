@@ -26,6 +26,7 @@ from optuna_layerwise.storage import (
     generation_of,
 )
 
+_FINGERPRINT = "olw:fingerprint:"
 _OUTCOMES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -93,6 +94,7 @@ class History:
         n_objectives: Values per trial; figures show the first.
         metric: What the value is.
         lr: That policies hold multipliers of; ``None`` where it is not known.
+        recipe: Of all trials, as the settings or else the trials' setups say; empty if not known.
         settings: What the command line was told; empty for studies that it did not make.
         attributes: The study's user attributes.
         rows: By number.
@@ -104,6 +106,7 @@ class History:
     n_objectives: int
     metric: str
     lr: float | None
+    recipe: Mapping[str, Any]
     settings: Mapping[str, Any]
     attributes: Mapping[str, Any]
     rows: Sequence[Row]
@@ -137,7 +140,7 @@ class History:
 
     @property
     def _max_lr(self) -> float:
-        return number(_mapping(self.settings.get("recipe")).get("max_lr")) or math.inf
+        return number(self.recipe.get("max_lr")) or math.inf
 
     def _rank(self, row: Row) -> tuple[float, float, int]:
         tie = number(row.trial.user_attrs.get(TIE_KEY))
@@ -153,7 +156,7 @@ def read(study: optuna.Study) -> History:
     guessed, guessed_lr = policies_from_parameters(
         [trial for trial, run in zip(trials, runs, strict=True) if "policy" not in run]
     )
-    recipe = _mapping(settings.get("recipe"))
+    recipe = _mapping(settings.get("recipe")) or _recipe_of_all(attributes)
     lr = number(recipe.get("lr"))
     if lr is not None and lr <= 0:
         lr = None
@@ -167,6 +170,7 @@ def read(study: optuna.Study) -> History:
         n_objectives=len(study.directions),
         metric=str(recipe.get("metric") or (names[0] if names else "value")),
         lr=lr,
+        recipe=recipe,
         settings=settings,
         attributes=attributes,
         rows=[_row(t, r, guessed.get(t.number)) for t, r in zip(trials, runs, strict=True)],
@@ -221,6 +225,17 @@ def settings_in(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
         return _mapping(json.loads(attributes.get(SETTINGS_KEY, "{}")))
     except (TypeError, ValueError):
         return {}
+
+
+def setups_in(attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The stored fingerprints of what trials were made with."""
+    found = [v for key, v in attributes.items() if key.startswith(_FINGERPRINT)]
+    return [content for content in found if isinstance(content, dict)]
+
+
+def _recipe_of_all(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    recipes = [_mapping(setup.get("recipe")) for setup in setups_in(attributes)]
+    return recipes[0] if recipes and all(recipe == recipes[0] for recipe in recipes) else {}
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -58,7 +58,7 @@ def places(*studies: optuna.Study, **options: Any) -> dict[str, tuple[str, str]]
 def test_settings_equal_but_for_seeds_are_one_group() -> None:
     found = places(
         study_of("a", [1], settings=settings_of(seed=0)),
-        study_of("b", [1], settings=settings_of(seed=1, output="/elsewhere")),
+        study_of("b", [1], settings=settings_of(seed=1, output="/elsewhere", live=False)),
         study_of("c", [1], settings=settings_of(seed=0, sampler="tpe")),
     )
     assert found == {
@@ -219,6 +219,13 @@ def test_what_limits_the_comparison_is_said() -> None:
     assert "There is no best validation value after 1 trials in d-0." in said(one, late)
     sets = [study_of(d, [1.0], settings=settings_of(data=d)) for d in ("x", "y")]
     assert "There are several data sets." in said(*sets)
+
+
+def test_a_budget_that_a_study_has_not_spent_is_said() -> None:
+    short, long = study_of("a-0", [0.5, 0.6]), study_of("b-0", [0.5, 0.6, 0.7])
+    words = "\n".join(compare([short, long], budgets={"trials": 3}).notes)
+    assert "Not all have spent 3 trials: a-0 ended before" in words
+    assert "Not all have spent" not in said(short, long)
 
 
 def test_enough_paired_seeds_need_no_words() -> None:

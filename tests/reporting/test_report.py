@@ -160,6 +160,16 @@ def test_plain_studies_have_a_report() -> None:
     assert "What was asked" not in text  # nothing is known of that
 
 
+def test_rates_and_recipe_of_studies_made_from_python_are_those_of_their_trials() -> None:
+    study = a_study()
+    setup = {"recipe": {"lr": 0.01, "metric": "accuracy"}}
+    study.set_user_attr("olw:fingerprint:a", setup)
+    assert "lr 0.01, metric accuracy" in shown(study)
+    assert "head 5.00e-03" in shown(study)
+    study.set_user_attr("olw:fingerprint:b", {"recipe": {**setup["recipe"], "lr": 0.1}})
+    assert "head × 0.5" in shown(study)
+
+
 def test_a_heading_has_something_below_it() -> None:
     plain = [optuna.create_study(study_name=name) for name in ("one", "two")]
     for study in plain:
