@@ -143,7 +143,8 @@ def _method(settings: Mapping[str, Any]) -> dict[str, str]:
     flat = {k: v for k, v in settings.items() if k not in _NO_METHOD}
     recipe = flat.pop("recipe", {})
     flat |= {f"recipe.{k}": v for k, v in recipe.items()} if isinstance(recipe, dict) else {}
-    flat["trainings a trial"] = len(settings.get("seeds", ()))
+    seeds = settings.get("seeds", [])
+    flat["trainings a trial"] = len(seeds) if isinstance(seeds, list) else seeds
     return {k: v if isinstance(v, str) else json.dumps(v, sort_keys=True) for k, v in flat.items()}
 
 

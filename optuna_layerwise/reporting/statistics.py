@@ -140,7 +140,7 @@ def paired(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> Paired:
             "blocks that only one method has"
         )
     # the last bits of 0.9 - 0.8 and 0.8 - 0.7 differ, but the accuracies are one image apart
-    differences = np.round(ours - theirs, _DECIMALS)
+    differences = _rounded(ours - theirs)
     p, effect = _signed_rank(differences)
     return Paired(
         difference=summary(differences, seed=seed),
@@ -195,7 +195,7 @@ def ranking(scores: ArrayLike) -> Ranking:
             f"{list(table.shape)}"
         )
     _finite(table.ravel())
-    table = np.round(table, _DECIMALS)  # equal scores that were summed in another order tie
+    table = _rounded(table)  # equal scores that were summed in another order tie
     n, k = table.shape
     ranks = stats.rankdata(-table, axis=1)
     same = bool((np.ptp(table, axis=1) == 0).all())  # scipy divides by zero
@@ -262,6 +262,12 @@ def binomial_margin(share: float, n: int) -> float:
     """
     z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
     return z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+
+
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Without the last bits; NumPy's own overflows for large values."""
+    rounded = [round(value, _DECIMALS) for value in values.ravel().tolist()]
+    return np.array(rounded).reshape(values.shape)
 
 
 def _finite(values: ArrayLike) -> NDArray[np.float64]:

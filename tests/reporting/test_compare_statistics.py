@@ -98,6 +98,7 @@ def test_differences_of_one_image_tie_whatever_their_last_bits() -> None:
     assert len(set(a - b)) > 2  # in floating point
     assert paired(a, b).effect == pytest.approx(1 / 3)
     assert ranking([[0.1 + 0.2, 0.3, 0.2]] * 2).mean_ranks == (1.5, 1.5, 3)
+    assert paired([1e300], [-1e300]).wins == 1
 
 
 def test_swapping_two_methods_flips_every_sign() -> None:

@@ -68,6 +68,15 @@ def test_settings_equal_but_for_seeds_are_one_group() -> None:
     }
 
 
+def test_nonsense_settings_are_a_group_of_their_own() -> None:
+    nonsense = settings_of(seeds=7, recipe="none", data=5, seed=[1])
+    studies = study_of("a", [1], settings=settings_of()), study_of("b", [1], settings=nonsense)
+    found = places(*studies)
+        study_of("a", [1], settings=settings_of()), study_of("b", [1], settings=nonsense)
+    )
+    assert found["a"][0] != found["b"][0]
+
+
 def test_groups_are_named_by_the_settings_that_differ() -> None:
     recipe = {"lr": 0.1, "metric": "accuracy"}
     found = places(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import optuna
@@ -36,6 +37,13 @@ class Opened:
         script = "all => all.map(e => [e.getBoundingClientRect().width, e.clientHeight])"
         found = self.page.eval_on_selector_all(".figure .main-svg:first-of-type", script)
         return [(width, height) for width, height in found]
+
+    def wait_until(self, script: str) -> None:
+        """Playwright's own waiting needs ``eval``, which the report's policy forbids."""
+        ends = time.monotonic() + SECONDS
+        while not self.page.evaluate(script):
+            assert time.monotonic() < ends, script
+            self.page.wait_for_timeout(50)
 
     def paper(self) -> str:
         """The colour of the page, as of the first figure."""
@@ -74,11 +82,11 @@ def test_a_report_opens_offline_with_every_figure_and_a_silent_console(
 def test_the_figures_follow_the_scheme_and_the_paper(browser: Browser, a_report: Path) -> None:
     opened = Opened(browser, a_report, 1280, "light")
     opened.page.emulate_media(color_scheme="dark")
-    opened.page.wait_for_function(
+    opened.wait_until(
         "document.querySelector('.figure .main-svg').style.background == 'rgb(21, 24, 29)'"
     )
     opened.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    opened.page.wait_for_function(
+    opened.wait_until(
         "document.querySelector('.figure .main-svg').style.background == 'rgb(255, 255, 255)'"
     )
     assert all(width <= 680 for width, _ in opened.sizes())
@@ -91,7 +99,7 @@ def test_figures_keep_their_height_when_the_window_is_made_small(
     before = [height for _, height in opened.sizes()]
     opened.page.set_viewport_size({"width": 400, "height": 900})
     narrow = "[...document.querySelectorAll('.figure .main-svg')].every(e => e.clientWidth <= 400)"
-    opened.page.wait_for_function(narrow)
+    opened.wait_until(narrow)
     assert [height for _, height in opened.sizes()] == before
     places = "all => all.map(e => e.clientHeight)"
     assert opened.page.eval_on_selector_all(".figure > div", places) == before
