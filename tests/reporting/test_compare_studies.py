@@ -72,8 +72,6 @@ def test_nonsense_settings_are_a_group_of_their_own() -> None:
     nonsense = settings_of(seeds=7, recipe="none", data=5, seed=[1])
     studies = study_of("a", [1], settings=settings_of()), study_of("b", [1], settings=nonsense)
     found = places(*studies)
-        study_of("a", [1], settings=settings_of()), study_of("b", [1], settings=nonsense)
-    )
     assert found["a"][0] != found["b"][0]
 
 
