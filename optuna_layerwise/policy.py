@@ -228,11 +228,13 @@ class Recipe:
 
 def _read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The object that a JSON or YAML file holds."""
-    text = Path(path).read_text(encoding="utf-8")
     is_yaml = Path(path).suffix in _YAML
     try:
+        text = Path(path).read_text(encoding="utf-8")
         content = _yaml().safe_load(text) if is_yaml else json.loads(text)
-    except Exception as error:  # of either library
+    except OSError:
+        raise
+    except Exception as error:  # of either library, or it is no text
         raise ValueError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold names and values, got {text[:80]!r}")

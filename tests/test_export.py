@@ -77,6 +77,15 @@ def test_a_file_without_a_policy_is_refused_with_its_name(
         Recipe.load(path)
 
 
+def test_a_file_that_is_no_text_is_refused_with_its_name(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"\xd8\x00\xff")
+    with pytest.raises(ValueError, match=r"weights.safetensors cannot be read: 'utf-8' codec"):
+        Policy.load(weights)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        Policy.load(tmp_path / "nowhere.json")
+
+
 def test_yaml_builds_no_objects(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text("stem: !!python/object/apply:os.system ['touch owned']")
