@@ -103,6 +103,7 @@ def finalize(
     for baseline in baselines:
         for seed in seeds:
             baseline.train(seed)
+    claim(study)  # of two that began at once, only the later one is here
     test = trainer.data.test.open()
     chosen = winner.candidate(test)
     judged = [baseline.candidate(test) for baseline in baselines]

@@ -22,8 +22,8 @@ class StopSignals:
 
     Whoever runs trials may besides ask the running one to end, by setting `ends_trial`.
 
-    Nested uses share the outermost one. In other threads than the main one, which alone gets
-    signals, nothing is ever received.
+    Nested uses in a thread share the outermost one. In other threads than the main one, which
+    alone gets signals, nothing is ever received.
 
     Args:
         more: Other signals that are treated alike.
@@ -34,7 +34,7 @@ class StopSignals:
         False
     """
 
-    _outermost: ClassVar[StopSignals | None] = None
+    _here: ClassVar[threading.local] = threading.local()
 
     def __init__(self, *more: signal.Signals) -> None:
         self.received = False
@@ -49,14 +49,15 @@ class StopSignals:
         return self.received or self.ends_trial
 
     def __enter__(self) -> StopSignals:
-        if threading.current_thread() is not threading.main_thread():
-            return self
-        if StopSignals._outermost is None:
+        outermost: StopSignals | None = getattr(self._here, "outermost", None)
+        if outermost is not None:
+            return outermost
+        if threading.current_thread() is threading.main_thread():
             self._previous = {
                 number: signal.signal(number, self._note) for number in self._signals
             }
-            StopSignals._outermost = self
-        return StopSignals._outermost
+        self._here.outermost = self
+        return self
 
     def __exit__(
         self,
@@ -64,9 +65,9 @@ class StopSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if StopSignals._outermost is self:
+        if getattr(self._here, "outermost", None) is self:
             self._restore()
-            StopSignals._outermost = None
+            self._here.outermost = None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = True

@@ -35,7 +35,13 @@ from optuna_layerwise.cli.resume import (
 )
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.status import study_progress
-from optuna_layerwise.cli.worker import Output, Wait, Worker
+from optuna_layerwise.cli.worker import (
+    LeaseSeconds,
+    Output,
+    Wait,
+    Worker,
+    checked_seconds,
+)
 from optuna_layerwise.launch import (
     DONE,
     HALTED,
@@ -50,6 +56,7 @@ from optuna_layerwise.launch import (
     supervise,
 )
 from optuna_layerwise.results import stored_final
+from optuna_layerwise.storage import LEASE_SECONDS, PATIENCE_SECONDS, journal_path
 from optuna_layerwise.studies import order_of
 
 Start: TypeAlias = Callable[[Worker], Running]
@@ -92,6 +99,11 @@ def launch_command(
     output: Output = None,
     wait: Wait = False,
     allow_different: AllowDifferent = False,
+    lease_seconds: LeaseSeconds = LEASE_SECONDS,
+    patience_seconds: Annotated[
+        float,
+        typer.Option(help="That the database may be away; a worker waits at its start, too."),
+    ] = PATIENCE_SECONDS,
 ) -> None:
     """Work on a study that `tune` created with many workers, and start the dead ones again.
 
@@ -100,7 +112,8 @@ def launch_command(
     """
     if restarts < 0:
         raise ValueError(f"--restarts must be at least 0, got {restarts}")
-    opened = load_study(storage, study)
+    checked_seconds(lease_seconds, patience_seconds)
+    opened = load_study(storage, study, patience_seconds=patience_seconds)
     settings = Settings.from_study(opened)
     if (order := order_of(opened)).halts and (order.ends or not wait):
         console.print(f"study {study!r} is told to {order.value}; go on with `resume --no-work`")
@@ -118,6 +131,8 @@ def launch_command(
         output=output,
         wait=wait,
         allow_different=allow_different,
+        lease_seconds=lease_seconds,
+        patience_seconds=patience_seconds,
     )
     if one_of("engine", engine, _ENGINES) == "local":
         chosen: contextlib.AbstractContextManager[list[Start]] = contextlib.nullcontext(
@@ -205,6 +220,8 @@ def placed(worker: Worker, on_gpu: bool, threads: int) -> Worker:
 
 def absolute_url(url: str) -> str:
     """The URL of a file's database, whatever the folder of the process that reads it."""
+    if (journal := journal_path(url)) is not None:
+        return f"journal:///{os.path.abspath(journal)}"
     prefix, database = "sqlite:///", ""
     with contextlib.suppress(sqlalchemy.exc.ArgumentError):
         database = sqlalchemy.make_url(url).database or ""

@@ -11,7 +11,12 @@ import optuna
 import typer
 from rich.console import Console
 
-from optuna_layerwise.storage import open_storage, study_names, without_secrets
+from optuna_layerwise.storage import (
+    PATIENCE_SECONDS,
+    open_storage,
+    study_names,
+    without_secrets,
+)
 
 _SHOWN = 10
 console = Console()
@@ -25,13 +30,15 @@ StudyName = Annotated[str, typer.Option(help="Name of the study.")]
 DEFAULT_STORAGE = "sqlite:///optuna-layerwise.db"
 
 
-def load_study(storage: str, name: str) -> optuna.Study:
-    """A study that exists.
+def load_study(
+    storage: str, name: str, *, patience_seconds: float = PATIENCE_SECONDS, wait: bool = False
+) -> optuna.Study:
+    """A study that exists; for ``patience_seconds`` and ``wait`` see `open_storage`.
 
     Raises:
         ValueError: if it does not; the message has those that do.
     """
-    opened = open_storage(storage, create=False)
+    opened = open_storage(storage, create=False, patience_seconds=patience_seconds, wait=wait)
     names = study_names(opened)
     if name not in names:
         shown = without_secrets(storage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,12 @@ from optuna_layerwise.cli.progress import after_trials, live_dashboard
 from optuna_layerwise.cli.settings import SETTINGS_KEY, STARTS_INFORMED, Settings
 from optuna_layerwise.data import Splits
 from optuna_layerwise.fingerprint import join
-from optuna_layerwise.launch import HALTED, INTERRUPTED
+from optuna_layerwise.launch import FAILED, HALTED, INTERRUPTED
 from optuna_layerwise.objective import FinetuneObjective
 from optuna_layerwise.reporting.dashboard_server import keep_result
 from optuna_layerwise.results import stored_final
 from optuna_layerwise.runs import readable_runs
+from optuna_layerwise.storage import PATIENCE_SECONDS, StorageUnusableError
 from optuna_layerwise.studies import finished, open_study, order_of, resume, work
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def open_search(
     *,
     download: bool = False,
     allow_different: bool = False,
+    patience_seconds: float | None = None,
 ) -> Search:
     """Load data and model, and open the study with its sampler.
 
@@ -62,6 +65,7 @@ def open_search(
         name: Of the study.
         download: Download data that are not there.
         allow_different: Work on a study that exists with other data, weights, packages or code.
+        patience_seconds: How long the database may be away, from now on; by default only later.
 
     Raises:
         ValueError: if the study, its data or its weights are not what they were, or its
@@ -96,6 +100,8 @@ def open_search(
         sampler=settings.make_sampler(
             objective.encoding, joins=stored is not None, init_from=init_from
         ),
+        patience_seconds=PATIENCE_SECONDS if patience_seconds is None else patience_seconds,
+        wait=patience_seconds is not None,
     )
     if stored is not None:
         join(study, objective.fingerprint, allow_different=allow_different)
@@ -173,10 +179,17 @@ def run(
         )
         return
     started = time.perf_counter()
-    with after_trials(console, study, settings, storage) as on_trial:
-        done = work(study, objective, n_finished=settings.trials, on_trial=on_trial)
-    if not done:
-        raise typer.Exit(say_why_it_ended(console, study, where))
+    worked = 0
+    while worked < (target := Settings.from_study(study).trials):  # `resume --trials` raises it
+        settings, worked = dataclasses.replace(settings, trials=target), target
+        try:
+            with after_trials(console, study, settings, storage) as on_trial:
+                done = work(study, objective, n_finished=target, on_trial=on_trial)
+        except StorageUnusableError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(FAILED) from error
+        if not done:
+            raise typer.Exit(say_why_it_ended(console, study, where))
     conclude(console, search, storage)
     console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
     console.print(show.commands(where, shlex.quote(storage)), highlight=False, soft_wrap=True)

@@ -21,7 +21,13 @@ from rich.text import Text
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study
 from optuna_layerwise.cli.progress import trial_line
 from optuna_layerwise.cli.snapshot import RunningTrial, Snapshot, take_snapshot
-from optuna_layerwise.storage import all_trials, open_storage, study_names, without_secrets
+from optuna_layerwise.storage import (
+    all_trials,
+    open_storage,
+    study_names,
+    without_secrets,
+    without_waiting,
+)
 
 _BAR_WIDTH = 40
 _LOOK_SECONDS = 2.0
@@ -88,7 +94,10 @@ def study_progress(console: Console, study: optuna.Study) -> Iterator[Callable[[
         if time.monotonic() < due:
             return
         due = time.monotonic() + _LOOK_SECONDS
-        with contextlib.suppress(StorageInternalError, ConnectionError):  # away for a moment
+        with (  # it may be away for a moment; what is due meanwhile does not wait for it
+            without_waiting(),
+            contextlib.suppress(StorageInternalError, ConnectionError),
+        ):
             if live is not None:
                 live.update(view(take_snapshot(study)), refresh=True)
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import signal
+import sys
 import time
 import traceback
 from typing import Annotated
@@ -28,7 +29,13 @@ from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.launch import DONE, FAILED, INTERRUPTED
 from optuna_layerwise.pausing import StopSignals
 from optuna_layerwise.results import FinalizedElsewhere
-from optuna_layerwise.storage import without_secrets
+from optuna_layerwise.storage import (
+    LEASE_SECONDS,
+    LONGEST_LEASE,
+    PATIENCE_SECONDS,
+    StorageUnusableError,
+    without_secrets,
+)
 from optuna_layerwise.studies import order_of, work
 
 Output = Annotated[
@@ -40,6 +47,14 @@ Wait = Annotated[
 ]
 Finalize = Annotated[
     bool, typer.Option("--finalize", help="Make the last test, too, once the target is reached.")
+]
+LeaseSeconds = Annotated[
+    float,
+    typer.Option(help="Without a sign of life, until another worker has this one's trial."),
+]
+PatienceSeconds = Annotated[
+    float | None,
+    typer.Option(help="That the database may be away, at the start, too; default 300, later on."),
 ]
 _POLL_SECONDS = 2.0
 # Batch systems announce the end of a job with one of these, where there are any.
@@ -62,6 +77,8 @@ class Worker:
     allow_different: bool = False
     wait: bool = False
     finalize: bool = False
+    lease_seconds: float = LEASE_SECONDS
+    patience_seconds: float | None = None
 
     def __call__(self) -> int:
         """Work to the study's target; returns the exit code.
@@ -77,7 +94,12 @@ class Worker:
         )
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # on Ray and Slurm, too
-        stored = Settings.from_study(load_study(self.storage, self.study))
+        checked_seconds(self.lease_seconds, self.patience_seconds)
+        patience = PATIENCE_SECONDS if self.patience_seconds is None else self.patience_seconds
+        wait = self.patience_seconds is not None
+        stored = Settings.from_study(
+            load_study(self.storage, self.study, patience_seconds=patience, wait=wait)
+        )
         here = settings_here(
             stored,
             data=self.data,
@@ -95,6 +117,7 @@ class Worker:
             self.study,
             download=self.download,
             allow_different=self.allow_different,
+            patience_seconds=self.patience_seconds,
         )
         study = search.study
         introduce(console, search)
@@ -104,7 +127,16 @@ class Worker:
                 target = stored.trials  # `resume --trials` may have raised it
                 try:
                     with after_trials(console, study, stored, self.storage) as on_trial:
-                        done = work(study, search.objective, n_finished=target, on_trial=on_trial)
+                        done = work(
+                            study,
+                            search.objective,
+                            n_finished=target,
+                            on_trial=on_trial,
+                            lease_seconds=self.lease_seconds,
+                        )
+                except StorageUnusableError as error:
+                    print(f"error: {error}", file=sys.stderr)
+                    return FAILED
                 except Exception:
                     traceback.print_exc()
                     return FAILED
@@ -154,6 +186,8 @@ def worker_command(
     allow_different: AllowDifferent = False,
     wait: Wait = False,
     finalize: Finalize = False,
+    lease_seconds: LeaseSeconds = LEASE_SECONDS,
+    patience_seconds: PatienceSeconds = None,
 ) -> None:
     """Work on a study that `tune` created, beside any number of others, until its target.
 
@@ -174,8 +208,22 @@ def worker_command(
         allow_different=allow_different,
         wait=wait,
         finalize=finalize,
+        lease_seconds=lease_seconds,
+        patience_seconds=patience_seconds,
     )
     raise typer.Exit(worker())
+
+
+def checked_seconds(lease: float, patience: float | None) -> None:
+    """Refuse what the options cannot mean.
+
+    Raises:
+        ValueError: of such.
+    """
+    if not 0 < lease <= LONGEST_LEASE:
+        raise ValueError(f"--lease-seconds must be above 0 and at most 3600, got {lease:g}")
+    if patience is not None and not patience >= 0:
+        raise ValueError(f"--patience-seconds must be at least 0, got {patience:g}")
 
 
 def goes_on(study: optuna.Study, stop: StopSignals, *, wait: bool) -> bool:

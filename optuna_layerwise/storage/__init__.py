@@ -20,6 +20,7 @@ from optuna_layerwise.storage.damage import (
 from optuna_layerwise.storage.databases import (
     OtherSchemaError,
     claims_are_atomic,
+    journal_path,
     open_storage,
     upgrade_schema,
 )
@@ -27,6 +28,7 @@ from optuna_layerwise.storage.keys import DATA_KEY, FINAL_KEY, RUN_KEY, SETTINGS
 from optuna_layerwise.storage.leases import (
     LEASE_KEY,
     LEASE_SECONDS,
+    LONGEST_LEASE,
     Lease,
     LeaseLostError,
     lease_of,
@@ -62,6 +64,7 @@ __all__ = [
     "FINAL_KEY",
     "LEASE_KEY",
     "LEASE_SECONDS",
+    "LONGEST_LEASE",
     "PATIENCE_SECONDS",
     "RUN_KEY",
     "SETTINGS_KEY",
@@ -83,6 +86,7 @@ __all__ = [
     "has_start",
     "has_unreadable_start",
     "is_seen_by_threads",
+    "journal_path",
     "lease_of",
     "let_go",
     "open_storage",

@@ -71,7 +71,7 @@ def open_storage(
         FileNotFoundError: if a file does not exist and is not to be made.
     """
     url = _with_driver(url)
-    path = _journal_path(url)
+    path = journal_path(url)
     shown = repr(path) if path else without_secrets(url)
     if not create:
         file = path
@@ -139,7 +139,7 @@ def _open(url: str, journal: str | None, patience_seconds: float) -> BaseStorage
     return get_storage(storage)
 
 
-def _journal_path(url: str) -> str | None:
+def journal_path(url: str) -> str | None:
     """The file of a journal, if the URL is that of one."""
     if url.startswith(_JOURNAL):
         path = url.removeprefix(_JOURNAL)

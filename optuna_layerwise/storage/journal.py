@@ -61,12 +61,13 @@ class JournalFile(JournalFileBackend):
             yield held.get(self._file_path)
             return
         with open(self._file_path, "a+b", buffering=0) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+            fcntl.flock(file, fcntl.LOCK_EX)
             held[self._file_path] = file
             try:
                 yield file
             finally:
                 del held[self._file_path]
+                fcntl.flock(file, fcntl.LOCK_UN)  # a process forked meanwhile has the file open
 
     def _append(self, lines: bytes) -> None:
         with self.locked() as file:

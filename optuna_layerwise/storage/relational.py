@@ -121,7 +121,7 @@ class RelationalStorage(PersistentStorage):
 
         def write(again: bool) -> None:
             with transaction(self) as session:
-                row = TrialModel.find_or_raise_by_id(trial_id, session)
+                row = TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
                 ours = rows.token(session, trial_id) == held.token
                 if ours and row.state == TrialState.RUNNING:
                     held.write(session, trial_id)

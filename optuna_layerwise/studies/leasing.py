@@ -83,6 +83,8 @@ class Keeper:
                         self._on_tick()
                     except StorageUnusableError:
                         pass  # it may answer at the next tick; that it is away, others say
+                    except KeyError:  # somebody has deleted the study
+                        self._lose()
         finally:
             self._trial.storage.remove_session()
 
@@ -90,5 +92,8 @@ class Keeper:
         checkpoint = self._checkpoint(self._trial)
         self._lease = dataclasses.replace(self._lease.renewed(), checkpoint=checkpoint)
         if not renew(self._trial, self._lease):
-            self.lost = True
-            self._on_lost()
+            self._lose()
+
+    def _lose(self) -> None:
+        self.lost = True
+        self._on_lost()

@@ -18,6 +18,7 @@ from optuna_layerwise.storage import (
     Lease,
     LeaseLostError,
     StorageUnusableError,
+    lease_of,
     requeue,
     stored_trial,
     tell,
@@ -86,12 +87,12 @@ def run_trial(
             )
             return Outcome.GONE
         except TrialPaused:
-            return Outcome.GONE if keeper.lost else Outcome.PAUSED
+            return Outcome.GONE if keeper.lost or _is_elsewhere(trial, lease) else Outcome.PAUSED
         except StorageUnusableError:
             raise
         except OSError as error:
             retries[trial.number] += 1
-            if retries[trial.number] <= MAX_RETRIES and requeue(trial.study, stored_trial(trial)):
+            if retries[trial.number] <= MAX_RETRIES and _give_back(trial, lease):
                 warnings.warn(f"trial {trial.number} is tried again after {error!r}", stacklevel=3)
                 return Outcome.GONE
             _fail(trial, lease)
@@ -100,7 +101,7 @@ def run_trial(
             _fail(trial, lease)
             raise
         except BaseException:  # a second Ctrl-C
-            requeue(trial.study, stored_trial(trial))
+            _give_back(trial, lease)
             raise
     return Outcome.ENDED
 
@@ -121,6 +122,20 @@ def _evaluate(
     if any(map(math.isnan, values)) or len(values) != len(trial.study.directions):
         return TrialState.FAIL, None
     return TrialState.COMPLETE, values
+
+
+def _give_back(trial: optuna.Trial, lease: Lease) -> bool:
+    """Whether the trial was still this worker's, and waits now; one of somebody else stays."""
+    stored = stored_trial(trial)
+    held = lease_of(stored)
+    return held is not None and held.token == lease.token and requeue(trial.study, stored)
+
+
+def _is_elsewhere(trial: optuna.Trial, lease: Lease) -> bool:
+    """Whether another worker has the trial, or somebody has ended it."""
+    stored = stored_trial(trial)
+    held = lease_of(stored)
+    return stored.state.is_finished() or (held is not None and held.token != lease.token)
 
 
 def _fail(trial: optuna.Trial, lease: Lease) -> None:

@@ -127,5 +127,7 @@ def test_the_database_of_a_file_is_found_from_any_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert absolute_url("sqlite:///a b.db?x=1") == f"sqlite:///{tmp_path}/a b.db?x=1"
+    assert absolute_url("journal:///a.log") == f"journal:///{tmp_path}/a.log"
+    assert absolute_url("a.log") == f"journal:///{tmp_path}/a.log"
     for url in ("sqlite://", f"sqlite:///{tmp_path}/a.db", "postgresql://u:p@h/d", "nonsense"):
         assert absolute_url(url) == url

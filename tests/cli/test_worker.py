@@ -193,3 +193,46 @@ def test_a_target_that_is_raised_meanwhile_is_worked_to(cli: Cli) -> None:
     assert code == 0
     assert "has its 3 finished trials" in out
     assert len(study.trials) == 3
+
+
+def test_a_target_that_is_raised_meanwhile_is_worked_to_before_the_last_test(cli: Cli) -> None:
+    """The test is made once: at the old target it would have been of half a search."""
+    study = create(cli, "--trials", "1")
+
+    def raise_it() -> None:
+        until(lambda: all_trials(study))
+        settings = dataclasses.replace(Settings.from_study(study), trials=3)
+        study.set_user_attr(SETTINGS_KEY, settings.to_json())
+
+    thread = threading.Thread(target=raise_it)
+    thread.start()
+    code, _, err = cli("resume", "--study", "digits")
+    thread.join()
+    assert code == 0, err
+    assert len(study.trials) == 3
+
+
+def test_a_worker_that_is_told_to_be_patient_waits_for_a_database_at_its_start(
+    worker: Worker,
+) -> None:
+    away = "postgresql://nobody@127.0.0.1:1/nothing"
+    assert worker("--storage", away).wait(120) == 2
+    before = time.monotonic()
+    process = worker("--storage", away, "--patience-seconds", "3")
+    output, _ = process.communicate(timeout=120)
+    assert time.monotonic() - before > 3
+    assert "waiting up to 3 seconds" in output
+    assert output.count("error: ") == 1
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("option", ["--lease-seconds=0", "--lease-seconds=1e9"])
+@pytest.mark.parametrize("command", [("worker",), ("launch", "--workers", "1")])
+def test_a_lease_that_makes_no_sense_is_one_line(
+    cli: Cli, command: tuple[str, ...], option: str
+) -> None:
+    create(cli, "--trials", "1")
+    code, _, err = cli(*command, "--study", "digits", option)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "--lease-seconds must be above 0 and at most 3600" in err

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import pickle
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from optuna_layerwise.storage import (
     requeue,
     tell,
 )
-from optuna_layerwise.storage.journal import FileJournalStorage
+from optuna_layerwise.storage.journal import FileJournalStorage, JournalFile
 
 COMPLETE = TrialState.COMPLETE
 
@@ -232,3 +233,19 @@ def test_a_relational_storage_can_be_pickled_with_a_trial_in_hand(tmp_path: Path
     assert LEASE_KEY in copy.get_trial(1).system_attrs
     close(storage)
     close(copy)
+
+
+def test_a_process_that_was_forked_meanwhile_keeps_no_lock_of_a_journal(tmp_path: Path) -> None:
+    """Such as one that loads data: it has the locked file open, and knows nothing of it."""
+    file = JournalFile(str(tmp_path / "study.log"))
+    forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    with file.locked():
+        forked.start()
+    try:
+        locked = threading.Thread(target=lambda: file.append_logs([{}]), daemon=True)
+        locked.start()
+        locked.join(10)
+        assert not locked.is_alive()
+    finally:
+        forked.kill()
+        forked.join()

@@ -170,3 +170,73 @@ def test_a_lease_is_renewed_from_a_thread_while_the_objective_computes(tmp_path:
 
     assert work(study, objective, n_finished=1, lease_seconds=1.0)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is gone"), KeyboardInterrupt()])
+@pytest.mark.filterwarnings("ignore:trial 0 is tried again")
+def test_a_worker_that_lost_its_trial_and_breaks_leaves_it_to_who_has_it(
+    error: BaseException, tmp_path: Path
+) -> None:
+    study = open_study(f"sqlite:///{tmp_path}/study.db", study_name="s")
+    taken: list[Lease] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        other = optuna.load_study(
+            study_name="s", storage=open_storage(f"sqlite:///{tmp_path}/study.db")
+        )
+        assert requeue(other, all_trials(other)[0])
+        taken.append(Lease.of_this_process(60))
+        assert ask(other, taken[0], below=1) is not None
+        close(other._storage)
+        raise error
+
+    with pytest.raises(type(error)):
+        work(study, objective, n_finished=1, lease_seconds=60)
+    [trial] = all_trials(study)
+    assert (trial.state, lease_of(trial)) == (TrialState.RUNNING, taken[0])
+
+
+def test_an_objective_that_notices_first_that_its_trial_is_elsewhere_does_not_end_the_work(
+    tmp_path: Path,
+) -> None:
+    study = open_study(f"sqlite:///{tmp_path}/study.db", study_name="s")
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 0:
+            study.tell(0, state=TrialState.FAIL)
+            raise TrialPaused
+        return 1.0
+
+    assert work(study, objective, n_finished=2, lease_seconds=60)
+    assert [t.state.name for t in study.trials] == ["FAIL", "COMPLETE"]
+
+
+def test_orders_reach_a_trial_in_a_thread(tmp_path: Path) -> None:
+    study = open_study(f"sqlite:///{tmp_path}/study.db", study_name="s")
+    done: list[bool] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        pause(study, now=True)
+        with StopSignals() as stop:
+            lives.until(lambda: stop.trial_is_to_stop, seconds=20)
+        requeue(study, all_trials(study)[0])
+        raise TrialPaused
+
+    thread = threading.Thread(target=lambda: done.append(work(study, objective, n_finished=1)))
+    thread.start()
+    thread.join(60)
+    assert done == [False]
+    assert [t.state for t in study.trials] == [TrialState.WAITING]
+
+
+def test_the_keeper_of_a_trial_whose_study_was_deleted_ends_it(tmp_path: Path) -> None:
+    study = open_study(f"sqlite:///{tmp_path}/study.db", study_name="s")
+
+    def objective(trial: optuna.Trial) -> float:
+        optuna.delete_study(study_name="s", storage=study._storage)
+        with StopSignals() as stop:
+            lives.until(lambda: stop.trial_is_to_stop, seconds=20)
+        return 1.0
+
+    with pytest.raises(KeyError):
+        work(study, objective, n_finished=1, lease_seconds=1.0)
