@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import contextlib
 import os
 import shutil
 import socket
@@ -170,22 +170,25 @@ def test_a_database_of_an_older_optuna(cli: Cli, name: str, database: Path) -> N
 
 
 def test_the_doctor_upgrades_a_database_of_an_older_optuna(cli: Cli, database: Path) -> None:
-    """A real one: the tables are taken back one revision first."""
-    from alembic import command
-    from alembic.config import Config
-
+    """With the tables of Optuna 3.1: an index is not there yet."""
     url = f"sqlite:///{database}"
-    config = Config()
-    folder = Path(inspect.getfile(optuna.storages.RDBStorage)).parent / "alembic"
-    config.set_main_option("script_location", str(folder))
-    config.set_main_option("sqlalchemy.url", url)
+    execute(database, "DROP INDEX ix_trials_study_id")
     execute(database, "UPDATE alembic_version SET version_num = 'v3.0.0.d'")
+    indices = (
+        "SELECT * FROM sqlite_master WHERE name = 'trials_study_id_key'"  # as the upgrade calls it
+    )
     doctor = arguments("doctor", url)
     code, out, err = cli(*doctor)
     assert (code, err) == (1, "")
     assert out.startswith("error: the tables of sqlite:///")
-    command.stamp(config, "head")
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        assert connection.execute(indices).fetchall() == []
+    code, out, _ = cli(*doctor, "--repair")
+    assert code == 0, out
+    assert out.startswith("repaired: the tables of sqlite:///")
     assert cli(*doctor)[0] == 0
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        assert len(connection.execute(indices).fetchall()) == 1
 
 
 @pytest.mark.parametrize("name", ["status", "pause", "doctor"])
