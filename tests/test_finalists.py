@@ -356,3 +356,22 @@ def test_one_process_finalizes_a_study_and_a_dead_ones_claim_is_taken_over(
     saved = final.weights
     assert saved is not None
     assert hashlib.sha256(Path(saved["path"]).read_bytes()).hexdigest() == saved["sha256"]
+
+
+def test_of_two_that_finalize_at_once_one_opens_the_test(
+    spec: ModelSpec, splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both found the study free, and the other one's claim came late."""
+    case = searched(spec, splits, [GOOD], 1)
+    other = dataclasses.replace(Owner.of_this_process(), host="another-machine")
+    train = case.objective.train
+
+    def claim_meanwhile(*arguments: Any, **options: Any) -> Any:
+        case.study.set_user_attr("olw:finalizing", dataclasses.asdict(other))
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(case.objective, "train", claim_meanwhile)
+    with pytest.raises(FinalizedElsewhere, match="on another-machine"):
+        case.objective.finalize(case.study, top=1, seeds=(0,))
+    assert case.test.opened == 0
+    assert stored_final(case.study) is None

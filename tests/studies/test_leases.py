@@ -193,7 +193,8 @@ def test_a_worker_that_lost_its_trial_and_breaks_leaves_it_to_who_has_it(
     with pytest.raises(type(error)):
         work(study, objective, n_finished=1, lease_seconds=60)
     [trial] = all_trials(study)
-    assert (trial.state, lease_of(trial)) == (TrialState.RUNNING, taken[0])
+    assert (trial.state, lease_of(trial)) == (TrialState.RUNNING, taken[-1])
+    assert len(taken) == 1, "it was not taken back to try again"
 
 
 def test_an_objective_that_notices_first_that_its_trial_is_elsewhere_does_not_end_the_work(
