@@ -24,7 +24,7 @@ from optuna_layerwise.objective import FinetuneObjective
 from optuna_layerwise.reporting.dashboard_server import keep_result
 from optuna_layerwise.results import stored_final
 from optuna_layerwise.runs import readable_runs
-from optuna_layerwise.storage import PATIENCE_SECONDS, StorageUnusableError
+from optuna_layerwise.storage import PATIENCE_SECONDS, StorageUnusableError, without_secrets
 from optuna_layerwise.studies import finished, open_study, order_of, resume, work
 
 if TYPE_CHECKING:
@@ -168,7 +168,8 @@ def run(
     if unpause:
         resume(study)
     introduce(console, search)
-    where = f"--storage {shlex.quote(storage)} --study {shlex.quote(name)}"
+    shown = shlex.quote(without_secrets(storage) if "@" in storage else storage)
+    where = f"--storage {shown} --study {shlex.quote(name)}"
     if not to_work:
         console.print(
             "the study is ready; work on it from here or elsewhere with any number of\n"
@@ -192,7 +193,7 @@ def run(
             raise typer.Exit(say_why_it_ended(console, study, where))
     conclude(console, search, storage)
     console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
-    console.print(show.commands(where, shlex.quote(storage)), highlight=False, soft_wrap=True)
+    console.print(show.commands(where, shown), highlight=False, soft_wrap=True)
 
 
 def conclude(console: Console, search: Search, storage: str) -> None:

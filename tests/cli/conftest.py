@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 from commands import Cli
+from databases import url
 
 from optuna_layerwise.cli import main
+
+__all__ = ["cli", "url"]
 
 
 @pytest.fixture

@@ -444,3 +444,15 @@ def test_the_dashboard_serves_the_studies_on_loopback(cli: Cli, tmp_path: Path) 
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_what_to_type_next_has_no_password_in_it(tmp_path: Path, url: str) -> None:
+    secret = url.replace("postgres@", "postgres:hunter2@")
+    command = [sys.executable, "-m", "optuna_layerwise.cli", *DIGITS, "--no-work"]
+    ended = subprocess.run(
+        [*command, "--storage", secret], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "optuna-layerwise worker --storage" in ended.stdout
+    assert "hunter2" not in ended.stdout + ended.stderr
