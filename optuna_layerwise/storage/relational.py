@@ -16,7 +16,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import os
 import threading
+import weakref
 from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -58,6 +60,10 @@ class RelationalStorage(PersistentStorage):
         self._set_up()
 
     def _set_up(self) -> None:
+        close, process = self.engine.dispose, os.getpid()
+        # Who forgets a storage has its connections closed; not those of a parent process.
+        forgotten = weakref.finalize(self, lambda: os.getpid() == process and close())
+        forgotten.atexit = False
         self._held: dict[int, _Held] = {}
         self._created: dict[int, FrozenTrial] = {}
         self._lock = threading.RLock()

@@ -10,6 +10,7 @@ from commands import Cli
 from databases import url
 
 from optuna_layerwise.cli import main
+from optuna_layerwise.cli.options import console
 
 __all__ = ["cli", "url"]
 
@@ -21,6 +22,7 @@ def cli(
     """Runs a command in an empty folder; gives exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "width", 200)  # it may have looked before
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["optuna-layerwise", *arguments])
