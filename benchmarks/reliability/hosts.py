@@ -58,7 +58,8 @@ def cell(
         with crew(job, machines()) as them:
             them.start(workers)
             for deed in deeds:
-                victim = moments.choice(them.alive)
+                busy = [worker for worker in them.alive if has_begun(job, worker)]
+                victim = moments.choice(busy or them.alive)  # a newcomer may take long
                 until(lambda victim=victim: has_begun(job, victim))  # type: ignore[misc]
                 time.sleep(moments.uniform(0, 10 * job.pace))
                 witness(study, job)
