@@ -22,7 +22,8 @@ class _Sight:
     Args:
         sign: Changes as long as somebody runs the trial.
         since: When it was first seen.
-        moved: Whether an earlier sign was seen.
+        moved: Whether somebody has run the trial since the first look: an earlier sign was seen,
+            or it was not running then.
     """
 
     sign: object
@@ -41,6 +42,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._seen: dict[int, _Sight] = {}
+        self._has_looked = False
 
     def abandoned(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
         """Those that nobody runs any more, of all trials of the study as read just now."""
@@ -52,11 +54,12 @@ class Watch:
             sign, patience = _sign(trial)
             last = before.get(trial.number)
             if last is None or last.sign != sign:
-                last = _Sight(sign, now, moved=last is not None)
+                last = _Sight(sign, now, moved=self._has_looked)
             self._seen[trial.number] = last
             if now - last.since >= patience:
                 found.append(trial)
                 last.moved = True  # it is no longer unsure
+        self._has_looked = True
         return found
 
     def unsure(self, trials: Sequence[FrozenTrial]) -> bool:

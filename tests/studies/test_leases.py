@@ -19,12 +19,14 @@ from optuna_layerwise.pausing import StopSignals, TrialPaused
 from optuna_layerwise.storage import (
     LEASE_KEY,
     Lease,
+    Owner,
     all_trials,
     ask,
     lease_of,
     open_storage,
     owner_of,
     requeue,
+    tell,
 )
 from optuna_layerwise.studies import finished, open_study, pause, requeue_abandoned, work
 from optuna_layerwise.studies.watching import Watch
@@ -241,3 +243,17 @@ def test_the_keeper_of_a_trial_whose_study_was_deleted_ends_it(tmp_path: Path) -
 
     with pytest.raises(KeyError):
         work(study, objective, n_finished=1, lease_seconds=1.0)
+
+
+def test_who_opens_a_busy_study_waits_for_no_trial_that_has_begun_since() -> None:
+    """Else trials that are shorter than a renewal would keep a newcomer out for ever."""
+    study, watch = optuna.create_study(), Watch()
+    leases = [Lease(Owner("elsewhere", 1, "1"), token, 60.0) for token in ("first", "second")]
+    trial = ask(study, leases[0], below=9)
+    assert trial is not None
+    watch.abandoned(all_trials(study))
+    assert watch.unsure(all_trials(study))
+    tell(study, trial, leases[0], TrialState.COMPLETE, [0.5])
+    assert ask(study, leases[1], below=9) is not None
+    watch.abandoned(all_trials(study))
+    assert not watch.unsure(all_trials(study))

@@ -102,7 +102,7 @@ def test_leases_hold_between_machines_whose_clocks_are_an_hour_apart(
 ) -> None:
     if kind in SERVERS:
         need_server(kind)
-    record = hosts.cell(kind, 4, tmp_path, kills=2, stops=2, target=300)
+    record = hosts.cell(kind, 4, tmp_path, kills=2, stops=2, target=120)
     assert record["kills"] and record["stops"], "the study ended too soon"
     assert_kept(record)
     assert record["died"] == 0
