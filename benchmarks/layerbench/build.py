@@ -32,8 +32,7 @@ from benchmarks.records import append, processor, provenance, read
 from benchmarks.training.common import SHARED
 from optuna_layerwise.data import Images, Splits, load_data
 from optuna_layerwise.layerbench.table import SUFFIX, lines_of
-from optuna_layerwise.models.flops import training_flops
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy, Recipe, training_flops
 from optuna_layerwise.training import Compute, EpochResult, Trainer, resolve_device
 from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.forward import Forward

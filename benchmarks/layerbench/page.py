@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def sections(benches: Sequence[LayerBench]) -> dict[str, Callable[[], str]]:
         "criteria": lambda: by_set(criteria, "the best of 50 by", lambda v: f"{v:.2f}"),
     }
     for path in sorted(CONTESTS.glob("*.jsonl")):
-        made[f"contest-{path.stem}"] = lambda path=path: _contest(path, benches)  # type: ignore[misc]
+        made[f"contest-{path.stem}"] = partial(_contest, path, benches)
     return made
 
 

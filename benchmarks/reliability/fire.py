@@ -8,6 +8,7 @@ import multiprocessing
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -108,7 +109,7 @@ def under_fire(
         while done < kills and them.working:
             victim = moments.choice(them.alive)
             if workers == 1 and moments.random() > 0.2:
-                until(lambda victim=victim: has_begun(job, victim))  # type: ignore[misc]
+                until(partial(has_begun, job, victim))
             time.sleep(moments.uniform(0, 3 * trial_seconds))
             witness(study, job)
             if victim.exitcode is None:

@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def cell(
             for deed in deeds:
                 busy = [worker for worker in them.alive if has_begun(job, worker)]
                 victim = moments.choice(busy or them.alive)  # a newcomer may take long
-                until(lambda victim=victim: has_begun(job, victim))  # type: ignore[misc]
+                until(partial(has_begun, job, victim))
                 time.sleep(moments.uniform(0, 10 * job.pace))
                 witness(study, job)
                 if victim.exitcode is not None or victim.pid is None:

@@ -24,7 +24,7 @@ from benchmarks.training.common import begin, options
 from benchmarks.training.steps import NETWORKS, one_of_each
 from optuna_layerwise import ModelSpec, Policy, Recipe, load_data
 from optuna_layerwise.data import Splits
-from optuna_layerwise.models.flops import training_flops
+from optuna_layerwise.policy import training_flops
 from optuna_layerwise.training import Compute, EpochResult, Trainer
 
 WAYS: dict[str, dict[str, Any]] = {

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training.searches_table import OURS
 from optuna_layerwise import FinetuneObjective, Policy
-from optuna_layerwise.models.flops import training_flops
+from optuna_layerwise.policy import training_flops
 from optuna_layerwise.runs import RUN_KEY
 
 

@@ -32,7 +32,7 @@ from benchmarks.training.common import begin, options
 from optuna_layerwise import ModelSpec, Policy, Recipe, frozen, load_data, param_groups
 from optuna_layerwise.data import Images, Splits
 from optuna_layerwise.models.cutting import find_cut
-from optuna_layerwise.models.flops import training_flops
+from optuna_layerwise.policy import training_flops
 from optuna_layerwise.training import Compute, EpochResult, Trainer
 
 MASKS = {

@@ -20,7 +20,7 @@ from optuna_layerwise.cli.options import console
 from optuna_layerwise.cli.parsing import one_of, parse_assignment
 from optuna_layerwise.cli.settings import STARTS_INFORMED, Settings
 from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.layerbench import LayerBench, contest, open_tables, ranking
+from optuna_layerwise.layerbench import LayerBench, contest, encoding_for, open_tables, ranking
 from optuna_layerwise.layerbench.simulation import MODES
 
 app = typer.Typer(
@@ -36,6 +36,8 @@ CONTESTANTS = (
 )
 TABLES = Path("benchmarks/layerbench/tables")
 RESULTS = Path("layerbench.jsonl")
+METRICS = ("accuracy", "balanced_accuracy")
+"""Those whose best policy the tables name, so that there is a regret."""
 
 Cell = tuple[str, str, int, int, str, str]
 """Path of the table, contestant, seed, trials, mode, metric."""
@@ -61,7 +63,7 @@ def layerbench_command(
     seeds: Annotated[int, typer.Option(help="Searches of each cell.")] = 50,
     trials: Annotated[int, typer.Option(help="Of a search.")] = 100,
     mode: Annotated[str, typer.Option(help=f"{' or '.join(MODES)}.")] = "batches",
-    metric: Annotated[str, typer.Option(help="accuracy, balanced_accuracy, loss.")] = "accuracy",
+    metric: Annotated[str, typer.Option(help=f"{' or '.join(METRICS)}.")] = "accuracy",
     processes: Annotated[int, typer.Option(help="That search at once.")] = 1,
     output: Annotated[Path, typer.Option(help="JSON lines; finished cells stay.")] = RESULTS,
 ) -> None:
@@ -70,8 +72,13 @@ def layerbench_command(
     benches = open_tables(tables)
     names = [one_of("set", name, tuple(benches)) for name in sets or benches]
     one_of("mode", mode, tuple(MODES))
+    one_of("metric", metric, METRICS)
+    for name, number in (("seeds", seeds), ("trials", trials), ("processes", processes)):
+        if number < 1:
+            raise ValueError(f"--{name} must be at least 1, got {number}")
     for contestant in chosen:
-        contestant_of(contestant, 0)
+        encoding, settings = contestant_of(contestant, 0)
+        settings.make_sampler(encoding_for(benches[names[0]], encoding), joins=False)
     done = {_key(cell) for cell in _read(output)}
     wanted = itertools.product(range(seeds), names, chosen)
     cells: list[Cell] = [

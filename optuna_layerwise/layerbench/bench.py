@@ -12,6 +12,7 @@ import numpy as np
 
 from optuna_layerwise.layerbench.surrogate import Kernel, Surrogate
 from optuna_layerwise.layerbench.table import METRICS, SPLITS, SUFFIX, Array, Table, read_table
+from optuna_layerwise.policy import training_flops
 
 Source = Literal["table", "surrogate"]
 
@@ -141,7 +142,8 @@ class LayerBench:
             curves = {name: v[0] for name, v in self.surrogate.mean(rates[None]).items()}
         else:
             curves = self.surrogate.sample(rates, seed)
-        return self._training(curves, rates, epochs or self.epochs, metric, row is not None)
+        asked = self.epochs if epochs is None else epochs
+        return self._training(curves, rates, asked, metric, row is not None)
 
     def best(self, metric: str = "accuracy") -> float:
         """The highest expected validation value of any policy that was found when it was packed.
@@ -163,17 +165,10 @@ class LayerBench:
         return val[rows, best], test[rows, best]
 
     def work_of(self, rates: Array) -> float:
-        """Operations of a step over those with every block trained."""
-        flops = np.array([self.table.header["block_flops"][block] for block in self.blocks])
-        trained = rates > 0
-        reached = np.arange(len(rates)) > int(np.argmax(trained))  # gradients pass through
-        return float((flops * (1.0 + reached + trained)).sum() / (flops * (3 - self._first)).sum())
-
-    @cached_property
-    def _first(self) -> Array:
-        first = np.zeros(len(self.blocks))
-        first[0] = 1  # no gradient of the images
-        return first
+        """Operations of a step at rates [blocks], over those with every block trained."""
+        flops: dict[str, float] = self.table.header["block_flops"]
+        policy = dict(zip(self.blocks, rates, strict=True))
+        return training_flops(flops, policy) / training_flops(flops, dict.fromkeys(flops, 1.0))
 
     @cached_property
     def _rows(self) -> dict[tuple[bytes, int | None], int]:

@@ -30,7 +30,7 @@ class Table:
             provenance.
         rates: Learning rates [rows, blocks] in forward order, 0 is frozen.
         seeds: Of the training [rows].
-        kinds: ``grid``, ``wide`` or ``narrow`` [rows].
+        kinds: ``grid``, ``wide``, ``narrow`` or ``found`` [rows].
         curves: Metrics by split and name, [rows, epochs]; NaN after a divergence.
         train_loss: [rows, epochs], the same.
         seconds: Processor time from the beginning to the end of each epoch [rows, epochs].

@@ -27,9 +27,8 @@ from optuna_layerwise.models import (
     trained_share,
     training_loss,
 )
-from optuna_layerwise.models.flops import training_flops
 from optuna_layerwise.models.seeding import seeded
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy, Recipe, training_flops
 from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.compute import determinism, placed
 from optuna_layerwise.training.engine import Engine

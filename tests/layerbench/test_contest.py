@@ -95,4 +95,8 @@ def test_what_the_command_cannot_do_is_one_error(tmp_path: Path) -> None:
     assert "there is no LayerBench in" in fails("--tables", str(tmp_path))
     assert "busi" in fails(*tables, "--set", "bussi")
     assert "mode" in fails(*tables, "--mode", "serial")
+    assert "loss" in fails(*tables, "--metric", "loss")
+    assert "--seeds must be at least 1, got 0" in fails(*tables, "--seeds", "0")
     assert "a contestant is" in fails("tpe", *tables)
+    assert "did you mean 'binary'" in fails("tpe/bynary", *tables)
+    assert "cannot search categories" in fails("cmaes/binary", *tables)

@@ -7,7 +7,8 @@ import torch
 from networks import NETWORKS
 
 from optuna_layerwise.models import ModelSpec
-from optuna_layerwise.models.flops import block_flops, training_flops
+from optuna_layerwise.models.flops import block_flops
+from optuna_layerwise.policy import training_flops
 
 
 @pytest.fixture(scope="module")
