@@ -21,13 +21,22 @@ import functools
 import json
 import multiprocessing
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.layerbench.design import MODELS, POINTS, RATES, SEEDS, TABLES, Cell, cells
+from benchmarks.layerbench.design import (
+    MODELS,
+    POINTS,
+    PROVENANCE,
+    RATES,
+    SEEDS,
+    TABLES,
+    Cell,
+    cells,
+)
 from benchmarks.records import append, processor, provenance, read
 from benchmarks.training.common import SHARED
 from optuna_layerwise.data import Images, Splits, load_data
@@ -182,8 +191,10 @@ def main() -> None:
         if not path.exists():
             unpack(TABLES / f"{path.stem}{SUFFIX}", path)
         have = read(path)
-        if not any("format" in line for line in have):
-            append(path, header(task, given))
+        own = header(task, given)
+        refuse_another(own, (line for line in have if "format" in line))
+        if own not in have:
+            append(path, own)
         done = {key(line) for line in have if "format" not in line}
         n_blocks = len(bench(task)[0].blocks)
         plan = cells(n_blocks, args.rates, args.seeds, args.points)
@@ -201,6 +212,21 @@ def main() -> None:
             append(args.output / file_name(task), record)
             if count % 50 == 0:
                 print(f"{count} of {len(order)}", flush=True)
+
+
+def refuse_another(own: Mapping[str, Any], headers: Iterable[Mapping[str, Any]]) -> None:
+    """Rows of one table are of one network, data set and recipe; they may be of many machines.
+
+    Raises:
+        ValueError: if a header differs in more than its provenance.
+    """
+    for other in headers:
+        differing = [k for k in own if k not in PROVENANCE and other.get(k) != own[k]]
+        if differing:
+            raise ValueError(
+                f"the table of {own['model']} on {own['set']} differs in {differing}; fill "
+                "another one with --output"
+            )
 
 
 def unpack(packed: Path, raw: Path) -> None:

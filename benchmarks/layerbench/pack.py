@@ -14,7 +14,7 @@ import argparse
 import json
 import lzma
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,24 @@ def pack(raw: Path, packed: Path) -> None:
     }
     surrogate["errors"] = errors(table, Kernel.from_json(surrogate))
     lines = [json.loads(line) for line in raw.read_text().splitlines()]
-    header = {**next(line for line in lines if "format" in line), "surrogate": surrogate}
+    headers = [line for line in lines if "format" in line]
+    header = {**headers[0], "surrogate": surrogate, "more_provenance": later(headers)}
     rows = sorted((line for line in lines if "format" not in line), key=_order)
     write(packed, [header, *rows])
     header["best"] = {m: best(LayerBench(packed), m) for m in ("accuracy", "balanced_accuracy")}
     write(packed, [header, *rows])
     print(f"{packed}: {len(rows)} trainings, {packed.stat().st_size / 1e3:.0f} kB")
     print(json.dumps(surrogate["errors"], indent=1))
+
+
+def later(headers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The provenance of all but the first rows, each once."""
+    found: list[dict[str, Any]] = []
+    for header in headers:
+        for made in (header["provenance"], *header.get("more_provenance", ())):
+            if made not in found:
+                found.append(made)
+    return found[1:]
 
 
 def write(path: Path, lines: list[dict[str, Any]]) -> None:

@@ -154,7 +154,15 @@ def _bench(path: str) -> LayerBench:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    cells = []
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
+        try:
+            cells.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(
+                f"line {number} of {path} is not JSON ({error}); delete it"
+            ) from error
+    return cells
 
 
 def _key(cell: dict[str, Any]) -> tuple[Any, ...]:

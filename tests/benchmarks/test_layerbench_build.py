@@ -70,6 +70,17 @@ def test_cells_that_are_trained_again_give_the_same(
                 assert abs(record[split]["accuracy"][-1] - stored[-1]) < 5 * spread
 
 
+def test_a_table_goes_on_elsewhere_and_names_both_but_not_with_another_recipe(
+    benches: dict[str, LayerBench],
+) -> None:
+    header = dict(benches["busi"].table.header)
+    elsewhere = {**header, "provenance": {**header["provenance"], "device": "another"}}
+    build.refuse_another(elsewhere, [header])
+    assert pack.later([header, elsewhere, header])[-1]["device"] == "another"
+    with pytest.raises(ValueError, match=r"differs in \['recipe'\]"):
+        build.refuse_another({**header, "recipe": {"epochs": 9}}, [header])
+
+
 def test_packed_tables_say_the_same_as_raw_ones(
     benches: dict[str, LayerBench], tmp_path: Path
 ) -> None:

@@ -97,6 +97,9 @@ def test_what_the_command_cannot_do_is_one_error(tmp_path: Path) -> None:
     assert "mode" in fails(*tables, "--mode", "serial")
     assert "loss" in fails(*tables, "--metric", "loss")
     assert "--seeds must be at least 1, got 0" in fails(*tables, "--seeds", "0")
+    (tmp_path / "cells.jsonl").write_text('{"contestant": ')
+    torn = fails(*tables, "--output", str(tmp_path / "cells.jsonl"))
+    assert "line 1 of" in torn and "delete it" in torn
     assert "a contestant is" in fails("tpe", *tables)
     assert "did you mean 'binary'" in fails("tpe/bynary", *tables)
     assert "cannot search categories" in fails("cmaes/binary", *tables)
