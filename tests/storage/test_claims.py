@@ -120,6 +120,28 @@ def test_a_worker_that_lost_its_trial_can_neither_renew_nor_tell(storage: BaseSt
     assert study.trials[0].value == 1.0
 
 
+@pytest.mark.parametrize("url", ["sqlite", "postgresql", "mysql", "journal"], indirect=True)
+def test_what_a_worker_elsewhere_still_tells_of_a_trial_it_has_lost_is_not_stored(
+    url: str,
+) -> None:
+    """That worker does not know: nothing in its own memory has changed."""
+    lost, mine = open_storage(url), open_storage(url)
+    study = study_in(lost)
+    trial, lease = asked(study)
+    trial.suggest_float("x", 0, 1)
+    other = optuna.load_study(study_name=study.study_name, storage=mine)
+    assert requeue(other, all_trials(other)[0])
+    again, new = asked(other)
+    assert again.number == trial.number
+    with pytest.raises(LeaseLostError, match="trial 0 was given to another worker"):
+        tell(study, trial, lease, COMPLETE, [0.0])
+    assert all_trials(other)[0].state == TrialState.RUNNING
+    tell(other, again, new, COMPLETE, [1.0])
+    assert other.trials[0].value == 1.0
+    close(lost)
+    close(mine)
+
+
 def test_a_trial_that_somebody_ended_is_neither_renewed_nor_told(storage: BaseStorage) -> None:
     study = study_in(storage)
     trial, lease = asked(study)
