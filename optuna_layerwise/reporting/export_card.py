@@ -6,7 +6,7 @@ https://huggingface.co/docs/hub/model-cards
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
@@ -17,6 +17,7 @@ from optuna_layerwise.reporting.report_facts import Facts
 from optuna_layerwise.reporting.report_grid import Grid, clean, mean_and_spread
 from optuna_layerwise.reporting.report_study import plan_rows
 from optuna_layerwise.reporting.report_warnings import warnings_of
+from optuna_layerwise.reporting.rows import mapping_or_empty
 from optuna_layerwise.results import Final
 
 _METRICS = {"auc": "roc_auc"}
@@ -155,7 +156,7 @@ def _use(facts: Facts, plan: str, weights: str) -> str:
     if settings.get("model") and facts.classes:
         fields = {
             "name": settings["model"],
-            "args": _mapping(settings.get("model_args")),
+            "args": mapping_or_empty(settings.get("model_args")),
             "mean": tuple(settings.get("mean") or ()),
             "std": tuple(settings.get("std") or ()),
             "image_size": settings.get("image_size"),
@@ -173,7 +174,3 @@ def _use(facts: Facts, plan: str, weights: str) -> str:
 def clean_lines(lines: list[str]) -> str:
     """Lines of code without what a terminal would obey."""
     return "\n".join(clean(line) for text in lines for line in text.split("\n"))
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}

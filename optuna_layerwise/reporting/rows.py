@@ -152,11 +152,11 @@ def read(study: optuna.Study) -> History:
     attributes = study.user_attrs
     settings = settings_in(attributes)
     trials = all_trials(study)
-    runs = [_mapping(trial.user_attrs.get(RUN_KEY)) for trial in trials]
+    runs = [mapping_or_empty(trial.user_attrs.get(RUN_KEY)) for trial in trials]
     guessed, guessed_lr = policies_from_parameters(
         [trial for trial, run in zip(trials, runs, strict=True) if "policy" not in run]
     )
-    recipe = _mapping(settings.get("recipe")) or _recipe_of_all(attributes)
+    recipe = mapping_or_empty(settings.get("recipe")) or _recipe_of_all(attributes)
     lr = number(recipe.get("lr"))
     if lr is not None and lr <= 0:
         lr = None
@@ -222,7 +222,7 @@ def _policy(run: Mapping[str, Any]) -> Mapping[str, float] | None:
 def settings_in(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the command line stored with a study; empty if nothing, or no JSON."""
     try:
-        return _mapping(json.loads(attributes.get(SETTINGS_KEY, "{}")))
+        return mapping_or_empty(json.loads(attributes.get(SETTINGS_KEY, "{}")))
     except (TypeError, ValueError):
         return {}
 
@@ -234,11 +234,12 @@ def setups_in(attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _recipe_of_all(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    recipes = [_mapping(setup.get("recipe")) for setup in setups_in(attributes)]
+    recipes = [mapping_or_empty(setup.get("recipe")) for setup in setups_in(attributes)]
     return recipes[0] if recipes and all(recipe == recipes[0] for recipe in recipes) else {}
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def mapping_or_empty(value: object) -> Mapping[str, Any]:
+    """What a database holds, if it is an object of JSON; else nothing."""
     return value if isinstance(value, dict) else {}
 
 
