@@ -47,6 +47,9 @@ def compare_command(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write everything as JSON; - prints that only.")
     ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Write the best value so far of each method as HTML.")
+    ] = None,
 ) -> None:
     """Compare methods over seeds and data sets, at equal trials, images and seconds."""
     from optuna_layerwise.reporting.compare import compare
@@ -64,6 +67,14 @@ def compare_command(
         budgets["seconds"] = seconds
     found = compare(chosen, groups=patterns, budgets=budgets)
     content = json.dumps(found.as_json(), indent=2, allow_nan=False) + "\n"
+    if figure is not None:
+        from optuna_layerwise.visualization import plot_best_so_far
+
+        methods: dict[str, list[optuna.Study]] = {}
+        of_name = {study.study_name: study for study in chosen}
+        for member in found.as_json()["members"]:
+            methods.setdefault(member["group"], []).append(of_name[member["study"]])
+        plot_best_so_far(methods).write_html(figure)
     if json_file == Path("-"):
         print(content, end="")
         return
@@ -77,6 +88,8 @@ def compare_command(
     if json_file is not None:
         json_file.write_text(content)
         console.print(f"wrote {json_file}", markup=False)
+    if figure is not None:
+        console.print(f"wrote {figure}", markup=False)
 
 
 def find_studies(storage: str, wanted: list[str]) -> list[optuna.Study]:

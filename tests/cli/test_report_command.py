@@ -66,6 +66,9 @@ def test_compare_needs_no_option_and_takes_patterns(cli: Cli, tmp_path: Path) ->
     assert cli("compare", "tpe-*", "cma-0", "--json", "c.json")[0] == 0
     members = json.loads((tmp_path / "c.json").read_text())["members"]
     assert [m["study"] for m in members] == ["tpe-0", "tpe-1", "tpe-2", "cma-0"]
+    assert cli("compare", "--figure", "c.html")[0] == 0
+    drawn = (tmp_path / "c.html").read_text()
+    assert all(f'"name":"{method}"' in drawn for method in ("tpe", "cma"))
     code, out, _ = cli("compare", "--group", "a=tpe-*", "--group", "b=cma-*", "--json", "-")
     assert {m["group"] for m in json.loads(out)["members"]} == {"a", "b"}
     assert "no study 'xyz*'" in cli("compare", "xyz*")[2]
