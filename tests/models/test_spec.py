@@ -224,6 +224,7 @@ def test_failed_download_says_to_pass_a_local_file(tmp_path, monkeypatch):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")  # nobody listens there
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("urllib.request._opener", None)  # or it keeps the first proxies it saw
     spec = ModelSpec(name="mobilenet_v2", weights="DEFAULT")
     assert spec.weights_hash == "MobileNet_V2_Weights.IMAGENET1K_V2"
     with pytest.raises(ConnectionError, match="cannot download 'DEFAULT' of mobilenet_v2 .*path"):
