@@ -39,6 +39,7 @@ def finalize(
     seeds: Sequence[int],
     race: bool = True,
     weights: str | os.PathLike[str] | None = None,
+    references: bool = True,
 ) -> Final:
     """Retrain the ``top`` policies, choose one by validation, and only then test it.
 
@@ -57,6 +58,7 @@ def finalize(
         race: Train finalists that are clearly behind no further.
         weights: Where to save the chosen policy's weights, those of its best seed by
             validation, as safetensors.
+        references: Train and test the baselines, too.
 
     Raises:
         ValueError: if no trial is complete, or nothing is to be trained.
@@ -99,6 +101,7 @@ def finalize(
     baselines = [
         _Entrant(trainer, b.title, b.policy(list(trainer.blocks)), pretrained=b.pretrained)
         for b in BASELINES.values()
+        if references
     ]
     for baseline in baselines:
         for seed in seeds:

@@ -289,6 +289,7 @@ class FinetuneObjective(Trainer):
         seeds: Sequence[int] | None = None,
         race: bool = True,
         weights: str | os.PathLike[str] | None = None,
+        references: bool = True,
     ) -> Final:
         """Retrain the best policies on all training data, then test one; see `finalize`.
 
@@ -298,7 +299,15 @@ class FinetuneObjective(Trainer):
         seeds = self.unused_seeds(3) if seeds is None else seeds
         if self.files is not None:
             self.files.clean(study)
-        return finalize(self, study, top=top, seeds=seeds, race=race, weights=weights)
+        return finalize(
+            self,
+            study,
+            top=top,
+            seeds=seeds,
+            race=race,
+            weights=weights,
+            references=references,
+        )
 
     def unused_seeds(self, n: int) -> Sequence[int]:
         """Seeds that no trial trains with."""
