@@ -21,7 +21,7 @@ import optuna
 
 from benchmarks.records import append, processor, provenance, read
 from benchmarks.reliability.servers import Server, server
-from benchmarks.reliability.throughput_work import SAMPLERS, SECONDS, labour, open_as
+from benchmarks.reliability.throughput_work import SAMPLERS, SECONDS, engine_of, labour, open_as
 
 OUTPUT = Path(__file__).parent / "results" / "throughput.jsonl"
 WHO = list(SAMPLERS)
@@ -56,6 +56,7 @@ def run(who: str, running: Server, name: str, *, trials: int, workers: int) -> d
         process.join()
     seconds = max(t["ended"] for t in told) - min(t["started"] for t in told)
     finished = sum(t.state.is_finished() for t in study.get_trials(deepcopy=False))
+    engine_of(study).dispose()
     return {
         "who": who,
         "workers": workers,

@@ -64,13 +64,19 @@ def open_as(who: str, url: str) -> optuna.Study:
     )
 
 
+def engine_of(study: optuna.Study) -> sqlalchemy.Engine:
+    """What connects a study with its database."""
+    backend: Any = getattr(study._storage, "_backend", study._storage)
+    engine: sqlalchemy.Engine = backend.engine
+    return engine
+
+
 def labour(who: str, url: str, trials: int, workers: int, ready: Any, results: Any) -> None:
     """One worker: what it did, and when."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
     study, counted = open_as(who, url), Counted()
-    backend = getattr(study._storage, "_backend", study._storage)
-    counted.listen(backend.engine)
+    counted.listen(engine_of(study))
     ready.wait(SECONDS)
     started, cpu = time.monotonic(), time.process_time()
     try:

@@ -108,7 +108,11 @@ def upgrade_schema(url: str) -> None:
         ConnectionError: if that cannot be done.
     """
     try:
-        RDBStorage(_with_driver(url), skip_compatibility_check=True).upgrade()
+        storage = RDBStorage(_with_driver(url), skip_compatibility_check=True)
+        try:
+            storage.upgrade()
+        finally:
+            storage.engine.dispose()
     except Exception as error:  # alembic raises what it likes
         reason = str(error).splitlines()[0]
         raise ConnectionError(f"cannot upgrade {without_secrets(url)}: {reason}") from error

@@ -56,7 +56,12 @@ class RelationalStorage(PersistentStorage):
     """SQLite, PostgreSQL, MySQL or MariaDB for many workers; see the module."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        try:
+            super().__init__(*args, **kwargs)
+        except BaseException:  # of tables of another version, say
+            with contextlib.suppress(AttributeError):  # there may be no engine yet
+                self.engine.dispose()
+            raise
         self._set_up()
 
     def _set_up(self) -> None:

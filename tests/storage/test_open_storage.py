@@ -9,7 +9,13 @@ import sqlalchemy
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import TrialState
 
-from optuna_layerwise.storage import RelationalStorage, claims_are_atomic, open_storage
+from optuna_layerwise.storage import (
+    OtherSchemaError,
+    RelationalStorage,
+    claims_are_atomic,
+    open_storage,
+    upgrade_schema,
+)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +87,27 @@ def test_only_sqlite_opened_elsewhere_has_claims_that_are_not_atomic(
     plain = RDBStorage(f"sqlite:///{tmp_path}/plain.db")
     assert not claims_are_atomic(plain)
     _close(plain)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_database_that_cannot_be_used_or_is_upgraded_is_left_without_connections(
+    url: str,
+) -> None:
+    """Else psycopg warns as they are forgotten, which fails this test."""
+    storage = open_storage(url)
+    _execute(storage, "UPDATE alembic_version SET version_num = 'v2.6.0.a'")
+    with pytest.raises(OtherSchemaError):
+        open_storage(url)
+    _execute(storage, "UPDATE alembic_version SET version_num = 'v3.2.0.a'")
+    upgrade_schema(url)
+    _close(open_storage(url))
+    _close(storage)
+
+
+def _execute(storage: BaseStorage, statement: str) -> None:
+    backend = getattr(storage, "_backend", storage)
+    with backend.engine.begin() as connection:
+        connection.execute(sqlalchemy.text(statement))
 
 
 def _close(storage: BaseStorage) -> None:
