@@ -17,11 +17,10 @@ from optuna_layerwise.storage import open_storage
 from optuna_layerwise.studies import open_study, watching
 
 NAMES = ("x", "y", "z")
-
-
+POPULATION = 6
 SMALL: dict[str, Callable[[], CohortSampler]] = {
-    "biotune": lambda: BioTuneSampler(seed=0, population=6, elites=2),
-    "catcmawm": lambda: CatCMAwMSampler(seed=0, population=6),
+    "biotune": lambda: BioTuneSampler(seed=0, population=POPULATION, elites=2),
+    "catcmawm": lambda: CatCMAwMSampler(seed=0, population=POPULATION),
 }
 
 
@@ -42,7 +41,30 @@ def start(target: Callable[..., None], *args: Any) -> multiprocessing.process.Ba
     return process
 
 
-def share(url: str, name: str, worker: int, n_trials: int, ready: Any, executed: Any) -> None:
+class InStep:
+    """Trials of several processes, none of which overtakes a population of others.
+
+    However busy the machine is: a trial lasts until those are told that are a population older.
+    """
+
+    def __init__(self, context: Any, n_trials: int) -> None:
+        self._told, self._changed = context.RawArray("b", n_trials), context.Condition()
+
+    def wait(self, number: int) -> None:
+        older = max(0, number - POPULATION + 1)
+        with self._changed:
+            assert self._changed.wait_for(lambda: all(self._told[:older]), timeout=60)
+
+    def note(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        """After a trial was told."""
+        with self._changed:
+            self._told[trial.number] = 1
+            self._changed.notify_all()
+
+
+def share(
+    url: str, name: str, worker: int, n_trials: int, ready: Any, executed: Any, in_step: InStep
+) -> None:
     """One of several workers; puts the numbers that it executed, or what went wrong."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("error")
@@ -53,6 +75,7 @@ def share(url: str, name: str, worker: int, n_trials: int, ready: Any, executed:
         numbers.append(trial.number)
         outcome = value(trial)
         time.sleep(pause.exponential(0.02))
+        in_step.wait(trial.number)
         return outcome
 
     try:
@@ -60,9 +83,8 @@ def share(url: str, name: str, worker: int, n_trials: int, ready: Any, executed:
             study_name="shared", storage=open_storage(url), sampler=sampler(name)
         )
         ready.wait(60)
-        study.optimize(
-            objective, callbacks=[optuna.study.MaxTrialsCallback(n_trials, states=None)]
-        )
+        enough = optuna.study.MaxTrialsCallback(n_trials, states=None)
+        study.optimize(objective, callbacks=[in_step.note, enough])
         executed.put(numbers)
     except Exception as error:
         executed.put(repr(error))
