@@ -219,9 +219,7 @@ def test_without_references_the_same_one_is_chosen_and_nothing_else_is_trained(
     spec: ModelSpec, splits: Splits, final: Final
 ) -> None:
     alone = searched(spec, splits, [NOTHING, GOOD, GOOD, HEAD_ONLY], 10, n_folds=2)
-    found = alone.objective.finalize(
-        alone.study, top=3, seeds=SEEDS, race=False, references=False
-    )
+    found = alone.objective.finalize(alone.study, top=3, seeds=SEEDS, race=False, references=False)
     assert found.baselines == []
     assert found.chosen.test == final.chosen.test
 
