@@ -22,6 +22,7 @@ from optuna_layerwise.cli.settings import STARTS_INFORMED, Settings
 from optuna_layerwise.encodings import Encoding
 from optuna_layerwise.layerbench import LayerBench, contest, encoding_for, open_tables, ranking
 from optuna_layerwise.layerbench.simulation import MODES
+from optuna_layerwise.reporting.statistics import Ranking
 
 app = typer.Typer(
     help="Benchmarks: samplers, encodings and published methods side by side.",
@@ -95,15 +96,23 @@ def layerbench_command(
     found = [cell for cell in _read(output) if _key(cell) in asked]
     best = {name: benches[name].best(metric) for name in names}
     for at in (n for n in contest.TRIALS if n <= trials):
-        standing, ranked = ranking.standings(found, best, trials=at)
-        head, *body = ranking.rows(standing, intervals=False)
-        apart = ""
-        if ranked:
-            apart = f"; mean ranks differ from {ranked.critical_difference:.2f} on (Nemenyi, 5 %)"
-        table = Table(*head, title=f"after {at} evaluations, {seeds} searches a set{apart}")
-        for row in body:
-            table.add_row(*row)
-        console.print(table)
+        standing = ranking.standings(found, best, trials=at)
+        _show(f"after {at} evaluations, {seeds} searches a set", *standing)
+    for work in contest.WORK:
+        if all(any(judge[0] == work for judge in cell["by_work"]) for cell in found):
+            standing = ranking.standings(found, best, work=work)
+            _show(f"after the work of {work:g} full trainings", *standing)
+
+
+def _show(title: str, standing: list[ranking.Standing], ranked: Ranking | None) -> None:
+    head, *body = ranking.rows(standing, intervals=False)
+    if ranked:
+        apart = f"{ranked.critical_difference:.2f}"
+        title += f"; mean ranks differ from {apart} on (Nemenyi, 5 %)"
+    table = Table(*head, title=title)
+    for row in body:
+        table.add_row(*row)
+    console.print(table)
 
 
 def contestant_of(name: str, seed: int) -> tuple[str, Settings]:
@@ -143,7 +152,14 @@ def run_cell(cell: Cell) -> dict[str, Any]:
         return settings.make_sampler(of, joins=False)
 
     result = contest.search(
-        _bench(path), encoding, make, seed=seed, trials=trials, mode=mode, metric=metric
+        _bench(path),
+        encoding,
+        make,
+        seed=seed,
+        first=settings.first,
+        trials=trials,
+        mode=mode,
+        metric=metric,
     )
     return {"contestant": contestant, **result}
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from optuna_layerwise.cli import show
 from optuna_layerwise.cli.options import load_study
 from optuna_layerwise.cli.progress import after_trials, live_dashboard
-from optuna_layerwise.cli.settings import SETTINGS_KEY, STARTS_INFORMED, Settings
+from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.data import Splits
 from optuna_layerwise.fingerprint import join
 from optuna_layerwise.launch import FAILED, HALTED, INTERRUPTED
@@ -160,8 +160,8 @@ def run(
     study, objective, settings = search.study, search.objective, search.settings
     if SETTINGS_KEY in study.user_attrs:  # another process may have been quicker
         refuse_differences(name, settings, Settings.from_study(study))
-    elif stored is None and settings.sampler not in STARTS_INFORMED:
-        for params in settings.recipes(objective.encoding)[: settings.trials]:
+    elif stored is None:
+        for params in settings.first(objective.encoding):
             study.enqueue_trial(params, skip_if_exists=True)
     join(study, objective.fingerprint, allow_different=allow_different)
     study.set_user_attr(SETTINGS_KEY, settings.to_json())

@@ -191,6 +191,10 @@ class Settings:
         """Parameters of the first trials, if they are known recipes."""
         return encoding.recipes()[:N_RECIPES] if self.seed_recipes else []
 
+    def first(self, encoding: Encoding) -> list[dict[str, Any]]:
+        """Of these the ones to enqueue: samplers that start informed ask for theirs."""
+        return [] if self.sampler in STARTS_INFORMED else self.recipes(encoding)[: self.trials]
+
     def make_sampler(
         self,
         encoding: Encoding | None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ WORK = (5.0, 10.0, 20.0, 50.0)
 
 MakeSampler = Callable[[Encoding, int], BaseSampler]
 """A sampler for an encoding and a seed."""
+MakeFirst = Callable[[Encoding], Sequence[Mapping[str, Any]]]
+"""Parameters of the first trials, which are enqueued."""
 
 
 def search(
@@ -29,6 +31,7 @@ def search(
     make_sampler: MakeSampler,
     *,
     seed: int,
+    first: MakeFirst = lambda _: (),
     trials: int = 100,
     mode: str = "batches",
     metric: str = "accuracy",
@@ -44,6 +47,8 @@ def search(
     """
     objective = LayerBenchObjective(bench, encoding, seed=seed, metric=metric)
     run = Search(objective, make_sampler(objective.encoding, seed))
+    for params in first(objective.encoding)[:trials]:
+        run.study.enqueue_trial(dict(params), skip_if_exists=True)
     judged: dict[int, list[float]] = {}
     by_trials: list[list[float]] = []
     by_work: list[list[float]] = []

@@ -11,7 +11,7 @@ from optuna.samplers import RandomSampler
 from typer.testing import CliRunner
 
 from optuna_layerwise.cli.app import app
-from optuna_layerwise.cli.bench import contestant_of
+from optuna_layerwise.cli.bench import contestant_of, run_cell
 from optuna_layerwise.layerbench import LayerBench, contest, ranking
 from tests.layerbench.conftest import TABLES
 
@@ -33,6 +33,17 @@ def test_a_search_is_repeatable_and_never_gets_worse_by_what_it_sees(
     assert [judge[0] for judge in one["by_trials"]] == [5, 10, 20]
     assert seen == sorted(seen)
     assert all(judge[2] <= bench.best() for judge in one["by_trials"])
+
+
+@pytest.mark.parametrize("name", ["biotune/biotune", "catcmawm/profile"])
+def test_known_recipes_are_the_first_trials_of_any_sampler(bench: LayerBench, name: str) -> None:
+    found = {
+        recipes: run_cell(
+            (str(bench.path), f"{name}+recipes={recipes}", 5, 1, "batches", "accuracy")
+        )["found"]
+        for recipes in ("true", "false")
+    }
+    assert found["true"] == [1e-3] * 7 != found["false"]
 
 
 def cell(name: str, seed: int, val: float) -> dict[str, Any]:
@@ -77,6 +88,8 @@ def test_the_command_ranks_contestants_and_runs_nothing_twice(tmp_path: Path) ->
     first = CliRunner().invoke(app, command)
     assert first.exit_code == 0, first.output
     assert "after 10 evaluations" in first.output
+    assert "after the work of 5 full trainings" in first.output
+    assert "after the work of 50" not in first.output
     lines = output.read_text().splitlines()
     assert len(lines) == 3 * 2
     again = CliRunner().invoke(app, command)
