@@ -22,6 +22,8 @@ from optuna_layerwise import ModelSpec
 
 TABLES = Path("benchmarks/layerbench/tables")
 """What is committed."""
+CONTESTS = Path("benchmarks/layerbench/contests")
+"""Searches of them, committed, too."""
 PROVENANCE = ("provenance", "more_provenance")
 """Keys of a header: of the first rows, and a list of that of later ones."""
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)

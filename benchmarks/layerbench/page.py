@@ -1,7 +1,8 @@
 """Write the generated tables of `docs/layerbench.md`: `python -m benchmarks.layerbench.page`.
 
 The page's words are written by hand; what stands between ``<!-- begin NAME -->`` and
-``<!-- end NAME -->`` is made here from the tables and from the committed contests.
+``<!-- end NAME -->`` is made here from the tables and from the committed contests, as are its
+pictures.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,11 @@ from benchmarks.layerbench.findings import (
     transfer,
 )
 from benchmarks.layerbench.pack import JUDGED
-from benchmarks.records import read
-from optuna_layerwise.layerbench import LayerBench, contest, open_tables, ranking
+from benchmarks.layerbench.page_contests import contest_sections, markdown, pictures
+from optuna_layerwise.layerbench import LayerBench, open_tables
 
 PAGE = Path("docs/layerbench.md")
-CONTESTS = Path("benchmarks/layerbench/contests")
+PICTURES = Path("docs/pictures")
 NUMBERS = (1, 3, 10, 30, 100, 300)
 BUDGETS = (15, 30, 60, 90)
 
@@ -46,6 +46,8 @@ def main() -> None:
     args = parser.parse_args()
     benches = list(open_tables(args.tables).values())
     args.page.write_text(filled(args.page.read_text(), sections(benches)))
+    for name, picture in pictures(benches).items():
+        (PICTURES / f"layerbench-{name}.svg").write_text(picture)
 
 
 def filled(text: str, made: dict[str, Callable[[], str]]) -> str:
@@ -98,15 +100,8 @@ def sections(benches: Sequence[LayerBench]) -> dict[str, Callable[[], str]]:
         ),
         "criteria": lambda: by_set(criteria, "the best of 50 by", lambda v: f"{v:.2f}"),
     }
-    for path in sorted(CONTESTS.glob("*.jsonl")):
-        made[f"contest-{path.stem}"] = partial(_contest, path, benches)
+    made |= contest_sections(benches)
     return made
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
-    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
 
 
 def _tables(benches: Sequence[LayerBench]) -> str:
@@ -167,20 +162,6 @@ def _repeats(benches: Sequence[LayerBench], sets: Sequence[str]) -> str:
     for n in BUDGETS:
         rows.append([str(n), *(", ".join(f"{v:.1f}" for v in f[n].values()) for f in found)])
     return markdown(rows)
-
-
-def _contest(path: Path, benches: Sequence[LayerBench]) -> str:
-    cells = read(path)
-    best = {bench.name: bench.best(cells[0]["metric"]) for bench in benches}
-    trials = max(n for n in contest.TRIALS if n <= cells[0]["trials"])
-    standing, ranked = ranking.standings(cells, best, trials=trials)
-    bound = f"{ranked.critical_difference:.2f}" if ranked else "-"
-    return (
-        markdown(ranking.rows(standing))
-        + f"\n\nAfter {trials} evaluations; means over {ranked.n if ranked else 0} searches, with "
-        "95 % bootstrap intervals. Mean ranks that differ by less than "
-        f"{bound} are not told apart (Nemenyi, 5 %)."
-    )
 
 
 if __name__ == "__main__":

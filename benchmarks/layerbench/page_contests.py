@@ -1,0 +1,231 @@
+"""The parts of `docs/layerbench.md` that come from contests, and its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.layerbench.budget import FINALISTS, TRAININGS
+from benchmarks.layerbench.design import CONTESTS
+from benchmarks.layerbench.figure import Panel, panels, ranks
+from benchmarks.layerbench.findings import after, grid_of
+from benchmarks.layerbench.verdicts import (
+    TEST,
+    VAL,
+    End,
+    Pair,
+    budget_line,
+    difference,
+    ended,
+    line,
+    mean_ranks,
+)
+from benchmarks.records import read
+from optuna_layerwise.layerbench import LayerBench, ranking
+from optuna_layerwise.reporting.statistics import Summary, paired, summary
+
+EVALUATIONS = (20, 50, 100)
+WORK = (10, 20, 50)
+LINES = {
+    "tpe/binary": "TPE, binary",
+    "biotune/biotune": "BioTune",
+    "catcmawm/binary": "CatCMAwM, binary",
+    "catcmawm/profile": "CatCMAwM, profile",
+    "catcmawm/hybrid": "CatCMAwM, hybrid",
+    "random/profile": "random, profile",
+    "random/full": "random rate, all trained",
+}
+"""Contestants of the figure, and what it calls them."""
+PAIRS = (
+    Pair("CatCMAwM on `profile` or BioTune?", "catcmawm/profile", "biotune/biotune"),
+    Pair("the same on `binary`", "catcmawm/binary", "biotune/biotune"),
+    Pair("the same on BioTune's encoding", "catcmawm/biotune", "biotune/biotune"),
+    Pair("BioTune on `profile` or on its own?", "biotune/profile", "biotune/biotune"),
+    Pair("BioTune on `binary` or on its own?", "biotune/binary", "biotune/biotune"),
+    Pair("BioTune: known recipes first?", "biotune/biotune+recipes=true", "biotune/biotune"),
+    Pair("BioTune: ours or the paper's?", "biotune/biotune", "biotune/biotune+preset=paper"),
+    Pair(
+        "`profile`: known recipes first?",
+        "catcmawm/profile",
+        "catcmawm/profile+recipes=false",
+    ),
+    Pair("`binary`: known recipes first?", "catcmawm/binary", "catcmawm/binary+recipes=false"),
+    Pair("`profile`: the surrogate?", "catcmawm/profile", "catcmawm/profile+surrogate=false"),
+    Pair("`binary`: the surrogate?", "catcmawm/binary", "catcmawm/binary+surrogate=false"),
+    Pair("`profile`: 6 or 10?", "catcmawm/profile+population=6", "catcmawm/profile"),
+    Pair("`profile`: 16 or 10?", "catcmawm/profile+population=16", "catcmawm/profile"),
+    Pair("layers, or a rate alone?", "catcmawm/profile", "catcmawm/full"),
+    Pair("`binary`: ours or the paper's?", "catcmawm/binary", "catcmawm/binary+preset=paper"),
+)
+"""What the defaults hang on."""
+SEARCHED = ("biotune/biotune", "catcmawm/profile")
+"""Contestants of `budget`."""
+USUAL = 5
+"""Finalists of a search of 50 trials or more."""
+
+
+def contest_sections(benches: Sequence[LayerBench]) -> dict[str, Callable[[], str]]:
+    """Name to what makes the part."""
+    best = {bench.name: bench.best() for bench in benches}
+    cells = {path.stem: read(path) for path in sorted(CONTESTS.glob("*.jsonl"))}
+    budgets = cells.pop("budget", [])
+    batches = [*cells.get("main", ()), *cells.get("variants", ())]
+    return {
+        "contest-main": lambda: _contest(cells["main"], best),
+        "contest-workers": lambda: _contest(cells["workers"], best),
+        "equal-work": lambda: _equal_work(cells["main"]),
+        "differences": lambda: _differences(batches),
+        "budget": lambda: _budget(budgets),
+        "repeated": lambda: _repeated(budgets),
+    }
+
+
+def pictures(benches: Sequence[LayerBench]) -> dict[str, str]:
+    """Name to an SVG."""
+    best = {bench.name: bench.best() for bench in benches}
+    main, budgets = (read(CONTESTS / f"{name}.jsonl") for name in ("main", "budget"))
+    return {
+        "regret": _regret(main, best),
+        "ranks": ranks(
+            {f"after {n} evaluations": mean_ranks(main, best, n) for n in (100, 50, 20)}
+        ),
+        "budget": _budgets(budgets, list(best)),
+        "luck": _luck(benches),
+    }
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
+
+
+def _contest(cells: Sequence[dict[str, Any]], best: dict[str, float]) -> str:
+    trials = EVALUATIONS[-1]
+    standing, ranked = ranking.standings(cells, best, trials=trials)
+    assert ranked is not None
+    return (
+        markdown(ranking.rows(standing))
+        + f"\n\nAfter {trials} evaluations; means over {ranked.n // len(best)} searches a set, "
+        "with 95 % bootstrap intervals. Mean ranks that differ by less than "
+        f"{ranked.critical_difference:.2f} are not told apart (Nemenyi, 5 %)."
+    )
+
+
+def _equal_work(cells: Sequence[dict[str, Any]]) -> str:
+    ways = [("by_trials", n, f"{n} evaluations") for n in EVALUATIONS]
+    ways += [("by_work", n, f"work of {n}") for n in WORK]
+    rows = [["test accuracy after", *(title for *_, title in ways)]]
+    for name in dict.fromkeys(cell["contestant"] for cell in cells):
+        shown = []
+        for key, at, _ in ways:
+            own = [cell for cell in cells if cell["contestant"] == name]
+            values = [judge[3] for cell in own for judge in cell[key] if judge[0] == at]
+            whole = len(values) == len(own)
+            shown.append(_mean(summary(100 * np.array(values))) if whole else "")
+        rows.append([name, *shown])
+    order = sorted(rows[1:], key=lambda row: row[-1], reverse=True)
+    return markdown([rows[0], *order])
+
+
+def _differences(cells: Sequence[dict[str, Any]]) -> str:
+    ways = [("by_trials", n, VAL, f"validation, {n}") for n in EVALUATIONS]
+    ways += [("by_trials", n, TEST, f"test, {n}") for n in EVALUATIONS]
+    ways += [("by_work", 20, TEST, "test, work of 20")]
+    rows = [["first minus second", "n", *(title for *_, title in ways)]]
+    for pair in PAIRS:
+        found = [difference(cells, pair, key=k, at=at, column=c)[0] for k, at, c, _ in ways]
+        names = f"{pair.question} `{pair.first}`, `{pair.second}`"
+        rows.append([names, str(found[0].n), *map(_signed, found)])
+    return markdown(rows)
+
+
+def _budget(budgets: Sequence[dict[str, Any]]) -> str:
+    parts = []
+    for contestant in SEARCHED:
+        columns = [f"{k} finalists" if k > 1 else "the best trial" for k in FINALISTS]
+        rows = [[f"`{contestant}`: trials", *columns]]
+        for n in TRAININGS:
+            shown = []
+            for k in FINALISTS:
+                found = list(ended(budgets, End(contestant, 1, k), n).values())
+                test = summary([value[3] for value in found])
+                trainings = np.mean([value[0] for value in found])
+                shown.append(f"{_mean(test)} ({trainings:.0f})")
+            rows.append([str(n), *shown])
+        parts.append(markdown(rows))
+    return "\n\n".join(parts)
+
+
+def _repeated(budgets: Sequence[dict[str, Any]]) -> str:
+    rows = [["three seeds a trial minus one, at equal trainings", *map(str, TRAININGS[2:])]]
+    for contestant in SEARCHED:
+        for k in (1, USUAL):
+            shown = []
+            for n in TRAININGS[2:]:
+                thrice, once = (ended(budgets, End(contestant, r, k), n) for r in (3, 1))
+                common = sorted(thrice.keys() & once.keys())
+                found = paired([thrice[c][3] for c in common], [once[c][3] for c in common])
+                shown.append(_signed(found.difference))
+            what = "the best trial" if k == 1 else f"{k} finalists"
+            rows.append([f"`{contestant}`, {what}", *shown])
+    return markdown(rows)
+
+
+def _regret(cells: Sequence[dict[str, Any]], best: dict[str, float]) -> str:
+    shown = []
+    for key, x in (("by_trials", "evaluations"), ("by_work", "trainings of every block")):
+        for data, top in best.items():
+            lines = {
+                title: line(cells, name, data, key=key, column=VAL, best=top)
+                for name, title in LINES.items()
+            }
+            shown.append(Panel(data, x, "regret, points", lines))
+    return panels(shown, columns=len(best))
+
+
+def _budgets(budgets: Sequence[dict[str, Any]], sets: Sequence[str]) -> str:
+    shown = []
+    ends = {
+        "the best trial": End(SEARCHED[1], 1, 1),
+        f"{USUAL} finalists race": End(SEARCHED[1], 1, USUAL),
+        "three seeds a trial": End(SEARCHED[1], 3, 1),
+    }
+    for data in sets:
+        lines = {
+            name: budget_line(budgets, end, data, TRAININGS[end.repeats > 1 :])
+            for name, end in ends.items()
+        }
+        shown.append(Panel(data, "trainings, finalists included", "test accuracy, %", lines))
+    return panels(shown, columns=len(sets))
+
+
+def _luck(benches: Sequence[LayerBench]) -> str:
+    numbers = (1, 3, 10, 30, 100, 300)
+    shown = []
+    for bench in benches:
+        found = after(grid_of(bench), numbers)
+        lines = {
+            title: [(float(n), found[n][key], found[n][key], found[n][key]) for n in numbers]
+            for key, title in (
+                ("seen", "validation, as seen"),
+                ("val", "validation, other seeds"),
+                ("test", "test, other seeds"),
+            )
+        }
+        shown.append(Panel(bench.name, "policies tried", "accuracy, %", lines))
+    return panels(shown, columns=len(benches))
+
+
+def _mean(found: Summary) -> str:
+    if found.interval is None:
+        return f"{found.mean:.1f}"
+    return f"{found.mean:.1f} ± {(found.interval[1] - found.interval[0]) / 2:.1f}"
+
+
+def _signed(found: Summary) -> str:
+    if found.interval is None:
+        return f"{found.mean:+.1f}"
+    return f"{found.mean:+.1f} [{found.interval[0]:+.1f}, {found.interval[1]:+.1f}]"
