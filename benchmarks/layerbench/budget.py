@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial
 from benchmarks.layerbench.design import CONTESTS, TABLES
 from benchmarks.records import append, read
 from optuna_layerwise.cli.bench import contestant_of
-from optuna_layerwise.layerbench import LayerBench, LayerBenchObjective
+from optuna_layerwise.layerbench import LayerBench, LayerBenchObjective, open_tables
 from optuna_layerwise.layerbench.simulation import Search, batches
 from optuna_layerwise.layerbench.table import Array
 from optuna_layerwise.racing import still_in_the_race
@@ -75,17 +75,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tables", type=Path, default=TABLES)
-    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--sets", nargs="+", help="default all tables")
+    parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--output", type=Path, default=CONTESTS / "budget.jsonl")
     args = parser.parse_args()
     done = {(c["set"], c["contestant"], c["repeats"], c["seed"]) for c in read(args.output)}
-    paths = sorted(args.tables.glob("*.xz"))
-    wanted = itertools.product(range(args.seeds), paths, CONTESTANTS)
+    benches = open_tables(args.tables)
+    wanted = itertools.product(range(args.seeds), args.sets or benches, CONTESTANTS)
     cells = [
-        (str(path), contestant, repeats, seed)
-        for seed, path, (contestant, repeats) in wanted
-        if (LayerBench(path).name, contestant, repeats, seed) not in done
+        (str(benches[name].path), contestant, repeats, seed)
+        for seed, name, (contestant, repeats) in wanted
+        if (name, contestant, repeats, seed) not in done
     ]
     with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
         for record in pool.imap_unordered(run_cell, cells, chunksize=4):

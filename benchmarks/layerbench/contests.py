@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks.layerbench.design import CONTESTS
 from benchmarks.records import append, processor, provenance, read
@@ -19,16 +21,16 @@ from optuna_layerwise.cli.bench import CONTESTANTS, layerbench_command
 
 @dataclasses.dataclass(frozen=True)
 class Contest:
-    """Contestants, and whether they search in batches or as asynchronous workers."""
+    """Contestants, searches of a set, and whether in batches or by asynchronous workers."""
 
     contestants: tuple[str, ...]
+    seeds: int
     mode: str = "batches"
 
 
 WORKERS = (
     *("random/profile", "cmaes/continuous", "nsga2/binary"),
-    *("biotune/biotune", "biotune/biotune+reproduction=batched"),
-    *("catcmawm/binary", "catcmawm/hybrid", "catcmawm/profile"),
+    *("biotune/biotune", "catcmawm/binary", "catcmawm/hybrid", "catcmawm/profile"),
 )
 VARIANTS = (
     *("biotune/profile", "biotune/binary", "catcmawm/biotune", "catcmawm/full"),
@@ -39,9 +41,9 @@ VARIANTS = (
     "catcmawm/binary+preset=paper",
 )
 ALL = {
-    "main": Contest(CONTESTANTS),
-    "workers": Contest(WORKERS, "workers"),
-    "variants": Contest(VARIANTS),
+    "main": Contest(CONTESTANTS, 50),
+    "workers": Contest(WORKERS, 30, "workers"),
+    "variants": Contest(VARIANTS, 30),
 }
 
 
@@ -50,23 +52,33 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="+", choices=sorted(ALL))
-    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--sets", nargs="+", help="default all tables")
     parser.add_argument("--processes", type=int, default=1)
     args = parser.parse_args()
     for name in args.names:
         output, contest = CONTESTS / f"{name}.jsonl", ALL[name]
-        before, started = len(read(output)), time.perf_counter()
+        before, started = searches(output, args.sets), time.perf_counter()
         layerbench_command(
             list(contest.contestants),
+            sets=args.sets,
             mode=contest.mode,
-            seeds=args.seeds,
+            seeds=contest.seeds,
             processes=args.processes,
             output=output,
         )
-        made = {"contest": name, "searches": len(read(output)) - before}
+        made = {
+            "contest": name,
+            "sets": args.sets,
+            "searches": searches(output, args.sets) - before,
+        }
         made |= {"seconds": round(time.perf_counter() - started), "processes": args.processes}
         made |= provenance(device=processor(), threads=1)
         append(CONTESTS / "provenance.jsonl", made)
+
+
+def searches(path: Path, sets: Sequence[str] | None) -> int:
+    """That a file has of some sets, or of all."""
+    return sum(sets is None or cell["set"] in sets for cell in read(path))
 
 
 if __name__ == "__main__":
