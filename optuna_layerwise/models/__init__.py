@@ -4,6 +4,7 @@ from optuna_layerwise.models.digits_cnn import DigitsCNN
 from optuna_layerwise.models.freezing import frozen
 from optuna_layerwise.models.groups import param_groups, trained_share
 from optuna_layerwise.models.heads import replace_head, reset_head
+from optuna_layerwise.models.lora import Adapted, adapted
 from optuna_layerwise.models.outputs import logits_of, training_loss
 from optuna_layerwise.models.partition import (
     Blocks,
@@ -19,6 +20,7 @@ from optuna_layerwise.policy import Granularity
 
 __all__ = [
     "MODELS",
+    "Adapted",
     "Blocks",
     "DigitsCNN",
     "Granularity",
@@ -26,6 +28,7 @@ __all__ = [
     "Patterns",
     "Preprocessing",
     "ResNet20",
+    "adapted",
     "check_input",
     "check_partition",
     "frozen",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -37,13 +38,16 @@ def block_flops(
         for path, counts in counter.get_flop_counts().items()
         if path in total
     }
-    flops = dict.fromkeys(blocks, 0.0)
+    own = Counter(inclusive)
     for path, count in inclusive.items():
-        inside = sum(
-            inner for other, inner in inclusive.items() if other.rpartition(".")[0] == path
-        )
+        around = path.rpartition(".")[0]
+        while around and around not in inclusive:  # a ModuleList, which is never called
+            around = around.rpartition(".")[0]
+        own[around] -= count
+    flops = dict.fromkeys(blocks, 0.0)
+    for path in inclusive:
         block = next(block for block in blocks if block in owners[total[path]])
-        flops[block] += (count - inside) / len(images)
+        flops[block] += own[path] / len(images)
     return flops
 
 

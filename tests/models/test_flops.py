@@ -57,7 +57,10 @@ def test_attention_counts_by_its_matrix_products() -> None:
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-@pytest.mark.parametrize("name", ["densenet121", "swin_t", "timm/resnet10t"])
+@pytest.mark.parametrize(
+    "name",
+    ["densenet121", "swin_t", "timm/resnet10t", "transformers/convnext", "transformers/hgnet_v2"],
+)
 def test_every_operation_belongs_to_one_block(name: str) -> None:
     network = NETWORKS[name]
     model = network.spec.build(5).eval()
