@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -414,36 +413,6 @@ def test_a_diverged_trial_is_recorded_and_the_search_goes_on(cli: Cli) -> None:
     assert code == 2  # every trial diverged: there is nothing to finalize
     assert "no complete trial" in err
     assert outcomes == {"diverged"}
-
-
-# --- dashboard -----------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_the_dashboard_serves_the_studies_on_loopback(cli: Cli, tmp_path: Path) -> None:
-    cli(*DIGITS, "--trials", "2")
-    command = [sys.executable, "-c", "from optuna_layerwise.cli import main; main()"]
-    process = subprocess.Popen(
-        [*command, "dashboard", "--port", "18231"],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen("http://127.0.0.1:18231/api/studies") as answer:
-                    studies = json.load(answer)["study_summaries"]
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                assert process.poll() is None
-                time.sleep(0.3)
-        assert [study["study_name"] for study in studies] == ["digits"]
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)

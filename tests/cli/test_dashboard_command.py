@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pytest
 from commands import DIGITS, Cli, load
-
-from optuna_layerwise.storage import open_storage
 
 
 def test_other_addresses_need_a_flag_and_the_reason_is_said(cli: Cli) -> None:
@@ -23,17 +24,14 @@ def test_other_addresses_need_a_flag_and_the_reason_is_said(cli: Cli) -> None:
     assert len(errors.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [(), ("--host", "0.0.0.0", "--open-to-all")])
-def test_the_dashboard_opens_and_warns_where_others_can_reach_it(
-    tmp_path: Path, arguments: tuple[str, ...]
-) -> None:
-    url = f"sqlite:///{tmp_path}/study.db"
-    optuna.create_study(storage=open_storage(url), study_name="leaves")
-    command = [sys.executable, "-m", "optuna_layerwise.cli", "dashboard", "--storage", url]
+@contextlib.contextmanager
+def dashboard(*arguments: str, folder: Path) -> Iterator[tuple[list[str], str]]:
+    """One of the default database in a process of its own: what it says, and its answer."""
     process = subprocess.Popen(
-        [*command, "--port", "0", *arguments],
+        [sys.executable, "-m", "optuna_layerwise.cli", "dashboard", "--port", "0", *arguments],
         stdout=subprocess.PIPE,
         text=True,
+        cwd=folder,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     assert process.stdout is not None
@@ -45,13 +43,23 @@ def test_the_dashboard_opens_and_warns_where_others_can_reach_it(
         found = re.search(r"http://[\d.]+:(\d+)/", lines[-1])
         assert found is not None
         with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/api/studies") as answer:
-            assert "leaves" in answer.read().decode()
+            yield lines, answer.read().decode()
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
         process.stdout.close()
     assert process.returncode == 0
-    assert any("warning" in line for line in lines) == bool(arguments)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--host", "0.0.0.0", "--open-to-all")])
+def test_the_dashboard_serves_the_studies_and_warns_where_others_can_reach_it(
+    cli: Cli, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    assert cli(*DIGITS, "--no-work", "--study", "leaves")[0] == 0
+    with dashboard(*arguments, folder=tmp_path) as (lines, studies):
+        names = [study["study_name"] for study in json.loads(studies)["study_summaries"]]
+        assert names == ["leaves"]
+        assert any("warning" in line for line in lines) == bool(arguments)
 
 
 def test_tune_keeps_the_page_and_the_artifacts_unless_told_not_to(cli: Cli) -> None:

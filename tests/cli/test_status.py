@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 import optuna
@@ -15,7 +17,7 @@ from commands import DIGITS, Cli, load
 from optuna.trial import TrialState
 
 from optuna_layerwise.cli.snapshot import RunningTrial, take_snapshot
-from optuna_layerwise.cli.status import is_over
+from optuna_layerwise.cli.status import is_over, watch_studies
 from optuna_layerwise.results import claim
 from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import open_storage
@@ -135,7 +137,13 @@ def test_watching_shows_progress_until_ctrl_c(cli: Cli) -> None:
     study.ask()
     assert study.trials[0].state == TrialState.RUNNING
 
+    def watches() -> bool:
+        frames = traceback.walk_stack(sys._current_frames()[threading.main_thread().ident or 0])
+        return any(frame.f_code is watch_studies.__code__ for frame, _ in frames)
+
     def interrupt() -> None:
+        while not watches():
+            time.sleep(0.01)
         time.sleep(1.0)
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -9,9 +9,11 @@ import sys
 import time
 from collections.abc import Callable
 
+import lives
 import optuna
 
 from optuna_layerwise.samplers import BioTuneSampler
+from optuna_layerwise.storage import all_trials
 from optuna_layerwise.studies import open_study, work
 
 
@@ -26,7 +28,7 @@ def stopping(trial: optuna.Trial) -> float:
     """Stops its own process, clocks and threads included, until somebody lets it go on."""
     trial.suggest_float("x", 0, 1)
     if trial.number == 0:
-        time.sleep(0.5)  # so that its parameters are stored
+        all_trials(trial.study)  # so that its parameters are stored
         with trial.storage._backend.engine.connect() as connection:  # type: ignore[attr-defined]
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # no thread of ours has the lock now
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -38,7 +40,7 @@ def patient(trial: optuna.Trial) -> float:
     x = trial.suggest_float("x", 0, 1)
     trial.set_user_attr("begun", True)
     if trial.number == 0:
-        time.sleep(3.0)
+        lives.until(lambda: all_trials(trial.study)[0].state.is_finished())
     return x
 
 
