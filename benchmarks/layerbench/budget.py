@@ -40,7 +40,7 @@ FINAL_SEEDS = 3
 ONCE, THRICE = 1, 3
 CONTESTANTS = (
     *(("biotune/biotune", ONCE), ("biotune/biotune", THRICE)),
-    *(("catcmawm/profile", ONCE), ("catcmawm/profile", THRICE)),
+    *(("catcmawm/binary", ONCE), ("catcmawm/binary", THRICE)),
 )
 """What searches, and the trainings of a trial, whose mean is its value."""
 

@@ -33,12 +33,14 @@ WORKERS = (
     *("biotune/biotune", "catcmawm/binary", "catcmawm/hybrid", "catcmawm/profile"),
 )
 VARIANTS = (
-    *("biotune/profile", "biotune/binary", "catcmawm/biotune", "catcmawm/full"),
-    *("biotune/biotune+recipes=true", "biotune/biotune+preset=paper"),
-    *("catcmawm/profile+recipes=false", "catcmawm/binary+recipes=false"),
-    *("catcmawm/profile+surrogate=false", "catcmawm/binary+surrogate=false"),
+    *("biotune/profile", "biotune/binary", "biotune/biotune+recipes=true"),
+    *("biotune/biotune+preset=paper", "catcmawm/biotune", "catcmawm/full", "tpe/biotune"),
+    *("catcmawm/profile+recipes=false", "catcmawm/profile+surrogate=false"),
     *("catcmawm/profile+population=6", "catcmawm/profile+population=16"),
-    "catcmawm/binary+preset=paper",
+    *("catcmawm/binary+recipes=false", "catcmawm/binary+surrogate=false"),
+    *("catcmawm/binary+population=6", "catcmawm/binary+population=16"),
+    *("catcmawm/binary+spread=0.25", "catcmawm/binary+spread=0.25+recipes=false"),
+    "catcmawm/binary+preset=paper+recipes=false",
 )
 ALL = {
     "main": Contest(CONTESTANTS, 50),

@@ -39,28 +39,32 @@ LINES = {
 }
 """Contestants of the figure, and what it calls them."""
 PAIRS = (
-    Pair("CatCMAwM on `profile` or BioTune?", "catcmawm/profile", "biotune/biotune"),
-    Pair("the same on `binary`", "catcmawm/binary", "biotune/biotune"),
-    Pair("the same on BioTune's encoding", "catcmawm/biotune", "biotune/biotune"),
-    Pair("BioTune on `profile` or on its own?", "biotune/profile", "biotune/biotune"),
-    Pair("BioTune on `binary` or on its own?", "biotune/binary", "biotune/biotune"),
-    Pair("BioTune: known recipes first?", "biotune/biotune+recipes=true", "biotune/biotune"),
+    Pair("CatCMAwM on `binary` or BioTune?", "catcmawm/binary", "biotune/biotune"),
+    Pair("on `profile` or BioTune?", "catcmawm/profile", "biotune/biotune"),
+    Pair("on BioTune's encoding or BioTune?", "catcmawm/biotune", "biotune/biotune"),
+    Pair("BioTune on `binary` or its own?", "biotune/binary", "biotune/biotune"),
+    Pair("BioTune on `profile` or its own?", "biotune/profile", "biotune/biotune"),
+    Pair("`binary`: CatCMAwM or TPE?", "catcmawm/binary", "tpe/binary"),
+    Pair("`binary`: CatCMAwM or NSGA-II?", "catcmawm/binary", "nsga2/binary"),
+    Pair("`binary`: CatCMAwM or chance?", "catcmawm/binary", "random/binary"),
+    Pair("`binary` or `profile`?", "catcmawm/binary", "catcmawm/profile"),
+    Pair("`binary` or `hybrid`?", "catcmawm/binary", "catcmawm/hybrid"),
+    Pair("`binary` or `continuous`?", "catcmawm/binary", "catcmawm/continuous"),
+    Pair("a mask, or the rate alone?", "catcmawm/binary", "catcmawm/full"),
+    Pair("recipes first?", "catcmawm/binary", "catcmawm/binary+recipes=false"),
+    Pair("recipes first, `profile`?", "catcmawm/profile", "catcmawm/profile+recipes=false"),
+    Pair("recipes first, BioTune?", "biotune/biotune+recipes=true", "biotune/biotune"),
+    Pair("a wider start?", "catcmawm/binary+spread=0.25", "catcmawm/binary"),
+    Pair("that, no recipes?", "catcmawm/binary+spread=0.25+recipes=false", "catcmawm/binary"),
+    Pair("the surrogate?", "catcmawm/binary", "catcmawm/binary+surrogate=false"),
+    Pair("the surrogate, `profile`?", "catcmawm/profile", "catcmawm/profile+surrogate=false"),
+    Pair("population 6 or 10?", "catcmawm/binary+population=6", "catcmawm/binary"),
+    Pair("population 16 or 10?", "catcmawm/binary+population=16", "catcmawm/binary"),
+    Pair("ours or REVO-Tune's?", "catcmawm/binary", "catcmawm/binary+preset=paper+recipes=false"),
     Pair("BioTune: ours or the paper's?", "biotune/biotune", "biotune/biotune+preset=paper"),
-    Pair(
-        "`profile`: known recipes first?",
-        "catcmawm/profile",
-        "catcmawm/profile+recipes=false",
-    ),
-    Pair("`binary`: known recipes first?", "catcmawm/binary", "catcmawm/binary+recipes=false"),
-    Pair("`profile`: the surrogate?", "catcmawm/profile", "catcmawm/profile+surrogate=false"),
-    Pair("`binary`: the surrogate?", "catcmawm/binary", "catcmawm/binary+surrogate=false"),
-    Pair("`profile`: 6 or 10?", "catcmawm/profile+population=6", "catcmawm/profile"),
-    Pair("`profile`: 16 or 10?", "catcmawm/profile+population=16", "catcmawm/profile"),
-    Pair("layers, or a rate alone?", "catcmawm/profile", "catcmawm/full"),
-    Pair("`binary`: ours or the paper's?", "catcmawm/binary", "catcmawm/binary+preset=paper"),
 )
 """What the defaults hang on."""
-SEARCHED = ("biotune/biotune", "catcmawm/profile")
+SEARCHED = ("biotune/biotune", "catcmawm/binary")
 """Contestants of `budget`."""
 USUAL = 5
 """Finalists of a search of 50 trials or more."""
