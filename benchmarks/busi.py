@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = {
         "data": args.data.name,
         "model": {**dataclasses.asdict(spec), "weights": spec.weights_hash},
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": recipe.as_dict(),
         "trials": args.trials,
         "finalists": args.finalists,
         "seeds": list(seeds),
@@ -150,7 +150,7 @@ def run_tuned(
     return {
         "search": search,
         "finalists": [
-            {**dataclasses.asdict(candidate), "recipe": dataclasses.asdict(recipe)}
+            {**dataclasses.asdict(candidate), "recipe": recipe.as_dict()}
             for candidate, recipe in finalize(tuning, study, top=finalists, seeds=seeds)
         ],
         "references": [],

@@ -138,7 +138,7 @@ def run(
         "references": [asdict(candidate) for candidate in final.baselines],
         "settings": dict(settings),
         "options": chosen,
-        "recipe": asdict(stored.recipe),
+        "recipe": stored.recipe.as_dict(),
         "data_fingerprint": stored.data_fingerprint,
         "model_digest": stored.model_digest,
         "started": started,

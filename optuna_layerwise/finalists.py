@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import compress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 import torch
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from safetensors.torch import save_model
 
-from optuna_layerwise.baselines import BASELINES
+from optuna_layerwise.baselines import BASELINES, REFERENCES
 from optuna_layerwise.data import Images
-from optuna_layerwise.policy import Policy
+from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.racing import still_in_the_race
 from optuna_layerwise.results import Candidate, Final, claim, stored_final
 from optuna_layerwise.runs import finite_or_none, run_of
@@ -39,7 +41,8 @@ def finalize(
     seeds: Sequence[int],
     race: bool = True,
     weights: str | os.PathLike[str] | None = None,
-    references: bool = True,
+    references: Sequence[str] = REFERENCES,
+    pretrained: bool = True,
 ) -> Final:
     """Retrain the ``top`` policies, choose one by validation, and only then test it.
 
@@ -58,7 +61,9 @@ def finalize(
         race: Train finalists that are clearly behind no further.
         weights: Where to save the chosen policy's weights, those of its best seed by
             validation, as safetensors.
-        references: Train and test the baselines, too.
+        references: Names of `BASELINES` to train and test beside it, untuned and with the same
+            recipe, but for its method.
+        pretrained: Whether the finalists start from the pretrained weights.
 
     Raises:
         ValueError: if no trial is complete, or nothing is to be trained.
@@ -80,7 +85,10 @@ def finalize(
         value, loss = (candidate.mean(m, split="val") for m in (metric, "loss"))
         return -len(candidate.val), _worst_if_nan(sign * value), _worst_if_nan(loss)
 
-    entrants = [_Entrant(trainer, f"trial {trial.number}", policy) for trial, policy in best]
+    entrants = [
+        _Entrant(trainer, f"trial {number}", policy, changes, pretrained=pretrained)
+        for number, policy, changes in best
+    ]
     running = entrants
     for index, seed in enumerate(seeds):
         for entrant in running:
@@ -98,11 +106,12 @@ def finalize(
     if weights is not None:
         costs = [_worst_if_nan(sign * fit.metrics[metric]) for fit in winner.fits]
         saved = _save(winner, costs.index(min(costs)), Path(weights))
-    baselines = [
-        _Entrant(trainer, b.title, b.policy(list(trainer.blocks)), pretrained=b.pretrained)
-        for b in BASELINES.values()
-        if references
-    ]
+    plain = dataclasses.replace(trainer.recipe, method=None)
+    baselines = []
+    for b in (BASELINES[name] for name in references):
+        policy, recipe = b.policy(list(trainer.blocks)), b.applied(plain)
+        entrant = _Entrant(trainer, b.title, policy, pretrained=b.pretrained, recipe=recipe)
+        baselines.append(entrant)
     for baseline in baselines:
         for seed in seeds:
             baseline.train(seed)
@@ -120,10 +129,19 @@ class _Entrant:
     """A policy, its trainings so far, and the weights of each, on the CPU."""
 
     def __init__(
-        self, trainer: Trainer, name: str, policy: Policy, *, pretrained: bool = True
+        self,
+        trainer: Trainer,
+        name: str,
+        policy: Policy,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        pretrained: bool = True,
+        recipe: Recipe | None = None,
     ) -> None:
         self.name = name
         self.policy = policy
+        self.changes = dict(changes or {})
+        self.recipe = (recipe or trainer.recipe).changed(self.changes)
         self.fits: list[Fit] = []
         self.weights: list[dict[str, torch.Tensor]] = []
         self._trainer = trainer
@@ -135,7 +153,9 @@ class _Entrant:
         pretrained = self._pretrained
         model = trainer.model() if pretrained else trainer.untrained_model(seed)
         splits = (data.train, data.val)
-        fit = trainer.train(self.policy, *splits, seed, model=model, pretrained=pretrained)
+        fit = trainer.train(
+            self.policy, *splits, seed, model=model, pretrained=pretrained, recipe=self.recipe
+        )
         self.fits.append(fit)
         state = model.state_dict()
         self.weights.append({name: t.to("cpu", copy=True) for name, t in state.items()})
@@ -158,6 +178,7 @@ class _Entrant:
             images_seen=cost.images_seen,
             seconds=cost.seconds,
             flops=cost.flops,
+            recipe=self.changes,
         )
 
     def _tested(self, index: int, test: Images) -> dict[str, float | None]:
@@ -175,24 +196,28 @@ def _save(entrant: _Entrant, index: int, path: Path) -> dict[str, str]:
     return {"path": str(path.absolute()), "sha256": digest}
 
 
-def _best(study: optuna.Study, top: int) -> list[tuple[FrozenTrial, Policy]]:
-    """The best complete trials with different policies; ties as in the search."""
+def _best(study: optuna.Study, top: int) -> list[tuple[int, Policy, dict[str, Any]]]:
+    """Of the best complete trials, all different: number, policy, and what it tuned beside it.
+
+    Ties as in the search.
+    """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     sign = -1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1
     complete.sort(
         key=lambda t: (sign * (t.value or 0.0), t.user_attrs.get(TIE_KEY, math.inf), t.number)
     )
-    best: dict[Policy, FrozenTrial] = {}
+    best: dict[tuple[Policy, str], tuple[int, Policy, dict[str, Any]]] = {}
     for trial in complete:
         run = run_of(study, trial)  # a trial of another objective has none
         if run is not None and (policy := Policy(run.policy)).trained:
-            best.setdefault(policy, trial)
+            found = (trial.number, policy, run.recipe)
+            best.setdefault((policy, json.dumps(run.recipe, sort_keys=True)), found)
     if not best:
         raise ValueError(
             f"study {study.study_name!r} has no complete trial that trained something; "
             "run more trials before finalizing"
         )
-    return [(trial, policy) for policy, trial in list(best.items())[:top]]
+    return list(best.values())[:top]
 
 
 def _worst_if_nan(value: float) -> float:

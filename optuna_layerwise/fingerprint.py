@@ -55,7 +55,7 @@ class Fingerprint:
     def here(cls, *, data: str, weights: str, recipe: Recipe) -> Fingerprint:
         """That of a training in this process."""
         packages = {name: _version(name) for name in PACKAGES}
-        fields = dataclasses.asdict(recipe)
+        fields = recipe.as_dict()
         return cls(data, weights, fields, packages, _code(), commit=_commit())
 
     @property

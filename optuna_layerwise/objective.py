@@ -14,6 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from optuna_layerwise import digits
+from optuna_layerwise.baselines import REFERENCES, Baseline, baseline_named
 from optuna_layerwise.data import Images, Splits, load_data, stratified_folds
 from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.finalists import finalize
@@ -69,6 +70,9 @@ class FinetuneObjective(Trainer):
         model: The network, or its name; see `ModelSpec`.
         data: Splits, or what `load_data` takes.
         encoding: A name of `ENCODINGS`, or an encoding for the model's own blocks.
+        baseline: In its place a published method (or its name in `BASELINES`) whose rate, and
+            options of its own, the trials tune; ``objective.encoding.first`` are its parameters
+            as published, to be enqueued.
         head: Of an encoding that is given by name: ``always`` trained, or ``search``.
         recipe: How policies are trained.
         seeds: One training per seed; the value is their mean. One is usually best: spend the
@@ -106,6 +110,7 @@ class FinetuneObjective(Trainer):
         model: ModelSpec | str,
         data: Splits | str | os.PathLike[str],
         encoding: Encoding | str = "biotune",
+        baseline: Baseline | str | None = None,
         head: Head = "always",
         recipe: Recipe | None = None,
         seeds: Sequence[int] = (0,),
@@ -121,11 +126,19 @@ class FinetuneObjective(Trainer):
         spec = named_model(model) if isinstance(model, str) else model
         if not isinstance(data, Splits):
             data = load_data(data, image_size=spec.image_size, resize=spec.resize)
-        super().__init__(spec, data, recipe or Recipe(), device=device, compute=compute)
+        recipe = recipe or Recipe()
+        if isinstance(baseline, str):
+            baseline = baseline_named(baseline)
+        if baseline is not None:
+            recipe = baseline.applied(recipe)
+        super().__init__(spec, data, recipe, device=device, compute=compute)
         self.seeds = tuple(seeds)
         if not self.seeds:
             raise ValueError("seeds must have at least one seed, got none")
-        if isinstance(encoding, str):
+        self.pretrained = baseline is None or baseline.pretrained
+        if baseline is not None:
+            encoding = baseline.encoding(tuple(self.blocks), lr=self.recipe.lr)
+        elif isinstance(encoding, str):
             encoding = Encoding.preset(encoding, self.blocks, head=head, lr=self.recipe.lr)
         if encoding.blocks != tuple(self.blocks):
             raise ValueError(
@@ -147,7 +160,8 @@ class FinetuneObjective(Trainer):
             data=data.fingerprint, weights=self.spec.digest, recipe=self.recipe
         )
         self._described: optuna.Study | None = None
-        self._identity = (self.spec.digest, data.fingerprint, n_folds)
+        weights = self.spec.digest if self.pretrained else f"{self.spec.digest}, random weights"
+        self._identity = (weights, data.fingerprint, n_folds)
         self.files: TrialFiles | None = None
         if checkpoints is not None:
             self.files = TrialFiles(
@@ -189,9 +203,10 @@ class FinetuneObjective(Trainer):
 
             try:
                 policy = self.encoding.suggest(trial)
-                checkpoint = self._checkpoint(trial.study, frozen, policy)
+                recipe = self.encoding.recipe(trial.params, self.recipe)
+                checkpoint = self._checkpoint(trial.study, frozen, policy, recipe)
                 value = self._value(
-                    trial, frozen, policy, checkpoint, lambda: stop.trial_is_to_stop
+                    trial, frozen, policy, recipe, checkpoint, lambda: stop.trial_is_to_stop
                 )
                 if checkpoint is not None and own.received:
                     checkpoint.save()  # all its fits are finished
@@ -215,6 +230,7 @@ class FinetuneObjective(Trainer):
         trial: optuna.Trial,
         frozen: FrozenTrial,
         policy: Policy,
+        recipe: Recipe,
         checkpoint: Checkpoint | None,
         should_stop: Callable[[], bool],
     ) -> float:
@@ -224,7 +240,8 @@ class FinetuneObjective(Trainer):
             generation=generation_of(frozen),
             fold=fold,
             trained_share=trained_share(self._template, self.blocks, policy),
-            training=training_key(policy, self.recipe, *self._identity, fold),
+            training=training_key(policy, recipe, *self._identity, fold),
+            recipe={name: trial.params[name] for name in self.encoding.tuned},
         )
         if not policy.trained:
             run.outcome = "empty"
@@ -232,6 +249,8 @@ class FinetuneObjective(Trainer):
             return self.worst
         loop = SeedLoop(
             trainer=self,
+            recipe=recipe,
+            pretrained=self.pretrained,
             trial=trial,
             run=run,
             reported=max(frozen.intermediate_values, default=-1),  # before it was given back
@@ -260,7 +279,7 @@ class FinetuneObjective(Trainer):
         self._described = study
 
     def _checkpoint(
-        self, study: optuna.Study, trial: FrozenTrial, policy: Policy
+        self, study: optuna.Study, trial: FrozenTrial, policy: Policy, recipe: Recipe
     ) -> Checkpoint | None:
         if self.files is None or not policy.trained:
             return None
@@ -271,7 +290,7 @@ class FinetuneObjective(Trainer):
             "fold": [generation_of(trial) % n_folds, n_folds],
             "policy": dict(policy),
             "seeds": list(self.seeds),
-            **{f"recipe.{name}": v for name, v in dataclasses.asdict(self.recipe).items()},
+            **{f"recipe.{name}": v for name, v in recipe.as_dict().items()},
         }
         return self.files.checkpoint(study, trial.number, identity)
 
@@ -289,7 +308,7 @@ class FinetuneObjective(Trainer):
         seeds: Sequence[int] | None = None,
         race: bool = True,
         weights: str | os.PathLike[str] | None = None,
-        references: bool = True,
+        references: Sequence[str] = REFERENCES,
     ) -> Final:
         """Retrain the best policies on all training data, then test one; see `finalize`.
 
@@ -307,6 +326,7 @@ class FinetuneObjective(Trainer):
             race=race,
             weights=weights,
             references=references,
+            pretrained=self.pretrained,
         )
 
     def unused_seeds(self, n: int) -> Sequence[int]:

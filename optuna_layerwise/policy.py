@@ -3,7 +3,7 @@
 BioTune (Davila et al.) writes the learning rate of block ``b`` as ``lambda_b = eta_b * lambda0``
 with ``eta_b = 0`` for a frozen block; a `Policy` holds the
 ``eta_b`` and a recipe the ``lambda0``. Baselines and searched configurations are both pairs of
-the two. This module imports nothing but the standard library, and PyYAML for files in YAML.
+the two. Nothing but the standard library is imported here, and PyYAML for files in YAML.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+from optuna_layerwise.methods import METHODS, Method, method_from
 
 Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine"]
@@ -153,6 +155,7 @@ class Recipe:
         bn: BatchNorm and dropout of frozen blocks: ``eval_frozen`` keeps them in eval mode,
             ``train`` leaves the whole model in train mode (BioTune's code), ``eval_all`` keeps
             every BatchNorm in eval mode.
+        method: What a published method changes; ``None`` is plain fine-tuning of the policy.
 
     Raises:
         ValueError: if a value is out of its range; the message names the field.
@@ -171,6 +174,7 @@ class Recipe:
     batch_size: int = 32
     metric: Metric = "accuracy"
     bn: BatchNorm = "eval_frozen"
+    method: Method | None = None
 
     def __post_init__(self) -> None:
         for field, choices in (
@@ -197,10 +201,46 @@ class Recipe:
                 raise ValueError(f"{field} must be finite and above 0, got {value!r}")
         if not isinstance(value := self.decay_norms_and_biases, bool):
             raise ValueError(f"decay_norms_and_biases must be true or false, got {value!r}")
+        if not (self.method is None or isinstance(self.method, tuple(METHODS.values()))):
+            names = sorted({kind.__name__ for kind in METHODS.values()})
+            raise ValueError(f"method must be None or one of {names}, got {self.method!r}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Field to value, as plain data; without ``method`` where there is none."""
+        content = dataclasses.asdict(self)
+        if self.method is None:
+            del content["method"]
+        return content
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Recipe:
+        """Of what `as_dict` gave; an unknown field is an error that names it."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(content) - known):
+            raise ValueError(f"unknown fields {unknown}; a recipe has {sorted(known)}")
+        method = content.get("method")
+        return cls(**{**content, "method": method and method_from(method)})
+
+    def changed(self, changes: Mapping[str, Any]) -> Recipe:
+        """With other values for some fields; ``method.weight`` is a field of the method.
+
+        Raises:
+            ValueError: if there is no such field.
+        """
+        content = self.as_dict()
+        for name, value in changes.items():
+            field, dot, of_method = name.partition(".")
+            if dot and field == "method":
+                if self.method is None:
+                    raise ValueError(f"the recipe has no method, so no {name!r} to set")
+                content["method"][of_method] = value
+            else:
+                content[name] = value
+        return Recipe.from_dict(content)
 
     def to_json(self) -> str:
         """One JSON object, field to value."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps(self.as_dict())
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
@@ -208,10 +248,7 @@ class Recipe:
         content = json.loads(text)
         if not isinstance(content, dict):
             raise ValueError(f"a recipe is a JSON object of field: value, got {text[:80]!r}")
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(content) - known):
-            raise ValueError(f"unknown fields {unknown}; a recipe has {sorted(known)}")
-        return cls(**content)
+        return cls.from_dict(content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recipe:
@@ -223,7 +260,7 @@ class Recipe:
         recipe = _read_file(path).get("recipe")
         if not isinstance(recipe, dict):
             raise ValueError(f"{path} holds no recipe, only a policy")
-        return cls.from_json(json.dumps(recipe))
+        return cls.from_dict(recipe)
 
 
 def _read_file(path: str | os.PathLike[str]) -> dict[str, Any]:

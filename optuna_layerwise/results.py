@@ -37,6 +37,7 @@ class Candidate:
         images_seen: In all of its trainings.
         seconds: In all of its trainings.
         flops: In all of its trainings; see `Cost`.
+        recipe: Fields of the recipe that its trial tuned; see `Recipe.changed`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Candidate:
     images_seen: int
     seconds: float
     flops: float = 0.0
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def mean(self, metric: str, *, split: str) -> float:
         """Mean over the seeds of a metric on ``val`` or ``test``; NaN where one diverged."""

@@ -59,6 +59,7 @@ class Run:
         device: Such as ``cuda:0``.
         device_name: As its driver calls it.
         fingerprint: Of what made it; see `Fingerprint`.
+        recipe: Fields of the recipe that the trial tuned; see `Recipe.changed`.
     """
 
     policy: dict[str, float]
@@ -78,11 +79,13 @@ class Run:
     device: str = ""
     device_name: str = ""
     fingerprint: str = ""
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def add(self, seed: int, result: Fit) -> None:
         """Add the training of one more seed."""
         self.take_over(seed, None, finite_or_none(result.metrics), result.best_epoch)
         self.prefix = result.prefix
+        self.trained_share = result.trained_share
         self.spend(result.cost)
 
     def take_over(

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 
 from optuna_layerwise.data import Images
-from optuna_layerwise.policy import Policy
+from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.repeats import PastTraining, PastTrainings
 from optuna_layerwise.runs import Run
 from optuna_layerwise.training import Checkpoint, Cost, EpochResult, Trainer, ran_out_of_memory
@@ -25,6 +25,8 @@ class SeedLoop:
 
     Args:
         trainer: Trains.
+        recipe: The trial's own.
+        pretrained: Whether it starts from the pretrained weights.
         trial: Is reported to.
         run: What is stored with the trial; replaced by that of a checkpoint that is restored.
         reported: Last epoch that is reported; -1 for none.
@@ -35,6 +37,8 @@ class SeedLoop:
     """
 
     trainer: Trainer
+    recipe: Recipe
+    pretrained: bool
     trial: optuna.Trial
     run: Run
     reported: int
@@ -72,14 +76,18 @@ class SeedLoop:
 
     def _train(self, policy: Policy, seed: int, train: Images, val: Images) -> bool:
         """One seed; returns whether it diverged."""
-        metric = self.trainer.recipe.metric
-        model = self.trainer.model() if self.keep_weights else None
-        result = self.trainer.train(
+        metric = self.recipe.metric
+        model, trainer = None, self.trainer
+        if self.keep_weights:
+            model = trainer.model() if self.pretrained else trainer.untrained_model(seed)
+        result = trainer.train(
             policy,
             train,
             val,
             seed,
             model=model,
+            pretrained=self.pretrained,
+            recipe=self.recipe,
             on_epoch=None if self.run.seeds else self._report_epoch,
             should_stop=self.should_stop,
             checkpoint=self.checkpoint,
@@ -113,7 +121,7 @@ class SeedLoop:
         return past.diverged
 
     def _report_epoch(self, epoch: EpochResult) -> None:
-        self._report(epoch.epoch, epoch.metrics[self.trainer.recipe.metric], epoch.cost)
+        self._report(epoch.epoch, epoch.metrics[self.recipe.metric], epoch.cost)
 
     def _report_curve(self, curve: Mapping[int, float]) -> None:
         for epoch, value in curve.items():

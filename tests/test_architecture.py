@@ -21,7 +21,8 @@ INITS = sorted(ROOT.rglob("__init__.py"))
 
 ARROWS: dict[str, set[str]] = {
     # room or module beside the rooms: what it may import
-    "policy": set(),
+    "methods": set(),
+    "policy": {"methods"},
     "attributes": set(),
     "cost": set(),
     "fingerprint": {"policy", "attributes"},
@@ -32,8 +33,8 @@ ARROWS: dict[str, set[str]] = {
     "encodings": {"policy"},
     "samplers": {"storage"},
     "models": {"policy"},
-    "training": {"policy", "cost", "models", "data"},
-    "baselines": {"policy", "training"},
+    "training": {"policy", "methods", "cost", "models", "data"},
+    "baselines": {"policy", "methods", "encodings"},
     "digits": {"policy", "models", "data", "training"},
     "runs": {"policy", "attributes", "cost", "storage"},
     "trial_files": {"storage", "training"},
@@ -45,7 +46,7 @@ ARROWS: dict[str, set[str]] = {
         *("policy", "storage", "data", "training", "baselines", "runs", "racing", "results"),
     },
     "objective": {
-        *("policy", "pausing", "storage", "data", "encodings", "models", "training"),
+        *("policy", "pausing", "storage", "data", "encodings", "models", "training", "baselines"),
         *(
             "digits",
             "runs",
@@ -67,7 +68,8 @@ ARROWS: dict[str, set[str]] = {
 }
 ARROWS["cli"] = set(ARROWS)
 WITHOUT_TORCH = (
-    *("policy", "pausing", "pruning", "storage", "encodings", "samplers", "studies", "launch"),
+    *("methods", "policy", "pausing", "pruning", "storage", "encodings", "baselines", "samplers"),
+    *("studies", "launch"),
     *("attributes", "fingerprint", "runs", "results", "reporting", "visualization", "cli"),
     "layerbench",
 )

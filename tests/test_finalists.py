@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from safetensors import safe_open
 
 from optuna_layerwise import Final, FinetuneObjective, ModelSpec, open_study
-from optuna_layerwise.baselines import BASELINES
+from optuna_layerwise.baselines import BASELINES, REFERENCES
 from optuna_layerwise.data import Images, SealedImages, Splits, load_data
 from optuna_layerwise.encodings import Encoding
 from optuna_layerwise.finalists import n_finalists
@@ -196,7 +196,7 @@ def test_the_best_mean_validation_metric_is_chosen_and_alone_is_tested(final: Fi
 
 
 def test_every_baseline_is_there_with_the_same_seeds_and_recipe(case: Case, final: Final) -> None:
-    assert [b.name for b in final.baselines] == [b.title for b in BASELINES.values()]
+    assert [b.name for b in final.baselines] == [BASELINES[name].title for name in REFERENCES]
     full, probe, scratch = final.baselines
     assert full.policy == dict.fromkeys(BLOCKS, 1.0)
     assert probe.policy == dict.fromkeys(BLOCKS[:-1], 0.0) | {"head": 1.0}
@@ -219,7 +219,7 @@ def test_without_references_the_same_one_is_chosen_and_nothing_else_is_trained(
     spec: ModelSpec, splits: Splits, final: Final
 ) -> None:
     alone = searched(spec, splits, [NOTHING, GOOD, GOOD, HEAD_ONLY], 10, n_folds=2)
-    found = alone.objective.finalize(alone.study, top=3, seeds=SEEDS, race=False, references=False)
+    found = alone.objective.finalize(alone.study, top=3, seeds=SEEDS, race=False, references=())
     assert found.baselines == []
     assert found.chosen.test == final.chosen.test
 

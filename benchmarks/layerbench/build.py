@@ -111,7 +111,7 @@ def header(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
         "block_parameters": {
             b: sum(sizes[name].numel() for name in names) for b, names in trainer.blocks.items()
         },
-        "recipe": dataclasses.asdict(task.recipe),
+        "recipe": task.recipe.as_dict(),
         "image_size": trainer.spec.image_size,
         "images": n,
         "classes": len(data.classes),

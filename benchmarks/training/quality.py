@@ -308,7 +308,7 @@ def described(
         "seed": seed,
         "blocks": list(objective.blocks),
         "flops": objective.flops,
-        "recipe": dataclasses.asdict(objective.recipe),
+        "recipe": objective.recipe.as_dict(),
         "settings": {
             "model": {**dataclasses.asdict(spec), "weights": spec.weights_hash},
             "split_seed": args.split_seed,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from optuna_layerwise.baselines import baseline_named
 from optuna_layerwise.data.published import PUBLISHED
 from optuna_layerwise.encodings import Head
 from optuna_layerwise.models import Granularity
@@ -18,6 +19,8 @@ ENCODING_OF = {"catcmawm": "binary", "set-ga": "set", "cmaes": "continuous"}
 """Sampler to the encoding that suits it; BioTune's for all others."""
 TRIALS_OF = {"biotune": 140}
 """Sampler to a number of trials that ends a generation; 100 for all others."""
+BASELINE_TRIALS = 20
+"""Of a method's rate and one or two options."""
 PAPER_OF = {"biotune": "biotune", "catcmawm": "revo", "set-ga": "revo"}
 """Sampler to the paper that published results with it."""
 
@@ -28,6 +31,7 @@ class Preset:
 
     encoding: str
     recipe: Recipe
+    baseline: str | None = None
     trials: int
     seeds: Sequence[int]
     n_seeds: int = 1
@@ -100,6 +104,17 @@ def revo(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
         final_seeds=1,
         race=False,
         retrain=False,
+    )
+
+
+def tuning(preset: Preset, baseline: str) -> Preset:
+    """The preset for a baseline, which is first tried as published."""
+    return dataclasses.replace(
+        preset,
+        baseline=baseline,
+        recipe=baseline_named(baseline).applied(preset.recipe),
+        trials=BASELINE_TRIALS,
+        seed_recipes=True,
     )
 
 

@@ -25,6 +25,7 @@ _OPTIONS = {
     "weights": "--weights",
     "granularity": "--granularity",
     "encoding": "--encoding",
+    "baseline": "--baseline",
     "head": "--head",
     "sampler": "--sampler",
     "seed": "--seed",
@@ -37,6 +38,7 @@ _OPTIONS = {
     "recipe.metric": "--metric",
     "recipe.bn": "--bn",
     "n_folds": "--folds",
+    "pruner": "--pruner",
     "trials": "--trials",
     "init_from": "--init-from",
     "finalists": "--finalists",
@@ -68,7 +70,7 @@ def tune_command_of(settings: Settings, storage: str, study: str) -> str:
 
     Of the presets it takes the one from which the fewest options differ.
     """
-    from optuna_layerwise.cli.presets import PRESETS, Preset
+    from optuna_layerwise.cli.presets import PRESETS, Preset, tuning
 
     def base(preset: Preset) -> dict[str, Any]:
         chosen = {field.name: getattr(preset, field.name) for field in dataclasses.fields(preset)}
@@ -80,6 +82,9 @@ def tune_command_of(settings: Settings, storage: str, study: str) -> str:
     options = []
     for name, make in PRESETS.items():
         preset = make(settings.sampler, settings.encoding, settings.data, settings.seed)
+        if settings.baseline is not None:
+            preset = tuning(preset, settings.baseline)
+            preset = dataclasses.replace(preset, baseline=None)
         given = [] if name == "default" else [("--preset", name)]
         fits = preset.tie_break == settings.tie_break and set(preset.sampler_options) <= set(
             settings.sampler_options

@@ -25,8 +25,7 @@ def stored_encoding(settings: Settings) -> Encoding:
     """The encoding of a study of the command line; needs neither its data nor its weights."""
     spec = dataclasses.replace(settings, weights="none").spec()
     blocks = spec.partition(spec.build(num_classes=2))
-    lr = settings.recipe.lr
-    return Encoding.preset(settings.encoding, blocks, head=settings.head, lr=lr)
+    return settings.encoding_for(tuple(blocks))
 
 
 def stored_sampler(study: optuna.Study) -> BaseSampler:

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from optuna.samplers import BaseSampler
 from pydantic import ConfigDict
 
 from optuna_layerwise.attributes import VERSION_FIELD, UnreadableAttribute, read
+from optuna_layerwise.baselines import BASELINES, Baseline
 from optuna_layerwise.cli.optuna_samplers import OPTUNA_SAMPLERS
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.policy import Granularity, Recipe
@@ -33,6 +34,13 @@ STARTS_INFORMED = {"catcmawm"}
 """Samplers that take known recipes and another study's trials as an option."""
 N_RECIPES = 4
 """Known recipes that a search begins with: 4 % of 100 trials."""
+PRUNERS: dict[str, Callable[[int], optuna.pruners.BasePruner]] = {
+    "generation": lambda epochs: GenerationPruner(epochs=epochs),
+    "halving": lambda epochs: optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=1, reduction_factor=4, min_early_stopping_rate=0
+    ),
+}
+"""Name to a pruner for so many epochs; halving is ASHA with Ray Tune's factor."""
 _MAY_CHANGE = {
     *("trials", "reuse", "data", "data_root", "weights", "output", "device", "threads"),
     *("compute", "keep_weights", "checkpoint_seconds", "live"),
@@ -43,8 +51,10 @@ _MAY_CHANGE = {
 class Settings:
     """One study of the command line.
 
-    ``data``, ``data_root`` and ``weights`` are paths, which may move; ``data_fingerprint`` and
-    ``model_digest`` are what must stay the same. Empty ones are not known yet.
+    A ``baseline`` is tuned in the place of a search over an ``encoding``; ``recipe`` has what it
+    changes. ``data``, ``data_root`` and ``weights`` are paths, which may move;
+    ``data_fingerprint`` and ``model_digest`` are what must stay the same. Empty ones are not known
+    yet.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # what is not known cannot be continued
@@ -68,6 +78,7 @@ class Settings:
     image_size: int = 224
     granularity: Granularity = "stage"
     encoding: str = "biotune"
+    baseline: str | None = None
     head: Head = "always"
     sampler: str = "biotune"
     sampler_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -78,6 +89,7 @@ class Settings:
     tie_break: bool = True
     reuse: bool = True
     prune: bool = False
+    pruner: str = "generation"
     seed_recipes: bool = False
     init_from: str | None = None
     trials: int = 140
@@ -98,6 +110,9 @@ class Settings:
     def __post_init__(self) -> None:
         _known("encoding", self.encoding, ENCODINGS)
         _known("sampler", self.sampler, SAMPLER_NAMES)
+        _known("pruner", self.pruner, PRUNERS)
+        if self.baseline is not None:
+            _known("baseline", self.baseline, BASELINES)
         if self.compute:
             from optuna_layerwise.training import Compute
 
@@ -174,6 +189,7 @@ class Settings:
             model=spec,
             data=data,
             encoding=self.encoding,
+            baseline=self.method,
             head=self.head,
             recipe=self.recipe,
             seeds=self.seeds,
@@ -187,9 +203,24 @@ class Settings:
             keep_weights=self.keep_weights,
         )
 
+    @property
+    def method(self) -> Baseline | None:
+        """The baseline that is tuned; the recipe has what it changes already."""
+        if self.baseline is None:
+            return None
+        return dataclasses.replace(BASELINES[self.baseline], recipe={})
+
+    def encoding_for(self, blocks: Sequence[str]) -> Encoding:
+        """What is searched."""
+        if self.method is not None:
+            return self.method.encoding(blocks, lr=self.recipe.lr)
+        return Encoding.preset(self.encoding, blocks, head=self.head, lr=self.recipe.lr)
+
     def recipes(self, encoding: Encoding) -> list[dict[str, Any]]:
-        """Parameters of the first trials, if they are known recipes."""
-        return encoding.recipes()[:N_RECIPES] if self.seed_recipes else []
+        """Parameters of the first trials: a baseline as published, or known recipes."""
+        if not self.seed_recipes:
+            return []
+        return encoding.recipes()[:N_RECIPES] if self.baseline is None else [encoding.first]
 
     def first(self, encoding: Encoding) -> list[dict[str, Any]]:
         """Of these the ones to enqueue: samplers that start informed ask for theirs."""
@@ -230,7 +261,7 @@ class Settings:
     def make_pruner(self) -> optuna.pruners.BasePruner:
         """The pruner."""
         if self.prune:
-            return GenerationPruner(epochs=self.recipe.epochs)
+            return PRUNERS[self.pruner](self.recipe.epochs)
         return optuna.pruners.NopPruner()
 
     def differences(self, other: Settings) -> dict[str, tuple[Any, Any]]:

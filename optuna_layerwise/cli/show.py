@@ -105,7 +105,7 @@ def _facts(study: optuna.Study) -> dict[str, str]:
         settings = Settings.from_study(study)
         facts |= {
             "sampler": settings.sampler,
-            "encoding": settings.encoding,
+            "encoding": settings.baseline or settings.encoding,
             "metric": settings.recipe.metric,
         }
     facts |= {

@@ -10,9 +10,10 @@ from typing import Annotated, Any, get_args
 import typer
 
 from optuna_layerwise import digits
+from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, absolute, console, load_study
 from optuna_layerwise.cli.parsing import channels, one_of, parse_assignment
-from optuna_layerwise.cli.presets import PRESETS, preset_named
+from optuna_layerwise.cli.presets import PRESETS, preset_named, tuning
 from optuna_layerwise.cli.resume import AllowDifferent
 from optuna_layerwise.cli.running import run
 from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings
@@ -58,11 +59,21 @@ def tune_command(
         str | None,
         typer.Option(help=f"One of {', '.join(ENCODINGS)}; default one that suits the sampler."),
     ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Tune a published method instead of searching over blocks: "
+            f"{', '.join(BASELINES)}. The first trial is the method as published."
+        ),
+    ] = None,
     head: Annotated[
         str | None, typer.Option(help="always (trained) or search (may be frozen).")
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(SAMPLER_NAMES)}; default biotune.")
+        str | None,
+        typer.Option(
+            help=f"One of {', '.join(SAMPLER_NAMES)}; default biotune, of a baseline tpe."
+        ),
     ] = None,
     sampler_option: Annotated[
         list[str] | None,
@@ -74,7 +85,9 @@ def tune_command(
     ] = "default",
     trials: Annotated[
         int | None,
-        typer.Option(help="Target of finished trials; default 100, of biotune 140."),
+        typer.Option(
+            help="Target of finished trials; default 100, of biotune 140, of a baseline 20."
+        ),
     ] = None,
     seed_recipes: Annotated[
         bool | None,
@@ -107,6 +120,10 @@ def tune_command(
     prune: Annotated[
         bool, typer.Option(help="Stop trials early that are low in their generation.")
     ] = False,
+    pruner: Annotated[
+        str | None,
+        typer.Option(help="Prune by generation (as --prune) or by successive halving: halving."),
+    ] = None,
     val: Annotated[float, typer.Option(help="Share of the validation split.")] = 0.2,
     test: Annotated[float, typer.Option(help="Share of the test split.")] = 0.2,
     split_seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
@@ -178,8 +195,16 @@ def tune_command(
     Continues a study of the same name and settings. Without arguments it runs on scikit-learn's
     digits, with a small network that was pretrained on the digits 0 to 4.
     """
+    if baseline is not None and (encoding is not None or head is not None):
+        raise ValueError(
+            f"--baseline {baseline} says which blocks are trained; leave --encoding and --head out"
+        )
+    if baseline is not None and preset != "paper":
+        sampler = sampler or "tpe"
     preset, sampler = preset_named(preset, sampler)
     chosen = PRESETS[preset](sampler, encoding, data, seed)
+    if baseline is not None:
+        chosen = tuning(chosen, baseline)
     on_digits = model in (None, digits.SPEC.name)
     if on_digits and data != "digits" and model is None:
         raise ValueError("--model is missing: name the pretrained network, such as resnet18")
@@ -242,6 +267,7 @@ def tune_command(
         std=channels("std", std, network.std),
         image_size=network.image_size,
         encoding=chosen.encoding,
+        baseline=chosen.baseline,
         sampler=sampler,
         sampler_options={
             **chosen.sampler_options,
@@ -251,7 +277,8 @@ def tune_command(
         recipe=dataclasses.replace(chosen.recipe, **changes),
         seeds=tuple(chosen.seeds[:n_seeds]),
         tie_break=chosen.tie_break,
-        prune=prune,
+        prune=prune or pruner is not None,
+        pruner=pruner or "generation",
         init_from=init_from,
         **{k: getattr(chosen, k) if value is None else value for k, value in given.items()},
         keep_weights=keep_weights,

@@ -1,7 +1,8 @@
 """Trial parameters to policies and back."""
 
+from optuna_layerwise.encodings.decay import Decay
 from optuna_layerwise.encodings.encoding import ENCODINGS, Encoding, Head
-from optuna_layerwise.encodings.masks import All, Bits, Threshold
+from optuna_layerwise.encodings.masks import All, Bits, Only, Threshold
 from optuna_layerwise.encodings.parts import Gene, Layout, Mask, Rate
 from optuna_layerwise.encodings.profile import Profile
 from optuna_layerwise.encodings.rates import (
@@ -17,6 +18,7 @@ __all__ = [
     "ENCODINGS",
     "All",
     "Bits",
+    "Decay",
     "Encoding",
     "Fixed",
     "FromSet",
@@ -27,6 +29,7 @@ __all__ = [
     "Layout",
     "Linear",
     "Mask",
+    "Only",
     "PerBlock",
     "Profile",
     "Rate",

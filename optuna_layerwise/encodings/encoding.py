@@ -24,7 +24,7 @@ from optuna_layerwise.encodings.rates import (
     Linear,
     PerBlock,
 )
-from optuna_layerwise.policy import Policy
+from optuna_layerwise.policy import Policy, Recipe
 
 Head = Literal["always", "search"]
 
@@ -54,6 +54,8 @@ class Encoding:
             mask (the papers), which can freeze a freshly initialised head.
         lr: The recipe's learning rate: policies hold multipliers of it, so a rate that searches
             learning rates divides by it.
+        tuned: Fields of the recipe that are searched beside the policy, such as ``weight_decay``
+            or ``method.weight``; see `Encoding.recipe`.
 
     Example:
         >>> encoding = Encoding.preset("biotune", ["stem", "layer1", "head"])
@@ -71,6 +73,7 @@ class Encoding:
     rate: Rate
     head: Head = "always"
     lr: float = 1e-3
+    tuned: Mapping[str, Gene] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.blocks) < 2 or len(set(self.blocks)) < len(self.blocks):
@@ -106,7 +109,8 @@ class Encoding:
     @property
     def genes(self) -> dict[str, Gene]:
         """Parameter name to distribution and start."""
-        return {**self.rate.genes(self.layout), **self.mask.genes(self.layout)}
+        layout = self.layout
+        return {**self.rate.genes(layout), **self.mask.genes(layout), **self.tuned}
 
     @property
     def search_space(self) -> SearchSpace:
@@ -143,11 +147,30 @@ class Encoding:
         """The parameters with an effect: gates, and those of the rates of trained blocks."""
         layout = self.layout
         rates = (self.rate.names(b) for b in layout.blocks if self._chosen(params, b, layout))
-        return set(self.gates).union(*rates)
+        return set(self.gates).union(self.tuned, *rates)
 
     def valid(self, params: Mapping[str, Any]) -> bool:
         """Whether anything is trained."""
         return bool(self.decode(params).trained)
+
+    def recipe(self, params: Mapping[str, Any], base: Recipe) -> Recipe:
+        """The recipe with what is tuned as the parameters say.
+
+        Raises:
+            KeyError: if a parameter is missing.
+            ValueError: if the recipe has no such field.
+        """
+        return base.changed({name: params[name] for name in self.tuned}) if self.tuned else base
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """Parameters where a search begins: its means, and the likeliest categories."""
+        return {
+            name: gene.distribution.choices[gene.start.index(max(gene.start))]
+            if isinstance(gene.distribution, CategoricalDistribution)
+            else gene.start[0]
+            for name, gene in self.genes.items()
+        }
 
     def suggest(self, trial: Trial) -> Policy:
         """Ask a trial for all parameters, and decode them."""
@@ -173,6 +196,8 @@ class Encoding:
 
     def encode(self, policy: Mapping[str, float]) -> dict[str, Any]:
         """Parameters that `decode` turns into the policy (multipliers within 1e-12).
+
+        What is tuned beside it is where a search begins.
 
         Raises:
             ValueError: if there are none; the message has the nearest policy that can be had.
@@ -212,9 +237,14 @@ class Encoding:
         params: dict[str, Any] = {}
         for _ in range(2):  # the second time also for blocks that the mask could not freeze
             rates = self.rate.encode({block: policy[block] for block in rated}, layout)
-            params = {**rates, **self.mask.encode(trained, rates)}
+            params = {**self._tuned_first, **rates, **self.mask.encode(trained, rates)}
             rated = tuple(b for b in self.blocks if self._chosen(params, b, layout))
         return params
+
+    @property
+    def _tuned_first(self) -> dict[str, Any]:
+        first = self.first
+        return {name: first[name] for name in self.tuned}
 
     def _chosen(self, params: Mapping[str, Any], block: str, layout: Layout) -> bool:
         return block in layout.always or self.mask.trained(params, block)

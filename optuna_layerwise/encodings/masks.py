@@ -34,6 +34,25 @@ class All:
 
 
 @dataclasses.dataclass(frozen=True)
+class Only:
+    """Blocks that are chosen in advance, beside those that are always trained."""
+
+    blocks: tuple[str, ...] = ()
+
+    def genes(self, layout: Layout) -> dict[str, Gene]:
+        """None."""
+        return {}
+
+    def trained(self, params: Params, block: str) -> bool:
+        """Whether it is one of them."""
+        return block in self.blocks
+
+    def encode(self, trained: Mapping[str, bool], rates: Params) -> dict[str, Any]:
+        """Nothing to choose."""
+        return {}
+
+
+@dataclasses.dataclass(frozen=True)
 class Bits:
     """One bit a block, as in REVO-Tune's binary variant (eq. 1)."""
 

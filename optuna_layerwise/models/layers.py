@@ -56,7 +56,7 @@ def split_layers(model: nn.Module, blocks: Mapping[str, Sequence[str]]) -> dict[
             elif is_layer(owner):
                 layers.append((path, [*waiting, name]))
                 waiting = []
-            elif len(layers) == before or (norm_first and _is_norm(owner)) or has_layer(owner):
+            elif len(layers) == before or (norm_first and is_norm(owner)) or has_layer(owner):
                 waiting.append(name)
             else:
                 layers[-1][1].append(name)
@@ -75,8 +75,9 @@ def split_layers(model: nn.Module, blocks: Mapping[str, Sequence[str]]) -> dict[
 
 
 def _starts_with_norm(owners: Iterable[nn.Module]) -> bool:
-    return next((_is_norm(m) for m in owners if _is_norm(m) or is_layer(m)), False)
+    return next((is_norm(m) for m in owners if is_norm(m) or is_layer(m)), False)
 
 
-def _is_norm(module: nn.Module) -> bool:
+def is_norm(module: nn.Module) -> bool:
+    """Whether the module is called a norm."""
     return "norm" in type(module).__name__.lower()

@@ -103,7 +103,8 @@ def _seed(history: History) -> object:
 
 
 def _settings(history: History) -> dict[str, object]:
-    fields = ("encoding", "data", "model", "granularity", "device")
+    searched = "baseline" if history.settings.get("baseline") else "encoding"
+    fields = (searched, "data", "model", "granularity", "device")
     found = {field: history.settings.get(field) for field in fields}
     if "sampler" in history.settings:
         found = {"sampler": history.settings["sampler"], **found}

@@ -88,7 +88,8 @@ def _settings(facts: Facts, settings: Mapping[str, Any]) -> Iterator[tuple[str, 
     size = of("image_size")
     yield "image size", f"{size} px" if size else ""
     yield "blocks", ", ".join(facts.history.blocks) if facts.history.blocks else ""
-    yield "encoding", of("encoding")
+    yield "baseline", of("baseline")
+    yield "encoding", "" if of("baseline") else of("encoding")
     yield "sampler", " ".join(part for part in (of("sampler"), of("sampler_options")) if part)
     yield "seed", of("seed")
     if facts.recipe:

@@ -78,6 +78,12 @@ class Row:
         return self.trial.state.is_finished()
 
     @property
+    def tuned(self) -> Mapping[str, Any]:
+        """Fields of the recipe that the trial tuned; see `Recipe.changed`."""
+        run = mapping_or_empty(self.trial.user_attrs.get(RUN_KEY))
+        return mapping_or_empty(run.get("recipe"))
+
+    @property
     def counts(self) -> bool:
         """Whether it can be the best: it has a value and is feasible."""
         return self.value is not None and self.feasible

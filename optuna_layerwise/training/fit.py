@@ -2,7 +2,7 @@
 
 Whatever is compared in this package, searched or published, is trained here. A block learns at
 ``multiplier * recipe.lr``; a frozen one (multiplier 0) is in no parameter group, and below the
-lowest trained block there is no graph.
+lowest trained block there is no graph. What a published method changes in this is its `Course`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,21 +26,22 @@ from optuna_layerwise.models import (
     Blocks,
     frozen,
     reset_head,
-    trained_share,
     training_loss,
 )
+from optuna_layerwise.models.partition import check_partition, check_policy
 from optuna_layerwise.models.seeding import seeded
 from optuna_layerwise.policy import Policy, Recipe, training_flops
 from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.compute import determinism, placed
 from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.forward import Forward
+from optuna_layerwise.training.methods import Joint, course_of
 from optuna_layerwise.training.metrics import METRICS, best_epoch
-from optuna_layerwise.training.optimizers import make_optimizer, make_schedule
+from optuna_layerwise.training.optimizers import make_optimizer, make_schedule, relative_rate
 from optuna_layerwise.training.resident import split_batches
 from optuna_layerwise.training.state import (
     FitState,
-    changing_tensors,
+    changing_names,
     copy_tensors,
     training_plan,
 )
@@ -73,7 +76,7 @@ class Fit:
             diverged before the first one ended (then it has the weights it started with).
         metrics: Validation metrics of the best epoch; all NaN without one.
         diverged: The training or the validation loss stopped being finite.
-        trained_share: Trained parameters as a share of all.
+        trained_share: Trained parameters (adapters too) as a share of the network's own.
         cost: What it took.
         prefix: Where the frozen prefix ends whose outputs are stored, or why there is none.
     """
@@ -113,8 +116,8 @@ def fit(
         model: A pretrained network whose head has one output per class.
         blocks: Its parameters by block, from `partition`.
         policy: For every block a multiplier of ``recipe.lr``, 0 is frozen.
-        recipe: Optimizer, schedule, epochs, early stopping. ``cosine_epochs`` below ``epochs``
-            lets the rate rise again, as torch's ``CosineAnnealingLR`` does.
+        recipe: Optimizer, schedule, epochs, early stopping, method. ``cosine_epochs`` below
+            ``epochs`` lets the rate rise again, as torch's ``CosineAnnealingLR`` does.
         train: The training split; see `split_batches` for a ragged end.
         val: The split that early stopping looks at.
         engine: The device with its settings, and what trainings share.
@@ -145,8 +148,11 @@ def fit(
         (2, 100)
     """
     started, place, compute = time.perf_counter(), engine.device, engine.compute
-    trained = trained_share(model, blocks, policy)
+    check_partition(model, blocks)
+    check_policy(blocks, policy)
     _check(policy, recipe, train, val)
+    size = sum(parameter.numel() for parameter in model.parameters())
+    course = course_of(policy, recipe)
     if place.type == "cuda":
         torch.cuda.reset_peak_memory_stats(place)
     reset_head(model, blocks, seed)
@@ -156,7 +162,6 @@ def fit(
     if flops is None:
         flops = engine.flops(model, blocks, train_images)
     forward_flops = sum(flops.values())
-    backward_flops = training_flops(flops, policy) - forward_flops
     flops_of_all = training_flops(flops, dict.fromkeys(flops, 1.0))
     watch, scaler = Stopwatch(place), compute.scaler(place)
     store = engine.store if pretrained else None
@@ -164,24 +169,23 @@ def fit(
 
     with (
         seeded(seed, place),
+        course.prepared(model, dict(blocks)) as blocks,
         frozen(model, blocks, policy, bn=recipe.bn),
+        ExitStack() as stage,
         determinism(compute.deterministic),
     ):
-        optimizer = make_optimizer(model, blocks, policy, recipe, place)
+        course.begin(model, blocks)
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad) / size
+        optimizer = make_optimizer(
+            model, blocks, policy, recipe, place, per_tensor=course.group_per_tensor
+        )
         schedule = make_schedule(optimizer, recipe)
         model.train()
-        moving = {
-            m
-            for m in model.modules()
-            if m.training and next(m.buffers(recurse=False), None) is not None
-        }
-        kind = (policy.trained, recipe.bn)
-        forward = Forward(model, place, compute, watch, flops, store, kind, moving)
         state = FitState(
             device=place,
             started=started,
             plan={
-                **dataclasses.asdict(recipe),
+                **recipe.as_dict(),
                 "seed": seed,
                 "images": [len(train), len(val)],
                 "device": place.type,
@@ -189,12 +193,44 @@ def fit(
                 **training_plan(model, optimizer),
             },
             model=model,
-            best={n: tensor.detach().clone() for n, tensor in changing_tensors(model).items()},
+            names=changing_names(model),
             watch=watch,
             parts={"optimizer": optimizer, "schedule": schedule, "scaler": scaler},
             total_loss=torch.zeros((), device=place),
             order=shuffle.get_state(),
         )
+
+        def forward_of(current: Policy) -> Forward:
+            moving = {
+                m
+                for m in model.modules()
+                if m.training and next(m.buffers(recurse=False), None) is not None
+            }
+            kind = (current.trained, recipe.bn, recipe.method)
+            return Forward(model, place, compute, watch, flops, store, kind, moving)
+
+        def add_gradient(
+            forward: Forward,
+            backward_flops: float,
+            sizes: Counter[int],
+            parts: list[torch.Tensor],
+        ) -> None:
+            """That of the mean loss of a batch, which goes through the network in parts."""
+            n = sum(map(len, parts))
+            for part in parts:
+                at_this_size = len(part) * sizes[len(part)] / len(train)
+                outputs = forward(train_images, part, at_this_size)
+                with watch.phase("forward"), compute.autocast(place):
+                    loss = training_loss(model, outputs, train_images.labels_of(part))
+                with watch.phase("backward"):
+                    total = loss if len(part) == n else loss * (len(part) / n)
+                    if part is parts[0] and (penalty := course.penalty()) is not None:
+                        total = total + penalty
+                    scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+                state.total_loss += loss.detach() * len(part)
+            state.images_seen += n
+            state.flops += n * backward_flops + forward.spent()
+            state.flops_of_all += n * flops_of_all
 
         def report(epoch: int) -> None:
             if on_epoch is not None:
@@ -205,10 +241,15 @@ def fit(
             for epoch in range(state.epoch):
                 report(epoch)
 
-        while not _is_over(state, recipe):
-            model.train()
+        current, forward = policy, forward_of(policy)
+        while not _is_over(state, recipe, course.settled):
             epoch = state.epoch
-            lr = recipe.lr * float(schedule.get_last_lr()[0] / schedule.base_lrs[0])
+            if (wanted := course.trained(epoch)) != current:
+                stage.close()
+                stage.enter_context(frozen(model, blocks, wanted, bn=recipe.bn))
+                model.train()
+                current, forward = wanted, forward_of(wanted)
+            model.train()
             shuffle.set_state(state.order)
             order = torch.randperm(len(train), generator=shuffle)
             batches = split_batches(order, recipe.batch_size)
@@ -217,32 +258,26 @@ def fit(
                 for rows in batches
             ]
             sizes = Counter(len(part) for parts in parts_of for part in parts)
-            for rows, parts in list(zip(batches, parts_of, strict=True))[state.step :]:
+            backward_flops = training_flops(flops, current) - forward_flops
+            step = partial(add_gradient, forward, backward_flops, sizes)
+            for parts in parts_of[state.step :]:
                 if should_stop is not None and should_stop():
                     if checkpoint is not None:
                         checkpoint.save(state.state_dict())
                     raise FitStopped(f"stopped before step {state.step} of epoch {epoch}")
-                for part in parts:
-                    at_this_size = len(part) * sizes[len(part)] / len(train)
-                    outputs = forward(train_images, part, at_this_size)
-                    with watch.phase("forward"), compute.autocast(place):
-                        loss = training_loss(model, outputs, train_images.labels_of(part))
-                    with watch.phase("backward"):
-                        share = len(part) / len(rows)
-                        scaled = scaler.scale(loss if share == 1 else loss * share)
-                        scaled.backward()  # type: ignore[no-untyped-call]
-                    state.total_loss += loss.detach() * len(part)
+                if state.step == 0:
+                    course.begin_epoch(Joint(epoch, parts_of, step, optimizer, schedule))
+                    state.total_loss.zero_()
+                step(parts)
                 with watch.phase("optimizer"):
                     scaler.step(optimizer)
                     scaler.update()
                     optimizer.zero_grad(set_to_none=True)
                 state.step += 1
-                state.images_seen += len(rows)
-                state.flops += len(rows) * backward_flops + forward.spent()
-                state.flops_of_all += len(rows) * flops_of_all
                 # Reading the loss waits for an accelerator: there, once per epoch.
                 if place.type == "cpu" and not math.isfinite(state.total_loss.item()):
                     break
+            lr = recipe.lr * relative_rate(schedule)
             with warnings.catch_warnings():  # in fp16 a first step may be left out
                 warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
                 schedule.step()
@@ -282,8 +317,9 @@ def fit(
     )
 
 
-def _is_over(state: FitState, recipe: Recipe) -> bool:
-    waited = state.epoch - 1 - (state.best_epoch or 0)
+def _is_over(state: FitState, recipe: Recipe, settled: int) -> bool:
+    """Whether the epochs or the patience is at its end, once all blocks are trained."""
+    waited = state.epoch - 1 - max(state.best_epoch or 0, settled)
     stuck = recipe.patience is not None and state.epoch > 0 and waited >= recipe.patience
     return stuck or state.epoch >= recipe.epochs
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import nn
 from torch.optim import lr_scheduler
@@ -11,9 +14,18 @@ from optuna_layerwise.policy import Policy, Recipe
 
 
 def make_optimizer(
-    model: nn.Module, blocks: Blocks, policy: Policy, recipe: Recipe, device: torch.device
+    model: nn.Module,
+    blocks: Blocks,
+    policy: Policy,
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    per_tensor: bool = False,
 ) -> torch.optim.Optimizer:
-    """A group for each trained block, at its rate; fused on a CUDA device."""
+    """A group for each trained block, or tensor, at its rate; fused on a CUDA device.
+
+    Parameters of a trained block that need no gradient are left out.
+    """
     groups = param_groups(
         model,
         blocks,
@@ -23,11 +35,28 @@ def make_optimizer(
         decay_norms_and_biases=recipe.decay_norms_and_biases,
         max_lr=recipe.max_lr,
     )
+    groups = list(_trained(groups, per_tensor))
     fused = True if device.type == "cuda" else None
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=fused)
     adam = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return adam(groups, lr=recipe.lr, fused=fused)
+
+
+def _trained(groups: list[dict[str, Any]], per_tensor: bool) -> Iterator[dict[str, Any]]:
+    """The groups with what needs a gradient."""
+    for group in groups:
+        pairs = zip(group["params"], group["param_names"], strict=True)
+        members = [(p, name) for p, name in pairs if p.requires_grad]
+        for some in [[m] for m in members] if per_tensor else [members] if members else []:
+            params, names = zip(*some, strict=True)
+            yield {**group, "params": list(params), "param_names": list(names)}
+
+
+def relative_rate(schedule: lr_scheduler.LRScheduler) -> float:
+    """What the schedule multiplies every rate with at this moment."""
+    pairs = zip(schedule.get_last_lr(), schedule.base_lrs, strict=True)
+    return next(float(now / base) for now, base in pairs if base)
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe) -> lr_scheduler.LRScheduler:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ class FitState:
         watch: Counts the seconds of its phases.
         plan: What is trained, and how, as plain data; compared on restoring, changed by nothing.
         model: In train mode but for what is held in eval mode.
-        best: Copies of them as they were at the best epoch, or at the start.
+        names: Of the model's tensors that training changes, sooner or later.
         parts: What else has a ``state_dict``; among them ``optimizer`` and ``schedule``.
         total_loss: Sum over the images of the epoch so far.
         order: State at the epoch's start of the generator that shuffles the images.
@@ -44,7 +44,7 @@ class FitState:
     watch: Stopwatch
     plan: dict[str, Any]
     model: nn.Module
-    best: dict[str, torch.Tensor]
+    names: Collection[str]
     parts: dict[str, Any]
     total_loss: torch.Tensor
     order: torch.Tensor
@@ -56,10 +56,17 @@ class FitState:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     best_epoch: int | None = None
 
+    def __post_init__(self) -> None:
+        self.best = {name: tensor.detach().clone() for name, tensor in self.changing.items()}
+        """Copies of what changes as it was at the best epoch, or at the start."""
+
     @property
     def changing(self) -> dict[str, torch.Tensor]:
         """The model's own tensors that training changes; modules may replace their buffers."""
-        return changing_tensors(self.model)
+        model = self.model
+        own: dict[str, torch.Tensor] = dict(model.named_parameters(remove_duplicate=False))
+        own |= model.named_buffers(remove_duplicate=False)
+        return {name: own[name] for name in self.names}
 
     @property
     def epoch(self) -> int:
@@ -128,16 +135,13 @@ _COSTS = ("images_seen", "flops", "flops_of_all", "past_phases")
 _PLAIN = ("plan", "step", *_COSTS, "history", "best_epoch")
 
 
-def changing_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """What training can change: trained parameters, and buffers of modules in train mode."""
-    tensors: dict[str, torch.Tensor] = {
-        name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
-    }
+def changing_names(model: nn.Module) -> list[str]:
+    """Names of what training can change: trained parameters, buffers of modules in train mode."""
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     for path, module in model.named_modules():
         if module.training:
-            for name, buffer in module.named_buffers(path, recurse=False):
-                tensors[name] = buffer
-    return tensors
+            names += [name for name, _ in module.named_buffers(path, recurse=False)]
+    return names
 
 
 def training_plan(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -95,7 +95,8 @@ class Trainer:
             seed: Of everything random.
             model: Of `model` or `untrained_model`, for a caller who wants the trained weights: it
                 gives the weights to begin with and gets those of the end.
-            pretrained: Whether that has the pretrained weights.
+            pretrained: Whether that has the pretrained weights; without a model, whether it
+                begins with them or with random ones.
             recipe: In the place of the trainer's own, for what is tuned in other ways.
             on_epoch: See `fit`.
             should_stop: See `fit`.
@@ -105,7 +106,9 @@ class Trainer:
             Exception: what `fit` raises; of memory if not even single images fit into it.
         """
         recipe = self.recipe if recipe is None else recipe
-        start = self._pretrained if model is None else _tensors(model)
+        start = self._pretrained
+        if model is not None or not pretrained:
+            start = _tensors(self.untrained_model(seed) if model is None else model)
         try:
             network = self._idle.pop()
         except IndexError:  # another thread has it, or there is none yet

@@ -1,0 +1,167 @@
+"""Every published baseline: its blocks, what it changes, and that it trains on real images."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+
+from optuna_layerwise import FinetuneObjective, ModelSpec, Policy, Recipe, load_data
+from optuna_layerwise.baselines import BASELINES, REFERENCES, baseline_named
+from optuna_layerwise.cli import main
+from optuna_layerwise.data import Splits
+from optuna_layerwise.results import stored_final
+from optuna_layerwise.runs import run_of
+
+BLOCKS = ("stem", "stage1", "stage2", "head")
+MOBILENET = "weights/mobilenet_v2_w035_imagenet_notop.pth"
+EACH = pytest.mark.parametrize("name", BASELINES)
+
+
+@EACH
+def test_a_search_begins_at_the_method_itself_and_can_say_so(name: str) -> None:
+    baseline = BASELINES[name]
+    encoding = baseline.encoding(BLOCKS, lr=1e-3)
+    assert "lr" in encoding.search_space and encoding.first["lr"] == 1e-3
+    assert encoding.decode(encoding.first) == baseline.policy(BLOCKS)
+    assert encoding.encode(baseline.policy(BLOCKS)) == pytest.approx(encoding.first)
+    assert encoding.active(encoding.first) == set(encoding.search_space)
+    for parameter, gene in encoding.genes.items():
+        first = gene.distribution.to_internal_repr(encoding.first[parameter])
+        assert gene.distribution._contains(first), parameter
+    recipe = baseline.applied(Recipe())
+    as_published = encoding.recipe(encoding.first, recipe)
+    assert as_published == recipe, "what is tuned begins at what the recipe has"
+
+
+def test_the_blocks_are_those_of_the_methods() -> None:
+    trained = {name: BASELINES[name].policy(BLOCKS).trained for name in BASELINES}
+    assert trained.pop("probe") == trained.pop("last") == ("head",)
+    assert trained.pop("first") == ("stem", "head")
+    assert set(trained.values()) == {BLOCKS}
+    decay = BASELINES["llrd"].policy(BLOCKS)
+    rates = list(decay.values())
+    assert rates[-1] == 1.0 and rates[0] == pytest.approx(0.1)
+    ratios = [low / high for low, high in zip(rates, rates[1:], strict=False)]
+    assert ratios == pytest.approx([ratios[0]] * 3)
+    assert not BASELINES["scratch"].pretrained
+    assert set(REFERENCES) <= set(BASELINES)
+
+
+def test_an_unknown_baseline_is_answered_with_the_nearest() -> None:
+    with pytest.raises(
+        ValueError, match=re.escape("unknown baseline 'l2sp'; did you mean 'l2-sp")
+    ):
+        baseline_named("l2sp")
+
+
+@pytest.fixture(scope="module")
+def busi(shared_data: Path) -> Splits:
+    return load_data(shared_data / "busi", image_size=32, train_fraction=0.15, val=0.1)
+
+
+@EACH
+def test_every_baseline_trains_the_mobilenet_on_busi_from_python(
+    shared_data: Path, busi: Splits, name: str
+) -> None:
+    torch.set_num_threads(1)
+    spec = ModelSpec(
+        name="mobilenet_v2",
+        args={"width_mult": 0.35},
+        weights=str(shared_data / MOBILENET),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        image_size=32,
+    )
+    recipe = Recipe(epochs=2, patience=None, batch_size=16)
+    objective = FinetuneObjective(
+        model=spec, data=busi, baseline=name, recipe=recipe, device="cpu"
+    )
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
+    study.enqueue_trial(objective.encoding.first)
+    study.optimize(objective, n_trials=2)
+    first, second = study.trials
+    assert first.params == objective.encoding.first != second.params
+    for trial in study.trials:
+        run = run_of(study, trial)
+        assert run is not None and run.outcome == "complete" and run.cost.images_seen >= 128
+        assert run.recipe == {field: trial.params[field] for field in objective.encoding.tuned}
+    final = objective.finalize(study, top=1, seeds=(1,), references=("full",))
+    [full] = final.baselines
+    assert full.policy == dict(BASELINES["full"].policy(list(objective.blocks)))
+    assert final.chosen.recipe == run_of(study, study.best_trial).recipe  # type: ignore[union-attr]
+    assert len(final.chosen.test) == 1
+    if name == "full" and study.best_trial.number == 0:
+        assert final.chosen.test == full.test, "the same training"
+
+
+@pytest.mark.slow
+@EACH
+def test_every_baseline_trains_the_mobilenet_on_busi_from_the_command_line(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = f"sqlite:///{tmp_path}/b.db"
+    network = ["--model", "mobilenet_v2", "--model-arg", "width_mult=0.35", "--image-size", "32"]
+    network += ["--weights", str(shared_data / MOBILENET), "--mean", "0.5", "--std", "0.5"]
+    size = ["--trials", "2", "--epochs", "1", "--train-fraction", "0.15", "--threads", "1"]
+    end = ["--finalists", "1", "--final-seeds", "1", "--storage", storage, "--study", name]
+    data = ["--data", str(shared_data / "busi")]
+    assert main(["tune", "--baseline", name, *data, *network, *size, *end]) == 0
+    assert main(["export", "--storage", storage, "--study", name, "--to", "out"]) == 0
+    plan = json.loads(Path("out/policy.json").read_text())
+    recipe, policy = Recipe.load("out/policy.json"), Policy.load("out/policy.json")
+    study = optuna.load_study(study_name=name, storage=storage)
+    final = stored_final(study)
+    assert final is not None and dict(policy) == final.chosen.policy
+    applied = BASELINES[name].applied(Recipe(epochs=1))
+    assert recipe == applied.changed(final.chosen.recipe)
+    assert plan["settings"]["baseline"] == name
+    study._storage.remove_session()  # type: ignore[attr-defined]
+
+
+def test_a_tuned_field_is_exported_as_it_was_trained(digits_weights: Path) -> None:
+    """The recipe of a trial is its own: two trials that differ in it alone are both finalists."""
+    spec = ModelSpec(name="digits_cnn", image_size=8, weights=str(digits_weights))
+    recipe = Recipe(epochs=1, batch_size=25)
+    objective = FinetuneObjective(
+        model=spec, data="digits", baseline="l2-sp", recipe=recipe, device="cpu"
+    )
+    study = optuna.create_study(direction="maximize")
+    for weight in (0.01, 1.0):
+        study.enqueue_trial({"lr": 1e-3, "method.weight": weight})
+    study.optimize(objective, n_trials=2)
+    runs = [run_of(study, trial) for trial in study.trials]
+    assert [run.recipe for run in runs if run] == [{"method.weight": 0.01}, {"method.weight": 1.0}]
+    assert runs[0] and runs[1] and runs[0].training != runs[1].training
+    final = objective.finalize(study, top=2, seeds=(1,), references=())
+    assert {f.recipe["method.weight"] for f in final.finalists} == {0.01, 1.0}
+
+
+def test_options_that_a_baseline_excludes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", "--baseline", "probe", "--encoding", "binary"]) == 2
+    assert "leave --encoding and --head out" in capsys.readouterr().err
+    assert main(["tune", "--baseline", "prob"]) == 2
+    assert "did you mean 'probe'?" in capsys.readouterr().err
+    assert main(["tune", "--pruner", "sha"]) == 2
+    assert "unknown pruner 'sha'; did you mean 'halving'?" in capsys.readouterr().err
+
+
+def test_an_encoding_may_tune_fields_of_the_recipe_beside_the_policy() -> None:
+    from optuna.distributions import FloatDistribution
+
+    from optuna_layerwise.encodings import Bits, Encoding, Gene, Global
+
+    gene = Gene(FloatDistribution(1e-6, 1e-2, log=True), (1e-4, 0.25))
+    encoding = Encoding(BLOCKS, Bits(), Global(), tuned={"weight_decay": gene})
+    assert encoding.search_space["weight_decay"] == gene.distribution
+    assert encoding.initial_means["weight_decay"] == (1e-4, 0.25)
+    params = {**encoding.first, "weight_decay": 1e-3}
+    assert encoding.recipe(params, Recipe()) == Recipe(weight_decay=1e-3)
+    assert "weight_decay" in encoding.active(params)
+    assert encoding.encode(encoding.decode(params)) == {**params, "weight_decay": 1e-4}
+    assert all("weight_decay" in known for known in encoding.recipes())
