@@ -24,7 +24,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import optuna
 import torch
@@ -33,7 +32,7 @@ from optuna.trial import FrozenTrial
 from benchmarks.records import processor, provenance
 from benchmarks.training.quality_table import read, table
 from optuna_layerwise import BioTuneSampler, FinetuneObjective, ModelSpec, Recipe, load_data
-from optuna_layerwise.baselines import BASELINES
+from optuna_layerwise.baselines import REFERENCES
 from optuna_layerwise.cli.settings import N_RECIPES
 from optuna_layerwise.data import Images
 from optuna_layerwise.encodings import Encoding, Head
@@ -225,8 +224,10 @@ def run(
         prefix.add_trials(trials[:n])
         objective.trainings.clear()
         seeds = chosen.final_seeds(seed)
-        with patch.dict(BASELINES, clear=not chosen.references):
-            final = objective.finalize(prefix, top=top, seeds=seeds, race=chosen.race)
+        references = REFERENCES if chosen.references else ()
+        final = objective.finalize(
+            prefix, top=top, seeds=seeds, race=chosen.race, references=references
+        )
         of_finalists = len(objective.trainings) - len(final.baselines) * len(seeds)
         finals.append(
             {

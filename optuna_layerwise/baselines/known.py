@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from optuna_layerwise.baselines.baseline import Baseline
 from optuna_layerwise.encodings import Decay, Gene, Only
-from optuna_layerwise.methods import GradientNorms, Penalty, Unfreezing
+from optuna_layerwise.methods import GradientNorms, LowRank, Penalty, Unfreezing
 
 REFERENCES = ("full", "probe", "scratch")
 """What every search is compared with when it is finalized."""
@@ -64,6 +64,14 @@ BASELINES: dict[str, Baseline] = {
         title="AutoRGN",
         source="https://arxiv.org/abs/2210.11466",
         recipe={"optimizer": "adam", "weight_decay": 1e-4, "method": GradientNorms()},
+    ),
+    "lora": Baseline(
+        title="LoRA",
+        source="https://arxiv.org/abs/2106.09685",
+        recipe={"method": LowRank()},
+        tuned={
+            "method.rank": Gene(CategoricalDistribution([4, 8, 16]), (0.25, 0.5, 0.25)),
+        },
     ),
     "llrd": Baseline(
         title="layer-wise decay of the rate",

@@ -40,7 +40,10 @@ PRUNERS: dict[str, Callable[[int], optuna.pruners.BasePruner]] = {
         min_resource=1, reduction_factor=4, min_early_stopping_rate=0
     ),
 }
-"""Name to a pruner for so many epochs; halving is ASHA with Ray Tune's factor."""
+"""Name to a pruner for so many epochs; halving is ASHA with Ray Tune's factor, 4.
+
+Its rungs are the epochs 1, 4, 16, ..., counted from 0.
+"""
 _MAY_CHANGE = {
     *("trials", "reuse", "data", "data_root", "weights", "output", "device", "threads"),
     *("compute", "keep_weights", "checkpoint_seconds", "live"),

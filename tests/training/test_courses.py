@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 from transfer import Transfer
 
-from optuna_layerwise.methods import GradientNorms, Method, Penalty, Unfreezing
+from optuna_layerwise.methods import GradientNorms, LowRank, Method, Penalty, Unfreezing
 from optuna_layerwise.models import reset_head
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.training import Checkpoint, EpochResult, FitStopped
@@ -31,6 +31,7 @@ METHODS: list[Method] = [
     Unfreezing(name="first-to-last", every=0.5),
     GradientNorms(batches=2),
     GradientNorms(batches=2, every="once", norms=True, reset=False),
+    LowRank(rank=2, alpha=4),
 ]
 
 
@@ -254,6 +255,26 @@ def test_autorgn_trains_all_layers_and_no_norm_and_pays_for_its_measurements(
     }
     assert changed == {name for name, _ in model.named_parameters()} - norms
     assert fit.cost.images_seen == 2 * (50 + 50), "four batches, all of them measured"
+
+
+def test_lora_trains_adapters_and_the_head_and_leaves_a_plain_network(digits: Transfer) -> None:
+    model = digits.build()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    names = [name for name, _ in model.named_parameters()]
+    recipe = Recipe(lr=3e-3, epochs=3, patience=None, batch_size=16, method=LowRank(rank=2))
+    fit = digits.fit(model, digits.policy(stage1=0.0), recipe)
+    assert [name for name, _ in model.named_parameters()] == names
+    changed = {n for n, t in model.named_parameters() if not torch.equal(t, before[n])}
+    assert {n.partition(".")[0] for n in changed} == {"stage2", "stage3", "head"}
+    for name in changed - {"head.weight", "head.bias"}:
+        assert (
+            torch.linalg.matrix_rank(
+                (model.get_parameter(name) - before[name]).detach().flatten(1), rtol=1e-3
+            )
+            <= 2
+        )
+    assert 0 < fit.trained_share < 0.5
+    assert digits.evaluate(model) == pytest.approx(fit.metrics, abs=1e-4), "merged"
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)

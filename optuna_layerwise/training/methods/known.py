@@ -5,6 +5,7 @@ from __future__ import annotations
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.training.methods.course import Course
 from optuna_layerwise.training.methods.gradient_norms import GradientNormCourse
+from optuna_layerwise.training.methods.low_rank import LowRankCourse
 from optuna_layerwise.training.methods.penalty import PenaltyCourse
 from optuna_layerwise.training.methods.unfreezing import UnfreezingCourse
 
@@ -14,6 +15,7 @@ COURSES: dict[str, type[Course]] = {
     "last-to-first": UnfreezingCourse,
     "first-to-last": UnfreezingCourse,
     "auto-rgn": GradientNormCourse,
+    "lora": LowRankCourse,
 }
 """Name of a method to what it does."""
 
