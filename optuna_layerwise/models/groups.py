@@ -19,9 +19,11 @@ def param_groups(
     weight_decay: float = 0.0,
     decay_norms_and_biases: bool = True,
     max_lr: float = 1.0,
-    only: Mapping[str, Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
     """Groups for any torch optimizer: each trained parameter in exactly one, frozen ones in none.
+
+    Frozen are the blocks with multiplier 0, and parameters that need no gradient (what `adapted`
+    leaves as it is).
 
     Args:
         model: The model that ``blocks`` came from.
@@ -32,8 +34,6 @@ def param_groups(
         decay_norms_and_biases: If false, parameters with fewer than two dimensions form a second
             group of their block, without decay.
         max_lr: Upper bound of any block's learning rate.
-        only: For each trained block those of its parameters that train (`Adapted.trained`);
-            default all of them.
 
     Returns:
         Groups with ``params``, ``param_names``, ``lr``, ``initial_lr``, ``weight_decay`` and
@@ -49,9 +49,9 @@ def param_groups(
     for block, names in blocks.items():
         if policy[block] == 0:
             continue
-        trained = names if only is None else [n for n in names if n in only[block]]
-        exempt = [n for n in trained if not decay_norms_and_biases and parameters[n].ndim < 2]
-        decayed = [n for n in trained if n not in exempt]
+        needed = [n for n in names if parameters[n].requires_grad]
+        exempt = [n for n in needed if not decay_norms_and_biases and parameters[n].ndim < 2]
+        decayed = [n for n in needed if n not in exempt]
         rate = min(policy[block] * lr, max_lr)
         for members, decay in ((decayed, weight_decay), (exempt, 0.0)):
             if members:
@@ -69,16 +69,11 @@ def param_groups(
 
 
 def trained_share(
-    model: nn.Module,
-    blocks: Mapping[str, Sequence[str]],
-    policy: Mapping[str, float],
-    *,
-    only: Mapping[str, Sequence[str]] | None = None,
+    model: nn.Module, blocks: Mapping[str, Sequence[str]], policy: Mapping[str, float]
 ) -> float:
-    """The share of the model's parameter elements that is trained, in [0, 1].
+    """The share of the model's parameter elements whose block is trained, in [0, 1].
 
-    BioTune's "trainable %": of trained blocks all, or those that ``only`` names. A tied weight
-    counts once.
+    BioTune's "trainable %". A tied weight counts once.
 
     Raises:
         ValueError: if ``blocks`` is no partition of the model, or the policy has other blocks.
@@ -86,7 +81,5 @@ def trained_share(
     check_partition(model, blocks)
     check_policy(blocks, policy)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    trained = sum(
-        sizes[n] for block in blocks if policy[block] > 0 for n in (only or blocks)[block]
-    )
+    trained = sum(sizes[n] for block, names in blocks.items() if policy[block] > 0 for n in names)
     return trained / sum(sizes.values())

@@ -22,10 +22,7 @@ def make_optimizer(
     *,
     per_tensor: bool = False,
 ) -> torch.optim.Optimizer:
-    """A group for each trained block, or tensor, at its rate; fused on a CUDA device.
-
-    Parameters of a trained block that need no gradient are left out.
-    """
+    """A group for each trained block, or tensor, at its rate; fused on a CUDA device."""
     groups = param_groups(
         model,
         blocks,
@@ -35,7 +32,8 @@ def make_optimizer(
         decay_norms_and_biases=recipe.decay_norms_and_biases,
         max_lr=recipe.max_lr,
     )
-    groups = list(_trained(groups, per_tensor))
+    if per_tensor:
+        groups = [single for group in groups for single in _per_tensor(group)]
     fused = True if device.type == "cuda" else None
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=fused)
@@ -43,14 +41,10 @@ def make_optimizer(
     return adam(groups, lr=recipe.lr, fused=fused)
 
 
-def _trained(groups: list[dict[str, Any]], per_tensor: bool) -> Iterator[dict[str, Any]]:
-    """The groups with what needs a gradient."""
-    for group in groups:
-        pairs = zip(group["params"], group["param_names"], strict=True)
-        members = [(p, name) for p, name in pairs if p.requires_grad]
-        for some in [[m] for m in members] if per_tensor else [members] if members else []:
-            params, names = zip(*some, strict=True)
-            yield {**group, "params": list(params), "param_names": list(names)}
+def _per_tensor(group: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The group as groups of one parameter each."""
+    for parameter, name in zip(group["params"], group["param_names"], strict=True):
+        yield {**group, "params": [parameter], "param_names": [name]}
 
 
 def relative_rate(schedule: lr_scheduler.LRScheduler) -> float:

@@ -27,14 +27,11 @@ from optuna_layerwise.models import (
     param_groups,
     partition,
     reset_head,
-    trained_share,
 )
 from optuna_layerwise.models.cutting import find_cut
 from optuna_layerwise.models.flops import block_flops
 from optuna_layerwise.models.lora import LowRank
 from optuna_layerwise.models.seeding import seeded
-from optuna_layerwise.training import Checkpoint
-from optuna_layerwise.training.state import changing_tensors, copy_tensors
 
 CPU = torch.device("cpu")
 LARGE = {"inception_v3", "maxvit_t", "swin_t", "swin_v2_t", "vgg11_bn", "vit_b_32"}
@@ -144,7 +141,7 @@ def test_real_networks_give_the_same_before_and_after_merging(pretrained, images
     blocks = partition(pretrained)
     with adapted(pretrained, blocks, rank=8, alpha=16, trained=blocks) as lora:
         policy = dict.fromkeys(blocks, 1.0)
-        groups = param_groups(pretrained, lora.blocks, policy, lr=1e-2, only=lora.trained)
+        groups = param_groups(pretrained, lora.blocks, policy, lr=1e-2)
         before = pretrained.eval()(images)
         train(pretrained, groups, images)
         trained = pretrained.eval()(images)
@@ -160,7 +157,7 @@ def test_training_changes_only_adapters_and_head(pretrained, images):
         frozen(pretrained, blocks, policy, bn="eval_all"),
         adapted(pretrained, blocks, rank=2, alpha=4, trained=[*blocks][-2:]) as lora,
     ):
-        groups = param_groups(pretrained, lora.blocks, policy, lr=1e-2, only=lora.trained)
+        groups = param_groups(pretrained, lora.blocks, policy, lr=1e-2)
         inside = state(pretrained)
         train(pretrained, groups, images)
         names = {name for names in lora.trained.values() for name in names}
@@ -183,7 +180,7 @@ def test_norms_of_trained_blocks_move_their_statistics_and_not_their_weights(ima
         frozen(model, blocks, policy),
         adapted(model, blocks, rank=2, alpha=4, trained=["layer3", "head"]) as lora,
     ):
-        train(model, param_groups(model, lora.blocks, policy, lr=1e-2, only=lora.trained), images)
+        train(model, param_groups(model, lora.blocks, policy, lr=1e-2), images)
     norms = {n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
     moved = {n for n in changed(model, before) if n.rpartition(".")[0] in norms}
     assert {n.split(".")[0] for n in moved} == {"layer3"}
@@ -204,10 +201,12 @@ def test_linear_layers_have_the_outputs_gradients_and_weights_of_peft() -> None:
 
 
 def compare_with_peft(model: nn.Module, blocks: Blocks, inputs: torch.Tensor) -> None:
+    """In double precision, so that what differs is not the order of the sums."""
     peft = pytest.importorskip("peft")
+    model, inputs = model.double(), inputs.double()
     head = blocks["head"][0].rpartition(".")[0]
     original = copy.deepcopy(model)
-    with adapted(model, blocks, rank=4, alpha=6, trained=blocks) as lora:
+    with adapted(model, blocks, rank=4, alpha=6, trained=blocks):
         config = peft.LoraConfig(
             r=4, lora_alpha=6, target_modules=[*adapters(model)], modules_to_save=[head]
         )
@@ -225,20 +224,17 @@ def compare_with_peft(model: nn.Module, blocks: Blocks, inputs: torch.Tensor) ->
             for ours, other in pairs.values():
                 other.copy_(ours)
         outputs = [logits_of(m(inputs)) for m in (model, theirs)]
-        torch.testing.assert_close(*outputs, rtol=0, atol=1e-5)
+        torch.testing.assert_close(*outputs, rtol=0, atol=1e-9)
         for output in outputs:
             cross_entropy(output, torch.arange(len(inputs)) % 3).backward()
         for ours, other in pairs.values():
-            torch.testing.assert_close(ours.grad, other.grad, rtol=0, atol=1e-5)
+            torch.testing.assert_close(ours.grad, other.grad, rtol=0, atol=1e-9)
         counts = [p.numel() for p in model.parameters() if p.requires_grad]
         assert theirs.get_nb_trainable_parameters()[0] == sum(counts)
-        policy = dict.fromkeys(blocks, 1.0)
-        share = trained_share(model, lora.blocks, policy, only=lora.trained)
-        assert share == sum(counts) / sum(p.numel() for p in model.parameters())
     merged = theirs.merge_and_unload().state_dict()
     assert merged.keys() == model.state_dict().keys()
     for key, tensor in model.state_dict().items():
-        torch.testing.assert_close(tensor, merged[key], rtol=0, atol=1e-5)
+        torch.testing.assert_close(tensor, merged[key], rtol=0, atol=1e-9)
 
 
 def test_stem_grouped_convolutions_and_head_are_left_out() -> None:
@@ -403,26 +399,6 @@ def test_operations_count_in_the_blocks_of_the_adapted_model() -> None:
         flops = block_flops(model, lora.blocks, inputs)
         products = sum(2 * 8 * a.up.shape[0] * a.down[0].numel() for a in adapters(model).values())
     assert flops == {**plain, "layer3": plain["layer3"] + products}
-
-
-def test_a_checkpoint_restores_adapters(tmp_path: Path) -> None:
-    path = tmp_path / "fit.checkpoint"
-
-    def outputs(*, restored: bool) -> torch.Tensor:
-        model, blocks, inputs = network("resnet20")
-        with adapted(model, blocks, rank=2, alpha=2, trained=["layer3", "head"]) as lora:
-            changing = changing_tensors(model)
-            assert set(changing) == {n for names in lora.trained.values() for n in names}
-            if restored:
-                assert Checkpoint(path, {}).restore_fit(
-                    lambda saved: copy_tensors(saved, changing)
-                )
-            else:
-                move(model)
-                Checkpoint(path, {}).save(changing)
-            return model(inputs)
-
-    assert torch.equal(outputs(restored=False), outputs(restored=True))
 
 
 def test_memory_order_is_kept_and_autocast_does_not_round_the_update() -> None:
