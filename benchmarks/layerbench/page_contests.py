@@ -33,8 +33,7 @@ LINES = {
     "biotune/biotune": "BioTune",
     "catcmawm/binary": "CatCMAwM, binary",
     "catcmawm/profile": "CatCMAwM, profile",
-    "catcmawm/hybrid": "CatCMAwM, hybrid",
-    "random/profile": "random, profile",
+    "random/binary": "random, binary",
     "random/full": "random rate, all trained",
 }
 """Contestants of the figure, and what it calls them."""
@@ -126,9 +125,8 @@ def _equal_work(cells: Sequence[dict[str, Any]]) -> str:
         shown = []
         for key, at, _ in ways:
             own = [cell for cell in cells if cell["contestant"] == name]
-            values = [judge[3] for cell in own for judge in cell[key] if judge[0] == at]
-            whole = len(values) == len(own)
-            shown.append(_mean(summary(100 * np.array(values))) if whole else "")
+            found = [(c["set"], 100 * j[3]) for c in own for j in c[key] if j[0] == at]
+            shown.append(_mean(found) if len(found) == len(own) else "")
         rows.append([name, *shown])
     order = sorted(rows[1:], key=lambda row: row[-1], reverse=True)
     return markdown([rows[0], *order])
@@ -154,10 +152,10 @@ def _budget(budgets: Sequence[dict[str, Any]]) -> str:
         for n in TRAININGS:
             shown = []
             for k in FINALISTS:
-                found = list(ended(budgets, End(contestant, 1, k), n).values())
-                test = summary([value[3] for value in found])
-                trainings = np.mean([value[0] for value in found])
-                shown.append(f"{_mean(test)} ({trainings:.0f})")
+                found = ended(budgets, End(contestant, 1, k), n)
+                trainings = np.mean([value[0] for value in found.values()])
+                test = _mean([(data, value[3]) for (data, _), value in found.items()])
+                shown.append(f"{test} ({trainings:.0f})")
             rows.append([str(n), *shown])
         parts.append(markdown(rows))
     return "\n\n".join(parts)
@@ -223,10 +221,15 @@ def _luck(benches: Sequence[LayerBench]) -> str:
     return panels(shown, columns=len(benches))
 
 
-def _mean(found: Summary) -> str:
+def _mean(values: Sequence[tuple[str, float]]) -> str:
+    """Over sets and searches; the interval is of the searches, not of the sets."""
+    sets = sorted({data for data, _ in values})
+    of = {data: np.array([value for other, value in values if other == data]) for data in sets}
+    mean = float(np.mean([own.mean() for own in of.values()]))
+    found = summary(np.concatenate([own - own.mean() + mean for own in of.values()]))
     if found.interval is None:
-        return f"{found.mean:.1f}"
-    return f"{found.mean:.1f} ± {(found.interval[1] - found.interval[0]) / 2:.1f}"
+        return f"{mean:.1f}"
+    return f"{mean:.1f} ± {(found.interval[1] - found.interval[0]) / 2:.1f}"
 
 
 def _signed(found: Summary) -> str:
