@@ -32,7 +32,7 @@ def assert_close(policy: Policy, expected: Policy) -> None:
 
 
 @PAIRS
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_decode_inverts_encode(mask: Any, rate: Any, data: st.DataObject) -> None:
     encoding = Encoding(mask=mask, rate=rate, **data.draw(layouts()))
@@ -45,7 +45,7 @@ def test_decode_inverts_encode(mask: Any, rate: Any, data: st.DataObject) -> Non
 
 
 @PAIRS
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_what_cannot_be_expressed_is_refused_with_a_policy_that_can(
     mask: Any, rate: Any, data: st.DataObject
@@ -64,7 +64,7 @@ def test_what_cannot_be_expressed_is_refused_with_a_policy_that_can(
 
 
 @PAIRS
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_inactive_parameters_change_nothing(mask: Any, rate: Any, data: st.DataObject) -> None:
     encoding = Encoding(mask=mask, rate=rate, **data.draw(layouts()))
