@@ -11,11 +11,11 @@ from drawing import layouts, parameters, policies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optuna_layerwise.encodings import ENCODINGS, Encoding
+from optuna_layerwise.encodings import ENCODINGS, Decay, Encoding, Only
 from optuna_layerwise.policy import Policy
 
-MASKS = {type(mask).__name__: mask for mask, _ in ENCODINGS.values()}
-RATES = {str(rate): rate for _, rate in ENCODINGS.values()}
+MASKS = {type(mask).__name__: mask for mask, _ in ENCODINGS.values()} | {"Only": Only(("block0",))}
+RATES = {str(rate): rate for rate in (*(rate for _, rate in ENCODINGS.values()), Decay())}
 PAIRS = pytest.mark.parametrize(
     ("mask", "rate"),
     [
