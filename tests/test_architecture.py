@@ -65,13 +65,18 @@ ARROWS: dict[str, set[str]] = {
     },
     "visualization": {"reporting"},
     "layerbench": {"policy", "encodings", "storage", "reporting"},
+    "protocols": {
+        *("policy", "attributes", "fingerprint", "pausing", "storage", "data", "encodings"),
+        *("samplers", "models", "training", "digits", "runs", "results", "objective", "studies"),
+        *("reporting", "baselines"),
+    },
 }
 ARROWS["cli"] = set(ARROWS)
 WITHOUT_TORCH = (
     *("methods", "policy", "pausing", "pruning", "storage", "encodings", "baselines", "samplers"),
     *("studies", "launch"),
     *("attributes", "fingerprint", "runs", "results", "reporting", "visualization", "cli"),
-    "layerbench",
+    *("layerbench", "protocols"),
 )
 OPTUNA_AND_TORCH = {"finalists"}
 

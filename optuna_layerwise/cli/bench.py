@@ -16,6 +16,7 @@ from optuna.samplers import BaseSampler
 from rich.progress import track
 from rich.table import Table
 
+from optuna_layerwise.cli import protocols
 from optuna_layerwise.cli.options import console
 from optuna_layerwise.cli.parsing import one_of, parse_assignment
 from optuna_layerwise.cli.settings import STARTS_INFORMED, Settings
@@ -42,6 +43,10 @@ METRICS = ("accuracy", "balanced_accuracy")
 
 Cell = tuple[str, str, int, int, str, str]
 """Path of the table, contestant, seed, trials, mode, metric."""
+
+
+for name, command in protocols.commands().items():
+    app.command(name)(command)
 
 
 @app.callback()

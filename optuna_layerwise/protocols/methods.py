@@ -1,0 +1,132 @@
+"""Our own comparison: every method with the same work, on the same splits."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from optuna_layerwise.policy import Recipe
+from optuna_layerwise.protocols.arms import Arm
+from optuna_layerwise.protocols.experiments import MOBILENET, Experiment
+from optuna_layerwise.protocols.table import Table
+
+BASELINES = {
+    "full": "full fine-tuning",
+    "probe": "linear probe",
+    "first": "first block and head",
+    "scratch": "from scratch",
+    "l1-sp": "L1-SP",
+    "l2-sp": "L2-SP",
+    "gradual-lf": "gradual unfreezing, last to first",
+    "gradual-fl": "gradual unfreezing, first to last",
+    "auto-rgn": "AutoRGN",
+    "lora": "LoRA",
+    "llrd": "layer-wise rate decay",
+}
+_PAPER = {"preset": "paper"}
+
+
+def arms(recipe: Recipe, *, work: float, trials: int, final_seeds: int) -> dict[str, Arm]:
+    """All methods, each with the work of so many full trainings."""
+    equal: dict[str, Any] = {
+        "recipe": recipe,
+        "work": work,
+        "trials": trials,
+        "final_seeds": final_seeds,
+    }
+    tuned = {
+        name: Arm(title=title, baseline=name, known_first=True, **equal)
+        for name, title in BASELINES.items()
+    }
+    halving: dict[str, Any] = {"baseline": "full-wd", "halving": True, "known_first": True}
+    return {
+        **tuned,
+        "halving": Arm(title="TPE and successive halving, equal work", **halving, **equal),
+        "halving-trials": Arm(
+            title="TPE and successive halving, equal trials",
+            **halving,
+            **{**equal, "work": None, "trials": round(work)},
+        ),
+        "biotune": Arm(title="BioTune", encoding="biotune", sampler="biotune", **equal),
+        "revo-binary": Arm(
+            title="REVO-Tune, binary",
+            encoding="binary",
+            sampler="catcmawm",
+            options=_PAPER,
+            **equal,
+        ),
+        "revo-continuous": Arm(
+            title="REVO-Tune, continuous",
+            encoding="continuous",
+            sampler="catcmawm",
+            options=_PAPER,
+            **equal,
+        ),
+        "set": Arm(title="set encoding", encoding="set", sampler="set-ga", **equal),
+        "profile": Arm(
+            title="profile (ours)",
+            encoding="profile",
+            sampler="catcmawm",
+            known_first=True,
+            **equal,
+        ),
+        "hybrid": Arm(
+            title="hybrid (ours)",
+            encoding="hybrid",
+            sampler="catcmawm",
+            known_first=True,
+            **equal,
+        ),
+    }
+
+
+_RECIPE = Recipe(epochs=5, patience=None)
+_COMMON: dict[str, Any] = {
+    "networks": (MOBILENET,),
+    "fractions": (0.05, 0.4),
+    "val": 0.2,
+    "test": 0.4,
+    "of_all": True,
+    "new_split": True,
+}
+EXPERIMENTS = {
+    "small": Experiment(
+        name="methods-small",
+        arms=arms(_RECIPE, work=12, trials=60, final_seeds=1),
+        sets=("busi", "citrus", "rsmas"),
+        runs=(0, 1, 2),
+        image_size=64,
+        **_COMMON,
+    ),
+    "full": Experiment(
+        name="methods-full",
+        arms=arms(dataclasses.replace(_RECIPE, epochs=10), work=60, trials=200, final_seeds=3),
+        sets=("busi", "citrus", "rsmas", "dtd10", "ham_bal"),
+        runs=(0, 1, 2, 3, 4),
+        image_size=128,
+        **_COMMON,
+    ),
+}
+TABLE = Table(
+    name="methods",
+    title="Fine-tuning methods at equal work",
+    experiments=EXPERIMENTS,
+    values=("accuracy",),
+    columns="fraction",
+    spread="deviation",
+    compares=True,
+    differences={
+        scale: (
+            f"MobileNetV2 0.35 at {e.image_size} pixels; a run is a stratified split of its own, "
+            "with a fifth of the images to validate and two fifths to test.",
+            f"Every method has the operations of {e.arms['full'].work} full trainings of "
+            f"{e.arms['full'].recipe.epochs} epochs on its split, validation included, and at "
+            f"most {e.arms['full'].trials} trials: published methods tune their learning rate and "
+            "their own hyper-parameters by TPE, from the published defaults on; searches search.",
+            "The best trial by validation is trained again with "
+            f"{e.arms['full'].final_seeds} new seeds and then tested.",
+            "A value is the mean over runs ± its standard deviation (n - 1).",
+        )
+        for scale, e in EXPERIMENTS.items()
+    },
+)

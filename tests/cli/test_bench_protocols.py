@@ -1,0 +1,58 @@
+"""``bench`` and a table: what is missing is named, what can be run is, the table is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import Cli
+
+from optuna_layerwise.protocols import TABLES
+
+PAPERS = [name for name in TABLES if name != "methods"]
+
+
+@pytest.mark.parametrize("table", PAPERS)
+def test_the_full_scale_starts_and_says_what_is_missing(
+    cli: Cli, table: str, tmp_path: Path
+) -> None:
+    code, said, errors = cli("bench", table, "--scale", "full")
+    assert code == 0, errors
+    assert "missing: weights of" in said and "0 to run" in said
+    page = (tmp_path / f"bench-results/{table}-full.md").read_text()
+    assert "because something is missing here" in page
+    assert "No cell has been run" in page
+    assert (tmp_path / f"bench-results/{table}-full.tex").read_text().count("tabular") >= 2
+
+
+def test_a_small_table_without_its_data_is_rehearsed_on_the_digits(
+    cli: Cli, tmp_path: Path
+) -> None:
+    command = ("bench", "biotune-table1", "--method", "probe")
+    code, said, errors = cli(*command)
+    assert code == 0, errors
+    assert "missing: data set" not in said.splitlines()[-1] and "--scale digits" in said
+    assert "1 cells: 1 to run" in said and "balanced_accuracy" in said
+    page = (tmp_path / "bench-results/biotune-table1-digits.md").read_text()
+    [row] = [line for line in page.splitlines() if line.startswith("| linear probe")]
+    assert "(" in row, "three trainings have a standard error"
+    code, said, _ = cli(*command, "--table-only")
+    assert code == 0 and "to run" not in said
+    code, said, _ = cli(*command)
+    assert "1 cells: 0 to run" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--scale", "huge", "--scale must be one of"),
+        ("--method", "magic", "--method must be one of full, probe"),
+        ("--set", "pets", "--set must be one of digits"),
+        ("--runs", "0", "--runs must be at least 1"),
+        ("--processes", "0", "--processes must be at least 1"),
+        ("--compute", "speed=9", "unknown compute settings"),
+    ],
+)
+def test_a_mistake_is_one_line(cli: Cli, option: str, value: str, message: str) -> None:
+    code, _, errors = cli("bench", "methods", "--scale", "digits", option, value)
+    assert code == 2 and message in errors and errors.count("\n") == 1

@@ -1,0 +1,111 @@
+"""What is declared can be run, and is what the papers and `tune` have."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from optuna_layerwise.baselines import BASELINES
+from optuna_layerwise.cli import presets
+from optuna_layerwise.encodings import ENCODINGS
+from optuna_layerwise.protocols import TABLES, Arm, Experiment, Table
+from optuna_layerwise.protocols.comparison import REFERENCE
+from optuna_layerwise.protocols.table import VALUES
+from optuna_layerwise.samplers import SAMPLERS
+
+EACH = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
+PAPERS = {f"{paper}-table{n}" for paper in ("biotune", "revo") for n in (1, 2, 3)}
+
+
+def test_there_is_every_table_of_both_papers_and_our_own() -> None:
+    assert set(TABLES) == {*PAPERS, "methods"}
+
+
+@EACH
+def test_each_scale_has_cells_of_its_own_with_names_of_their_own(table: Table) -> None:
+    assert set(table.experiments) == set(table.differences) == {"full", "small", "digits"}
+    studies = [cell.study for e in table.experiments.values() for cell in e.cells()]
+    assert len(studies) == len(set(studies))
+    for experiment in table.experiments.values():
+        arms = experiment.arms.values()
+        assert {arm.encoding for arm in arms} <= {None, *ENCODINGS}
+        assert {arm.baseline for arm in arms} <= {None, *BASELINES}
+        assert {arm.sampler for arm in arms} <= {"tpe", "random", *SAMPLERS}
+        assert set(table.values) <= set(VALUES)
+
+
+@EACH
+def test_the_papers_numbers_are_of_cells_that_the_full_scale_has(table: Table) -> None:
+    cells = table.experiments["full"].cells()
+    known = {
+        (c.arm, c.network, c.data, c.fraction, value) for c in cells for value in table.values
+    }
+    assert set(table.published) <= known
+
+
+def test_a_run_is_complete_before_the_next_one_begins() -> None:
+    runs = [cell.run for cell in TABLES["methods"].experiments["small"].cells()]
+    assert runs == sorted(runs) and set(runs) == {0, 1, 2}
+
+
+def fields(preset: presets.Preset) -> dict[str, object]:
+    return {
+        "encoding": preset.encoding,
+        "recipe": preset.recipe,
+        "trials": preset.trials,
+        "n_folds": preset.n_folds,
+        "tie_break": preset.tie_break,
+        "reuse": preset.reuse,
+        "granularity": preset.granularity,
+        "head": preset.head,
+        "options": preset.sampler_options,
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "arm", "preset"),
+    [
+        ("biotune-table1", "biotune", presets.biotune("biotune", None, "dtd", 0)),
+        ("biotune-table3", "search-50", presets.biotune("biotune", None, "dtd", 0)),
+        ("revo-table1", "revo-binary", presets.revo("catcmawm", "binary", "busi", 0)),
+        (
+            "revo-table3",
+            "revo-continuous",
+            presets.revo("catcmawm", "continuous-multiplier", "busi", 0),
+        ),
+        ("revo-table1", "set", presets.revo("set-ga", "set", "busi", 0)),
+    ],
+)
+def test_a_papers_method_is_run_as_tune_would_with_its_preset(
+    table: str, arm: str, preset: presets.Preset
+) -> None:
+    declared = TABLES[table].experiments["full"].arms[arm]
+    own = dataclasses.asdict(declared) | {"recipe": declared.recipe}
+    assert {name: own[name] for name in fields(preset)} == fields(preset)
+    assert declared.seeds == tuple(preset.seeds)[: preset.n_seeds]
+    assert declared.finalists == preset.finalists
+    assert declared.final_seeds == (preset.final_seeds if preset.retrain else 0)
+
+
+@pytest.mark.parametrize("scale", ["small", "full"])
+def test_at_least_fourteen_methods_have_the_same_work_and_recipe(scale: str) -> None:
+    arms = TABLES["methods"].experiments[scale].arms
+    equal = {name: arm for name, arm in arms.items() if arm.work is not None}
+    assert len(equal) >= 14 and REFERENCE in equal
+    assert set(arms) - set(equal) == {"halving-trials"}
+    shared = ("recipe", "work", "trials", "finalists", "final_seeds", "seeds", "granularity")
+    assert len({tuple(getattr(arm, name) for name in shared) for arm in equal.values()}) == 1
+    assert arms["halving-trials"].trials == equal["halving"].work
+
+
+def test_both_encoding_and_baseline_or_neither_is_refused() -> None:
+    with pytest.raises(ValueError, match="must have an encoding or a baseline"):
+        Arm(title="neither")
+    with pytest.raises(ValueError, match="must have an encoding or a baseline"):
+        Arm(title="both", encoding="set", baseline="full")
+
+
+def test_an_experiment_on_digits_needs_no_file() -> None:
+    rehearsal: Experiment = TABLES["revo-table3"].experiments["digits"]
+    assert rehearsal.networks == ("digits_cnn",) and rehearsal.sets == ("digits",)
