@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -56,8 +58,16 @@ def tiny_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+# How long an example takes says how busy the machine is.
+settings.register_profile("any", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any")
+
+
 def pytest_configure() -> None:
-    """Ctrl-C works, for commands that tests start as well, also where it is ignored around us."""
+    """Names are unique; Ctrl-C works, for commands that tests start as well, wherever we run."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("*.py"))
+    if twice := {name for name, n in names.items() if n > 1} - {"conftest.py"}:
+        raise pytest.UsageError(f"modules of tests need different names; not {twice}")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from optuna.distributions import FloatDistribution
 
 from optuna_layerwise.encodings.parts import Gene, Layout, Params
@@ -54,17 +55,27 @@ class Decay:
         return float(params["lr"] * params["decay"] ** _above(block, layout)) / layout.lr
 
     def encode(self, multipliers: Mapping[str, float], layout: Layout) -> dict[str, Any]:
-        """The line of least squares on a log scale; the decay is clipped first, then the rate."""
+        """The line of least squares on a log scale, of several the nearest to one rate for all."""
         rated = {block: value for block, value in multipliers.items() if value}
+        low, high = math.log(self.low), math.log(self.high)
+        flat = np.array([clip(math.log(layout.lr), low, high), 0.0])
         if not rated:
-            return {"lr": clip(layout.lr, self.low, self.high), "decay": 1.0}
-        depths = np.array([_above(block, layout) for block in rated], dtype=np.float64)
+            return self._params(flat)
+        from scipy.optimize import lsq_linear  # takes as long to import as optuna
+
+        line = np.array([(1.0, _above(block, layout)) for block in rated])
         logs = np.log([value * layout.lr for value in rated.values()])
-        spread = depths - depths.mean()
-        slope = float(spread @ logs / (spread @ spread)) if len(rated) > 1 else 0.0
-        decay = clip(math.exp(slope), self.least, 1.0)
-        lr = math.exp(float(np.mean(logs - depths * math.log(decay))))
-        return {"lr": clip(lr, self.low, self.high), "decay": decay}
+        ends = np.array([(low, high), (math.log(self.least), 0.0)]) - flat[:, None]
+        solution = lsq_linear(
+            line, logs - line @ flat, bounds=(ends[:, 0], ends[:, 1]), method="bvls", tol=1e-15
+        )
+        return self._params(flat + solution.x)
+
+    def _params(self, x: npt.NDArray[np.float64]) -> dict[str, Any]:
+        return {
+            "lr": clip(math.exp(x[0]), self.low, self.high),
+            "decay": clip(math.exp(x[1]), self.least, 1.0),
+        }
 
 
 def _above(block: str, layout: Layout) -> int:

@@ -23,7 +23,7 @@ def drawn(instance: Instance, seed: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), point=st.integers(0, 2**31))
 def test_regret_is_zero_at_the_optimum_and_nowhere_below(
     problem: str, seed: int, point: int

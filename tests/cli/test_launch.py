@@ -35,7 +35,7 @@ def pid_in_training(study: optuna.Study, seconds: float = 300.0) -> int:
             owner = owner_of(trial)
             if trial.state == TrialState.RUNNING and trial.intermediate_values and owner:
                 return owner.pid
-        time.sleep(0.01)
+        time.sleep(0.1)
     raise AssertionError("no trial trains")
 
 
@@ -62,15 +62,15 @@ def test_a_killed_worker_is_started_again_and_the_target_is_met_exactly(
 
 def test_ctrl_c_gives_the_trials_of_all_workers_back(cli: Cli, tmp_path: Path) -> None:
     study = create(cli, "--trials", "2", "--epochs", "100000", "--patience", "0")
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*LAUNCH, "--workers", "1"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        worker = pid_in_training(study)
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=300)
-    finally:
-        process.kill()
+    ) as process:
+        try:
+            worker = pid_in_training(study)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=300)
+        finally:
+            process.kill()
     assert process.returncode == 130, out
     assert "asking the workers to give their trials back" in out
     assert [t.state for t in study.trials] == [TrialState.WAITING]

@@ -10,7 +10,7 @@ from optuna_layerwise.data import grouped_split
 SHARES = (0.7, 0.15, 0.15)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32), st.integers(20, 80), st.integers(2, 4))
 def test_no_group_is_in_two_parts(seed: int, n_groups: int, n_classes: int) -> None:
     rng = np.random.default_rng(seed)

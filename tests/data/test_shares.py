@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from optuna_layerwise.data import floor_split, nested_subset
@@ -16,7 +16,6 @@ def labels_of(counts: list[int]) -> np.ndarray:
     return np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
 
 
-@settings(deadline=None)
 @given(counts, fractions, fractions, seeds)
 def test_a_smaller_share_is_among_a_larger_one(
     counts: list[int], one: float, other: float, seed: int
@@ -26,7 +25,6 @@ def test_a_smaller_share_is_among_a_larger_one(
     assert set(small) <= set(large)
 
 
-@settings(deadline=None)
 @given(counts, fractions, seeds)
 def test_a_share_is_stratified_and_has_every_class(
     counts: list[int], share: float, seed: int

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from optuna_layerwise.data import stratified_folds, stratified_split
@@ -17,7 +17,6 @@ def labels_of(counts: list[int], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).permutation(labels)
 
 
-@settings(deadline=None)
 @given(counts, shares, seeds)
 def test_split_is_a_stratified_partition(
     counts: list[int], shares: tuple[float, ...], seed: int
@@ -33,7 +32,6 @@ def test_split_is_a_stratified_partition(
     assert np.abs(per_class.sum(axis=1) - np.multiply(shares, len(labels))).max() <= 2 + small
 
 
-@settings(deadline=None)
 @given(counts, st.integers(1, 6), seeds)
 def test_folds_partition_the_images_and_spread_every_class(
     counts: list[int], n_folds: int, seed: int

@@ -11,11 +11,11 @@ from drawing import layouts, parameters, policies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optuna_layerwise.encodings import ENCODINGS, Encoding
+from optuna_layerwise.encodings import ENCODINGS, Decay, Encoding, Only
 from optuna_layerwise.policy import Policy
 
-MASKS = {type(mask).__name__: mask for mask, _ in ENCODINGS.values()}
-RATES = {str(rate): rate for _, rate in ENCODINGS.values()}
+MASKS = {type(mask).__name__: mask for mask, _ in ENCODINGS.values()} | {"Only": Only(("block0",))}
+RATES = {str(rate): rate for rate in (*(rate for _, rate in ENCODINGS.values()), Decay())}
 PAIRS = pytest.mark.parametrize(
     ("mask", "rate"),
     [
@@ -32,7 +32,7 @@ def assert_close(policy: Policy, expected: Policy) -> None:
 
 
 @PAIRS
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_decode_inverts_encode(mask: Any, rate: Any, data: st.DataObject) -> None:
     encoding = Encoding(mask=mask, rate=rate, **data.draw(layouts()))
@@ -45,7 +45,7 @@ def test_decode_inverts_encode(mask: Any, rate: Any, data: st.DataObject) -> Non
 
 
 @PAIRS
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_what_cannot_be_expressed_is_refused_with_a_policy_that_can(
     mask: Any, rate: Any, data: st.DataObject
@@ -64,7 +64,7 @@ def test_what_cannot_be_expressed_is_refused_with_a_policy_that_can(
 
 
 @PAIRS
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_inactive_parameters_change_nothing(mask: Any, rate: Any, data: st.DataObject) -> None:
     encoding = Encoding(mask=mask, rate=rate, **data.draw(layouts()))

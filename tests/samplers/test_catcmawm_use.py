@@ -357,7 +357,7 @@ def suggest(trial: optuna.Trial, name: str, d: BaseDistribution) -> Any:
 
 
 @pytest.mark.slow
-@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1000, suppress_health_check=list(HealthCheck))
 @given(
     parameters=st.lists(PARAMETER, max_size=5),
     conditional=st.integers(0, 5),
