@@ -33,6 +33,12 @@ def test_every_heading_that_is_linked_exists(page: str) -> None:
 
 
 @ALL
+def test_every_file_of_ours_that_is_named_exists(page: str) -> None:
+    named = re.findall(r"`((?:tests|benchmarks|notebooks)/[\w./-]+\.\w+)`", PAGES[page])
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
+@ALL
 def test_every_command_and_option_exists(page: str) -> None:
     group = typer.main.get_command(app)
     context = group.make_context("optuna-layerwise", ["status"], resilient_parsing=True)
