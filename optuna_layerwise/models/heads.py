@@ -16,6 +16,7 @@ from torch import nn
 
 from optuna_layerwise.models.layers import is_layer
 from optuna_layerwise.models.outputs import auxiliary_heads
+from optuna_layerwise.models.seeding import drawing
 
 
 def find_head(model: nn.Module) -> str:
@@ -114,7 +115,7 @@ def reset_head(model: nn.Module, blocks: Mapping[str, Sequence[str]], seed: int)
             "so it cannot be reset alone; call replace_head(model, num_classes) first"
         )
     others = [model.get_submodule(path) for path in _beside(model, layers[-1])]
-    with torch.random.fork_rng(devices=()):
+    with drawing, torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
         for old in (layer, *others):
             fresh: Any = copy.deepcopy(old).cpu()

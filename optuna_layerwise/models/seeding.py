@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
+
+drawing = threading.RLock()
+"""Held while layers are drawn, and while a state is put in place: other threads do so, too."""
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
@@ -27,6 +31,13 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """
     accelerators = [] if device.type == "cpu" else [device]
     kind = "cuda" if device.type == "cpu" else device.type
-    with torch.random.fork_rng(devices=accelerators, device_type=kind):
-        seed_generators(seed, device)
-        yield
+    forked = torch.random.fork_rng(devices=accelerators, device_type=kind)
+    with ExitStack() as restore:
+        with drawing:
+            restore.enter_context(forked)
+            seed_generators(seed, device)
+        try:
+            yield
+        finally:
+            with drawing:
+                restore.close()

@@ -12,7 +12,7 @@ import torch
 from optuna_layerwise.data import Images, Splits
 from optuna_layerwise.models import ModelSpec, check_input
 from optuna_layerwise.models.flops import block_flops
-from optuna_layerwise.models.seeding import seeded
+from optuna_layerwise.models.seeding import drawing, seeded
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.compute import Compute, ran_out_of_memory
@@ -51,7 +51,7 @@ class Trainer:
         self.recipe = recipe
         self.engine = Engine(mean=spec.mean, std=spec.std, device=device, compute=compute)
         self.device = self.engine.device
-        with seeded(0, torch.device("cpu")):  # a network without weights is the same each time
+        with drawing, seeded(0, torch.device("cpu")):  # without weights the same each time, too
             self._template = spec.build(len(data.classes))
         check_input(self._template, spec.image_size)
         self.blocks = spec.partition(self._template)
@@ -66,7 +66,7 @@ class Trainer:
 
     def untrained_model(self, seed: int) -> torch.nn.Module:
         """The same network with random weights."""
-        with seeded(seed, torch.device("cpu")):
+        with drawing, seeded(seed, torch.device("cpu")):
             return dataclasses.replace(self.spec, weights=None).build(len(self.data.classes))
 
     def train(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 
 from optuna_layerwise.models import DigitsCNN, partition, replace_head, reset_head
 from optuna_layerwise.models.heads import find_head, find_heads
+from optuna_layerwise.models.seeding import seeded
 
 
 @pytest.mark.parametrize(
@@ -118,6 +121,26 @@ def test_reset_head_equals_a_new_layer_of_that_seed():
         torch.manual_seed(3)
         fresh = nn.Linear(64, 4)
     assert torch.equal(model.head.weight, fresh.weight)
+
+
+def test_threads_that_reset_heads_and_seed_trainings_at_once_get_what_each_gets_alone():
+    template = DigitsCNN(num_classes=4)
+
+    def head(seed):
+        model = copy.deepcopy(template)
+        with seeded(seed, torch.device("cpu")):
+            reset_head(model, partition(model), seed)
+        return model.head.weight.detach()
+
+    alone = [head(seed) for seed in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(head, list(range(4)) * 100))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(torch.equal(*pair) for pair in zip(together, alone * 100, strict=True))
 
 
 def test_reset_head_keeps_pretrained_layers_of_the_last_block():
