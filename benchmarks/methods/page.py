@@ -1,0 +1,90 @@
+"""Write the generated parts of `docs/methods-compared.md`: `python -m benchmarks.methods.page`.
+
+The page's words are written by hand; what stands between ``<!-- begin NAME -->`` and
+``<!-- end NAME -->``, and the picture of the ranks, is made here from the committed cells.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from benchmarks.layerbench.figure import ranks
+from benchmarks.layerbench.page import filled
+from optuna_layerwise.protocols import TABLES, Cell, read_records
+from optuna_layerwise.protocols.comparison import compare
+from optuna_layerwise.protocols.findings import budget_grids, optimism_grid, standings_grid
+from optuna_layerwise.protocols.pages import origin
+from optuna_layerwise.protocols.table import Record, grids
+from optuna_layerwise.reporting.markdown import escaped, grid_as_markdown
+from optuna_layerwise.reporting.report_grid import Grid
+
+PAGE = Path("docs/methods-compared.md")
+PICTURE = Path("docs/pictures/methods-ranks.svg")
+RESULTS = Path("benchmarks/methods/results")
+TABLE, SCALE = TABLES["methods"], "small"
+EXPERIMENT = TABLE.experiments[SCALE]
+NOTHING = "There is no set, fraction and run yet that every method has."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--picture", type=Path, default=PICTURE)
+    args = parser.parse_args()
+    found = complete(read_records(EXPERIMENT.cells(), args.results))
+    args.page.write_text(filled(args.page.read_text(), sections(found)))
+    args.picture.write_text(picture(found))
+
+
+def complete(found: Mapping[Cell, Record]) -> dict[Cell, Record]:
+    """The cells of those sets, fractions and runs that every method has."""
+    arms: dict[tuple[str, float, int], set[str]] = {}
+    for cell in found:
+        arms.setdefault((cell.data, cell.fraction, cell.run), set()).add(cell.arm)
+    return {
+        cell: record
+        for cell, record in found.items()
+        if arms[cell.data, cell.fraction, cell.run] == set(EXPERIMENT.arms)
+    }
+
+
+def sections(found: Mapping[Cell, Record]) -> dict[str, Callable[[], str]]:
+    """Name to what makes the part."""
+    arms = EXPERIMENT.arms
+    made: dict[str, Callable[[], str]] = {
+        "protocol": lambda: "\n".join(f"* {escaped(w)}" for w in TABLE.differences[SCALE]),
+        "origin": lambda: escaped(" ".join(origin(found))),
+        "standings": lambda: _shown([standings_grid(compare(found), arms)]),
+        "accuracy": lambda: _shown(grids(TABLE, SCALE, found)),
+        "budgets": lambda: _shown(budget_grids(found, arms)),
+        "optimism": lambda: _shown([optimism_grid(compare(found), arms)]),
+    }
+    if not found:
+        made |= dict.fromkeys(("standings", "budgets", "optimism"), lambda: NOTHING)
+    return made
+
+
+def picture(found: Mapping[Cell, Record]) -> str:
+    """Mean ranks with half a critical difference to both sides; empty without ranks."""
+    comparison = compare(found) if found else None
+    if comparison is None or comparison.ranking is None:
+        return ranks({NOTHING: ({}, 0.0)})
+    mean_ranks = {s.arm: s.rank for s in comparison.standings if s.rank is not None}
+    title = f"mean rank by test accuracy, {comparison.ranking.n} blocks"
+    return ranks({title: (mean_ranks, comparison.ranking.critical_difference)})
+
+
+def _shown(parts: Iterable[Grid]) -> str:
+    texts = []
+    for grid in parts:
+        texts += [f"**{escaped(grid.title)}**"] if grid.title else []
+        texts.append(grid_as_markdown(grid))
+        texts += [escaped(grid.note)] if grid.note else []
+    return "\n\n".join(texts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The page of the comparison is what its script makes of the committed cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.layerbench.page import filled
+from benchmarks.methods import page
+from optuna_layerwise.protocols import read_records
+
+ROOT = Path(__file__).resolve().parents[2]
+CELLS = list(page.EXPERIMENT.cells())
+FOUND = read_records(CELLS, ROOT / page.RESULTS)
+
+
+def test_the_page_and_its_picture_are_generated_from_the_committed_cells() -> None:
+    found = page.complete(FOUND)
+    text = (ROOT / page.PAGE).read_text(encoding="utf-8")
+    assert filled(text, page.sections(found)) == text
+    assert (ROOT / page.PICTURE).read_text(encoding="utf-8") == page.picture(found)
+
+
+def test_every_committed_cell_was_run_as_it_is_declared_now() -> None:
+    folder = ROOT / page.RESULTS / page.EXPERIMENT.name
+    assert {path.name for path in folder.glob("*.json")} == {f"{c.study}.json" for c in FOUND}
+    for cell, record in FOUND.items():
+        arm, settings = page.EXPERIMENT.arms[cell.arm], record["settings"]
+        for name in ("encoding", "baseline", "sampler", "work", "trials", "final_seeds"):
+            assert settings[name] == getattr(arm, name), cell.study
+        assert settings["recipe"]["epochs"] == arm.recipe.epochs
+        assert len(record["trials"]["value"]) == record["search"]["trials"]
+
+
+def test_a_set_that_one_method_lacks_is_left_out() -> None:
+    assert page.complete({}) == {}
+    whole = page.complete({cell: {} for cell in CELLS})
+    assert len(whole) == len(CELLS)
+    lacking = page.complete({cell: {} for cell in CELLS[1:]})
+    first = CELLS[0]
+    assert len(lacking) == len(CELLS) - len(page.EXPERIMENT.arms)
+    assert not [c for c in lacking if (c.data, c.fraction, c.run) == (
+        first.data, first.fraction, first.run)]  # fmt: skip
