@@ -44,6 +44,7 @@ def adapted(
     rank: int,
     alpha: float,
     trained: Collection[str],
+    generator: torch.Generator | None = None,
 ) -> Iterator[Adapted]:
     """Train low-rank updates instead of weights for as long as the context is open.
 
@@ -61,10 +62,10 @@ def adapted(
     current weights. Modules, parameters, their order and their flags are as before. A deepcopy
     made inside stays adapted; torch cannot pickle one.
 
-    At first an update is zero: ``up`` is, and ``down`` is drawn from torch's generator of the CPU,
-    so that it has the same values on every device. Autocast leaves the update in the weight's
-    precision. A rank above the smaller side of a weight's matrix is allowed, as in PEFT: the
-    update is then any matrix, with more parameters than the weight.
+    At first an update is zero: ``up`` is, and ``down`` is drawn on the CPU, so that it has the
+    same values on every device. Autocast leaves the update in the weight's precision. A rank above
+    the smaller side of a weight's matrix is allowed, as in PEFT: the update is then any matrix,
+    with more parameters than the weight.
 
     Open `frozen` around this context, not in it: it lets blocks train whole. Modes of modules are
     its business, so norms of trained blocks keep their weights and may move their statistics.
@@ -75,6 +76,7 @@ def adapted(
         rank: r, the inner dimension of an update.
         alpha: Updates are multiplied by ``alpha / rank``.
         trained: Names of blocks. One without targets (the stem, for one) trains nothing.
+        generator: That ``down`` is drawn from; default torch's own.
 
     Raises:
         ValueError: if ``blocks`` is no partition of the model, an argument is out of its range, or
@@ -109,7 +111,9 @@ def adapted(
             members = []
             for name in names:
                 if block in trained and name in layers:
-                    stack.callback(_attach(layers[name], LowRank(parameters[name], rank, alpha)))
+                    stack.callback(
+                        _attach(layers[name], LowRank(parameters[name], rank, alpha, generator))
+                    )
                     prefix = f"{name.removesuffix('weight')}parametrizations.weight"
                     adapter = [f"{prefix}.0.down", f"{prefix}.0.up"]
                     members += [f"{prefix}.original", *adapter]
@@ -129,16 +133,24 @@ class LowRank(nn.Module):
         weight: Whose shape, device and precision the update has.
         rank: Of the matrix [out, in * kernel] of the update.
         alpha: See above.
+        generator: See above.
 
     Attributes:
         down: [rank, in, *kernel], Kaiming-uniform with a = sqrt(5), as of PEFT's ``lora_A``.
         up: [out, rank, 1, ...], zero at first, as of PEFT's ``lora_B``.
     """
 
-    def __init__(self, weight: torch.Tensor, rank: int, alpha: float) -> None:
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        rank: int,
+        alpha: float,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         n_out, *inputs = weight.shape
-        down = nn.init.kaiming_uniform_(torch.empty(rank, *inputs, device="cpu"), a=math.sqrt(5))
+        down = torch.empty(rank, *inputs, device="cpu")
+        nn.init.kaiming_uniform_(down, a=math.sqrt(5), generator=generator)
         self.down = nn.Parameter(down.to(weight))
         self.up = nn.Parameter(weight.new_zeros(n_out, rank, *(1 for _ in inputs[1:])))
         self.scaling = alpha / rank

@@ -169,7 +169,7 @@ def fit(
 
     with (
         seeded(seed, place),
-        course.prepared(model, dict(blocks)) as blocks,
+        course.prepared(model, dict(blocks), seed) as blocks,
         frozen(model, blocks, policy, bn=recipe.bn),
         ExitStack() as stage,
         determinism(compute.deterministic),

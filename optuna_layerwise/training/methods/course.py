@@ -51,7 +51,7 @@ class Course:
         self.recipe = recipe
 
     @contextmanager
-    def prepared(self, model: nn.Module, blocks: Blocks) -> Iterator[Blocks]:
+    def prepared(self, model: nn.Module, blocks: Blocks, seed: int) -> Iterator[Blocks]:
         """Adds modules to the model, for as long as the context is open; yields its blocks."""
         yield blocks
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
+import torch
 from torch import nn
 
 from optuna_layerwise.methods import LowRank
@@ -22,11 +23,16 @@ class LowRankCourse(Course):
     """Trains the adapters of the policy's blocks, and the head; see `adapted`."""
 
     @contextmanager
-    def prepared(self, model: nn.Module, blocks: Blocks) -> Iterator[Blocks]:
+    def prepared(self, model: nn.Module, blocks: Blocks, seed: int) -> Iterator[Blocks]:
         """With adapters, which are merged at the end."""
         method = cast(LowRank, self.recipe.method)
         with adapted(
-            model, blocks, rank=method.rank, alpha=method.alpha, trained=self.policy.trained
+            model,
+            blocks,
+            rank=method.rank,
+            alpha=method.alpha,
+            trained=self.policy.trained,
+            generator=torch.Generator().manual_seed(seed),
         ) as adaptation:
             self._trained = adaptation.trained
             yield adaptation.blocks
