@@ -123,8 +123,8 @@ TABLE = Table(
             f"{e.arms['full'].recipe.epochs} epochs on its split, validation included, and at "
             f"most {e.arms['full'].trials} trials: published methods tune their learning rate and "
             "their own hyper-parameters by TPE, from the published defaults on; searches search.",
-            "The best trial by validation is trained again with "
-            f"{e.arms['full'].final_seeds} new seeds and then tested.",
+            "The best trial by validation is trained again, with as many new seeds as follow, and "
+            f"then tested: {e.arms['full'].final_seeds}.",
             "A value is the mean over runs ± its standard deviation (n - 1).",
         )
         for scale, e in EXPERIMENTS.items()

@@ -126,5 +126,6 @@ def origin(found: Mapping[Cell, Record]) -> Iterator[str]:
     }
     yield f"{len(records)} cells with {sum(r['search']['trials'] for r in records):,} trials,"
     yield f"{images:,} training images and {duration(seconds)} of training"
-    yield f"on {', '.join(devices)} ({records[0]['origin']['threads']} threads a process);"
+    threads = records[0]["origin"]["threads"]
+    yield f"on {', '.join(devices)} (torch threads of a process: {threads});"
     yield f"commits {', '.join(commits) or 'unknown'}; {', '.join(sorted(versions))}."
