@@ -115,7 +115,8 @@ TABLE = Table(
     compares=True,
     differences={
         scale: (
-            f"MobileNetV2 0.35 at {e.image_size} pixels, batches of 16; a run is a stratified split of its own, "
+            f"MobileNetV2 0.35 at {e.image_size} pixels, batches of "
+            f"{e.arms['full'].recipe.batch_size}; a run is a stratified split of its own, "
             "with a fifth of the images to validate and two fifths to test.",
             f"Every method has the operations of {e.arms['full'].work} full trainings of "
             f"{e.arms['full'].recipe.epochs} epochs on its split, validation included, and at "
