@@ -38,16 +38,17 @@ from optuna_layerwise.runs import RUN_KEY, utc_now
 from optuna_layerwise.storage import open_storage
 
 PLAIN = {"seed-recipes": False, "sampler-option": "surrogate=false"}
-"""CatCMAwM without what is added to it by default: known recipes first, draws that are chosen."""
+"""CatCMAwM without what we add to it: known recipes first, draws that are chosen."""
+ADDED = {"seed-recipes": True}
 METHODS: dict[str, tuple[str, str, str, Mapping[str, Any]]] = {
     # name: title, sampler, encoding, options; all are compared with the first
     "biotune": ("BioTune", "biotune", "biotune", {}),
     "binary": ("CatCMAwM, plain, binary", "catcmawm", "binary", PLAIN),
     "continuous": ("CatCMAwM, plain, continuous", "catcmawm", "continuous", PLAIN),
     "profile": ("CatCMAwM, plain, profile", "catcmawm", "profile", PLAIN),
-    "binary-default": ("CatCMAwM, binary", "catcmawm", "binary", {}),
-    "continuous-default": ("CatCMAwM, continuous", "catcmawm", "continuous", {}),
-    "profile-default": ("CatCMAwM, profile", "catcmawm", "profile", {}),
+    "binary-default": ("CatCMAwM, binary", "catcmawm", "binary", ADDED),
+    "continuous-default": ("CatCMAwM, continuous", "catcmawm", "continuous", ADDED),
+    "profile-default": ("CatCMAwM, profile", "catcmawm", "profile", ADDED),
 }
 REFERENCES = ("full fine-tuning", "linear probe")
 METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}

@@ -109,7 +109,7 @@ class FinetuneObjective(Trainer):
         *,
         model: ModelSpec | str,
         data: Splits | str | os.PathLike[str],
-        encoding: Encoding | str = "biotune",
+        encoding: Encoding | str = "binary",
         baseline: Baseline | str | None = None,
         head: Head = "always",
         recipe: Recipe | None = None,

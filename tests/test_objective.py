@@ -47,7 +47,7 @@ def splits() -> Splits:
 def make(spec: ModelSpec, splits: Splits) -> Any:
     def make_objective(recipe: Recipe = QUICK, **options: Any) -> FinetuneObjective:
         options = {"model": spec, "data": splits, "device": "cpu", **options}
-        return FinetuneObjective(recipe=recipe, **options)
+        return FinetuneObjective(recipe=recipe, **{"encoding": "biotune", **options})
 
     return make_objective
 

@@ -42,6 +42,7 @@ def make(digits_weights: Path, splits: Splits, tmp_path: Path) -> Any:
     def make_objective(**options: Any) -> FinetuneObjective:
         spec = ModelSpec(name="digits_cnn", weights=digits_weights, image_size=8)
         given = {"recipe": RECIPE, "checkpoints": tmp_path / "files", "keep_weights": 1, **options}
+        given.setdefault("encoding", "biotune")
         return FinetuneObjective(model=spec, data=splits, device="cpu", **given)
 
     return make_objective

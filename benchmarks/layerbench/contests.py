@@ -34,13 +34,16 @@ WORKERS = (
 )
 VARIANTS = (
     *("biotune/profile", "biotune/binary", "biotune/biotune+recipes=true"),
-    *("biotune/biotune+preset=paper", "catcmawm/biotune", "catcmawm/full", "tpe/biotune"),
-    *("catcmawm/profile+recipes=false", "catcmawm/profile+surrogate=false"),
-    *("catcmawm/profile+population=6", "catcmawm/profile+population=16"),
-    *("catcmawm/binary+recipes=false", "catcmawm/binary+surrogate=false"),
+    *("biotune/biotune+preset=paper", "tpe/biotune"),
+    *("catcmawm/biotune+recipes=true", "catcmawm/full+recipes=true"),
+    *("catcmawm/binary+recipes=true", "catcmawm/profile+recipes=true"),
+    *("catcmawm/hybrid+recipes=true", "catcmawm/continuous+recipes=true"),
     *("catcmawm/binary+population=6", "catcmawm/binary+population=16"),
-    *("catcmawm/binary+spread=0.25", "catcmawm/binary+spread=0.25+recipes=false"),
-    "catcmawm/binary+preset=paper+recipes=false",
+    *("catcmawm/binary+surrogate=false", "catcmawm/binary+spread=0.25"),
+    *("catcmawm/binary+preset=paper", "catcmawm/binary+preset=paper+surrogate=true"),
+    "catcmawm/profile+surrogate=false+recipes=true",
+    "catcmawm/profile+population=6+recipes=true",
+    "catcmawm/profile+population=16+recipes=true",
 )
 ALL = {
     "main": Contest(CONTESTANTS, 50),

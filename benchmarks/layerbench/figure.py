@@ -19,12 +19,13 @@ Point = tuple[float, float, float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One pair of axes: line to its points."""
+    """One pair of axes: line to its points; ``ticks`` of x, by default where points are."""
 
     title: str
     x: str
     y: str
     lines: Mapping[str, Sequence[Point]]
+    ticks: Sequence[float] = ()
 
 
 def panels(shown: Sequence[Panel], *, columns: int) -> str:
@@ -95,7 +96,7 @@ def _panel(panel: Panel, names: Sequence[str]) -> str:
         at = low + i * step
         marks.append(f'<path d="M{LEFT} {y(at):.1f}H{WIDTH - RIGHT}" stroke="#e4e4e4"/>')
         marks.append(f'<text x="{LEFT - 5}" y="{y(at) + 4:.1f}" text-anchor="end">{at:g}</text>')
-    marks += [_label(x(value), HEIGHT - BOTTOM + 14, f"{value:g}") for value in xs]
+    marks += [_label(x(value), HEIGHT - BOTTOM + 14, f"{value:g}") for value in panel.ticks or xs]
     marks.append(_label((LEFT + WIDTH - RIGHT) / 2, HEIGHT - BOTTOM + 28, panel.x))
     middle = (TOP + HEIGHT - BOTTOM) / 2
     marks.append(f'<g transform="translate(11,{middle}) rotate(-90)">{_label(0, 0, panel.y)}</g>')

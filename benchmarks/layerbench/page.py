@@ -41,23 +41,24 @@ BUDGETS = (15, 30, 60, 90)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help="to make anew; default all, and the pictures")
     parser.add_argument("--tables", type=Path, default=TABLES)
     parser.add_argument("--page", type=Path, default=PAGE)
     args = parser.parse_args()
     benches = list(open_tables(args.tables).values())
-    args.page.write_text(filled(args.page.read_text(), sections(benches)))
-    for name, picture in pictures(benches).items():
+    made = sections(benches)
+    text = args.page.read_text()
+    for name in args.parts or made:
+        text = filled(text, name, made[name]())
+    args.page.write_text(text)
+    for name, picture in pictures(benches).items() if not args.parts else ():
         (PICTURES / f"layerbench-{name}.svg").write_text(picture)
 
 
-def filled(text: str, made: dict[str, Callable[[], str]]) -> str:
-    """The page with every generated part made anew.
-
-    Raises:
-        KeyError: if the page names a part that is not made here.
-    """
-    pattern = re.compile(r"(<!-- begin ([\w-]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
-    return pattern.sub(lambda m: f"{m[1]}{made[m[2]]()}\n{m[3]}", text)
+def filled(text: str, name: str, part: str) -> str:
+    """The page with a generated part made anew, wherever it has its place."""
+    pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+    return pattern.sub(lambda m: f"{m[1]}{part}\n{m[2]}", text)
 
 
 def sections(benches: Sequence[LayerBench]) -> dict[str, Callable[[], str]]:

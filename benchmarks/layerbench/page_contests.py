@@ -38,29 +38,56 @@ LINES = {
 }
 """Contestants of the figure, and what it calls them."""
 PAIRS = (
-    Pair("CatCMAwM on `binary` or BioTune?", "catcmawm/binary", "biotune/biotune"),
-    Pair("on `profile` or BioTune?", "catcmawm/profile", "biotune/biotune"),
-    Pair("on BioTune's encoding or BioTune?", "catcmawm/biotune", "biotune/biotune"),
-    Pair("BioTune on `binary` or its own?", "biotune/binary", "biotune/biotune"),
-    Pair("BioTune on `profile` or its own?", "biotune/profile", "biotune/biotune"),
+    Pair("CatCMAwM on `binary`, or BioTune?", "catcmawm/binary", "biotune/biotune"),
+    Pair("CatCMAwM on `profile`, or BioTune?", "catcmawm/profile", "biotune/biotune"),
+    Pair(
+        "CatCMAwM on BioTune's encoding, or BioTune?",
+        "catcmawm/biotune+recipes=true",
+        "biotune/biotune",
+    ),
+    Pair("BioTune on `binary`?", "biotune/binary", "biotune/biotune"),
+    Pair("BioTune on `profile`?", "biotune/profile", "biotune/biotune"),
+    Pair("TPE on `binary`, or on BioTune's?", "tpe/binary", "tpe/biotune"),
     Pair("`binary`: CatCMAwM or TPE?", "catcmawm/binary", "tpe/binary"),
     Pair("`binary`: CatCMAwM or NSGA-II?", "catcmawm/binary", "nsga2/binary"),
     Pair("`binary`: CatCMAwM or chance?", "catcmawm/binary", "random/binary"),
     Pair("`binary` or `profile`?", "catcmawm/binary", "catcmawm/profile"),
     Pair("`binary` or `hybrid`?", "catcmawm/binary", "catcmawm/hybrid"),
     Pair("`binary` or `continuous`?", "catcmawm/binary", "catcmawm/continuous"),
-    Pair("a mask, or the rate alone?", "catcmawm/binary", "catcmawm/full"),
-    Pair("recipes first?", "catcmawm/binary", "catcmawm/binary+recipes=false"),
-    Pair("recipes first, `profile`?", "catcmawm/profile", "catcmawm/profile+recipes=false"),
-    Pair("recipes first, BioTune?", "biotune/biotune+recipes=true", "biotune/biotune"),
+    Pair("a mask, or a rate for all?", "catcmawm/binary", "catcmawm/full+recipes=true"),
+    Pair("known recipes first, `binary`?", "catcmawm/binary+recipes=true", "catcmawm/binary"),
+    Pair("known recipes, `profile`?", "catcmawm/profile+recipes=true", "catcmawm/profile"),
+    Pair("known recipes, `hybrid`?", "catcmawm/hybrid+recipes=true", "catcmawm/hybrid"),
+    Pair(
+        "known recipes, `continuous`?", "catcmawm/continuous+recipes=true", "catcmawm/continuous"
+    ),
+    Pair("known recipes, BioTune?", "biotune/biotune+recipes=true", "biotune/biotune"),
+    Pair(
+        "start at the centre, a block in two?",
+        "catcmawm/binary+preset=paper+surrogate=true",
+        "catcmawm/binary",
+    ),
     Pair("a wider start?", "catcmawm/binary+spread=0.25", "catcmawm/binary"),
-    Pair("that, no recipes?", "catcmawm/binary+spread=0.25+recipes=false", "catcmawm/binary"),
-    Pair("the surrogate?", "catcmawm/binary", "catcmawm/binary+surrogate=false"),
-    Pair("the surrogate, `profile`?", "catcmawm/profile", "catcmawm/profile+surrogate=false"),
-    Pair("population 6 or 10?", "catcmawm/binary+population=6", "catcmawm/binary"),
-    Pair("population 16 or 10?", "catcmawm/binary+population=16", "catcmawm/binary"),
-    Pair("ours or REVO-Tune's?", "catcmawm/binary", "catcmawm/binary+preset=paper+recipes=false"),
-    Pair("BioTune: ours or the paper's?", "biotune/biotune", "biotune/biotune+preset=paper"),
+    Pair("the surrogate, `binary`?", "catcmawm/binary", "catcmawm/binary+surrogate=false"),
+    Pair(
+        "the surrogate, `profile`?",
+        "catcmawm/profile+recipes=true",
+        "catcmawm/profile+surrogate=false+recipes=true",
+    ),
+    Pair("6 or 10, `binary`?", "catcmawm/binary+population=6", "catcmawm/binary"),
+    Pair("16 or 10, `binary`?", "catcmawm/binary+population=16", "catcmawm/binary"),
+    Pair(
+        "6 or 10, `profile`?",
+        "catcmawm/profile+population=6+recipes=true",
+        "catcmawm/profile+recipes=true",
+    ),
+    Pair(
+        "16 or 10, `profile`?",
+        "catcmawm/profile+population=16+recipes=true",
+        "catcmawm/profile+recipes=true",
+    ),
+    Pair("ours, or REVO-Tune's?", "catcmawm/binary", "catcmawm/binary+preset=paper"),
+    Pair("BioTune: ours, or the paper's?", "biotune/biotune", "biotune/biotune+preset=paper"),
 )
 """What the defaults hang on."""
 SEARCHED = ("biotune/biotune", "catcmawm/binary")
@@ -73,7 +100,7 @@ def contest_sections(benches: Sequence[LayerBench]) -> dict[str, Callable[[], st
     """Name to what makes the part."""
     best = {bench.name: bench.best() for bench in benches}
     cells = {path.stem: read(path) for path in sorted(CONTESTS.glob("*.jsonl"))}
-    budgets = cells.pop("budget", [])
+    budgets, confirmed = (cells.get(name, []) for name in ("budget", "confirm"))
     batches = [*cells.get("main", ()), *cells.get("variants", ())]
     return {
         "contest-main": lambda: _contest(cells["main"], best),
@@ -82,6 +109,7 @@ def contest_sections(benches: Sequence[LayerBench]) -> dict[str, Callable[[], st
         "differences": lambda: _differences(batches),
         "budget": lambda: _budget(budgets),
         "repeated": lambda: _repeated(budgets),
+        "confirmed": lambda: _confirmed(confirmed),
     }
 
 
@@ -176,6 +204,23 @@ def _repeated(budgets: Sequence[dict[str, Any]]) -> str:
     return markdown(rows)
 
 
+def _confirmed(cells: Sequence[dict[str, Any]]) -> str:
+    first, second = PAIRS[0].first, PAIRS[0].second
+    rows = [[f"`{first}` minus `{second}`", "pairs", "validation", "test", "wins, losses in test"]]
+    for kind in dict.fromkeys(cell["kind"] for cell in cells):
+        own = [cell for cell in cells if cell["kind"] == kind]
+        found = {(c["contestant"], c["set"], c["seed"]): c for c in own}
+        places = sorted({(c["set"], c["seed"]) for c in own})
+        both = [p for p in places if (first, *p) in found and (second, *p) in found]
+        val, test = (
+            paired(*([100 * found[(name, *p)][key] for p in both] for name in (first, second)))
+            for key in ("val", "test")
+        )
+        shown = _signed(val.difference), _signed(test.difference), f"{test.wins}, {test.losses}"
+        rows.append([kind, str(len(both)), *shown])
+    return markdown(rows)
+
+
 def _regret(cells: Sequence[dict[str, Any]], best: dict[str, float]) -> str:
     shown = []
     for key, x in (("by_trials", "evaluations"), ("by_work", "trainings of every block")):
@@ -200,7 +245,8 @@ def _budgets(budgets: Sequence[dict[str, Any]], sets: Sequence[str]) -> str:
             name: budget_line(budgets, end, data, TRAININGS[end.repeats > 1 :])
             for name, end in ends.items()
         }
-        shown.append(Panel(data, "trainings, finalists included", "test accuracy, %", lines))
+        x, y = "trainings, finalists included", "test accuracy, %"
+        shown.append(Panel(data, x, y, lines, ticks=(10, 20, 50, 100, 200)))
     return panels(shown, columns=len(sets))
 
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from optuna_layerwise.cli import protocols
 from optuna_layerwise.cli.options import console
 from optuna_layerwise.cli.parsing import one_of, parse_assignment
-from optuna_layerwise.cli.settings import STARTS_INFORMED, Settings
+from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.encodings import Encoding
 from optuna_layerwise.layerbench import LayerBench, contest, encoding_for, open_tables, ranking
 from optuna_layerwise.layerbench.simulation import MODES
@@ -133,7 +133,7 @@ def contestant_of(name: str, seed: int) -> tuple[str, Settings]:
             f"a contestant is sampler/encoding, such as catcmawm/binary, got {name!r}"
         )
     given = dict(map(parse_assignment, options))
-    recipes = given.pop("recipes", sampler in STARTS_INFORMED)
+    recipes = given.pop("recipes", False)
     return encoding, Settings(
         sampler=sampler, sampler_options=given, seed=seed, seed_recipes=bool(recipes)
     )

@@ -15,8 +15,8 @@ from optuna_layerwise.objective import PAPER_SEEDS
 from optuna_layerwise.policy import BIOTUNE_RECIPE, REVO_RECIPE, Recipe
 
 DIGITS_RECIPE = Recipe(lr=3e-3, epochs=15, patience=5, batch_size=25)
-ENCODING_OF = {"catcmawm": "binary", "set-ga": "set", "cmaes": "continuous"}
-"""Sampler to the encoding that suits it; BioTune's for all others."""
+ENCODING_OF = {"biotune": "biotune", "set-ga": "set", "cmaes": "continuous"}
+"""Sampler to the encoding that suits it; a preset has one for all others."""
 TRIALS_OF = {"biotune": 140}
 """Sampler to a number of trials that ends a generation; 100 for all others."""
 BASELINE_TRIALS = 20
@@ -51,13 +51,12 @@ class Preset:
 
 
 def default(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
-    """What we think is best; the differences from the papers are listed in the README."""
+    """What was best on LayerBench; the differences from the papers are listed in the README."""
     return Preset(
-        encoding=encoding or ENCODING_OF.get(sampler, "biotune"),
+        encoding=encoding or ENCODING_OF.get(sampler, "binary"),
         recipe=DIGITS_RECIPE if data == "digits" else Recipe(),
         trials=TRIALS_OF.get(sampler, 100),
         seeds=range(1000),
-        seed_recipes=sampler == "catcmawm",
     )
 
 
@@ -85,7 +84,7 @@ def revo(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
     Its runs differ in the seed of the search, which is that of the trainings as well. An encoding
     that searches multipliers has the centre of its range at the rate of the binary variant.
     """
-    encoding = encoding or ENCODING_OF.get(sampler, "biotune")
+    encoding = encoding or ENCODING_OF.get(sampler, "binary")
     lr = 2 * REVO_RECIPE.lr if encoding == "continuous-multiplier" else REVO_RECIPE.lr
     has_own_splits = data in ("digits", *PUBLISHED) or Path(data).suffix == ".npz"
     return Preset(
@@ -142,4 +141,4 @@ def preset_named(name: str, sampler: str | None) -> tuple[str, str]:
         return PAPER_OF[sampler], sampler
     if name not in PRESETS:
         raise ValueError(f"--preset must be one of {', '.join([*PRESETS, 'paper'])}, got {name!r}")
-    return name, sampler or ("catcmawm" if name == "revo" else "biotune")
+    return name, sampler or ("biotune" if name == "biotune" else "catcmawm")

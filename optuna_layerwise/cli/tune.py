@@ -72,7 +72,7 @@ def tune_command(
     sampler: Annotated[
         str | None,
         typer.Option(
-            help=f"One of {', '.join(SAMPLER_NAMES)}; default biotune, of a baseline tpe."
+            help=f"One of {', '.join(SAMPLER_NAMES)}; default catcmawm, of a baseline tpe."
         ),
     ] = None,
     sampler_option: Annotated[
@@ -91,7 +91,7 @@ def tune_command(
     ] = None,
     seed_recipes: Annotated[
         bool | None,
-        typer.Option(help="Begin with known recipes, such as full fine-tuning; catcmawm does."),
+        typer.Option(help="Begin with known recipes, such as full fine-tuning."),
     ] = None,
     init_from: Annotated[
         str | None,

@@ -60,7 +60,7 @@ def test_methods_see_equally_many_images_and_have_the_same_references(finished: 
         assert [r["test"] for r in cell["references"]] == [r["test"] for r in first["references"]]
 
 
-def test_known_recipes_come_first_by_default(finished: Path) -> None:
+def test_known_recipes_come_first_where_they_are_added(finished: Path) -> None:
     shares = [cell["search"]["trained_share"] for cell in cells(finished)]
     assert shares[3][0] == 1.0 and shares[3][1] < 0.05, "full fine-tuning, then the head alone"
     assert shares[0][:2] != shares[3][:2] != shares[1][:2]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.layerbench import budget
-from benchmarks.layerbench.design import TABLES
+from benchmarks.layerbench import budget, contests, page, page_contests
+from benchmarks.layerbench.design import CONTESTS, TABLES
 from benchmarks.layerbench.figure import Panel, panels, ranks
 from benchmarks.layerbench.verdicts import TEST, VAL, End, Pair, budget_line, difference, line
+from benchmarks.records import processor, read
+from optuna_layerwise.cli.bench import CONTESTANTS, run_cell
 from optuna_layerwise.layerbench import LayerBench, open_tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,3 +104,57 @@ def test_pictures_are_xml_with_a_line_for_each_contestant() -> None:
     ranked = ElementTree.fromstring(ranks({"t": ({"a": 1.2, "b": 1.8}, 0.5)}))
     first, second = (float(dot.attrib["cx"]) for dot in ranked.iter(f"{SVG}circle"))
     assert first < second
+
+
+@pytest.mark.parametrize("name", sorted(contests.ALL))
+def test_committed_contests_are_whole(name: str) -> None:
+    cells = read(ROOT / CONTESTS / f"{name}.jsonl")
+    contest = contests.ALL[name]
+    found = {(c["contestant"], c["set"], c["seed"]) for c in cells}
+    sets = ("busi", "citrus", "rsmas")
+    seeds = range(contest.seeds)
+    assert len(found) == len(cells)
+    assert found == {(c, s, seed) for c in contest.contestants for s in sets for seed in seeds}
+    assert {c["mode"] for c in cells} == {contest.mode}
+    made = [m for m in read(ROOT / CONTESTS / "provenance.jsonl") if m["contest"] == name]
+    assert sum(m["searches"] for m in made) == len(cells)
+    assert not any(m["dirty"] for m in made)
+
+
+def test_the_main_contest_is_the_commands_own_with_50_searches_a_set() -> None:
+    assert contests.ALL["main"] == contests.Contest(CONTESTANTS, 50)
+
+
+def test_every_question_has_its_searches() -> None:
+    cells = [c for n in ("main", "variants") for c in read(ROOT / CONTESTS / f"{n}.jsonl")]
+    for pair in page_contests.PAIRS:
+        found, *_ = difference(cells, pair, key="by_trials", at=100, column=TEST)
+        assert found.n >= 90, pair
+
+
+def test_searches_of_the_committed_contests_come_out_the_same_again() -> None:
+    """Bit for bit on the same machine and packages; elsewhere a search may go another way."""
+    made = read(ROOT / CONTESTS / "provenance.jsonl")[0]
+    here = {p: metadata.version(p) for p in ("optuna", "numpy")}
+    if made["device"] != processor() or not made["packages"].items() >= here.items():
+        pytest.skip("the contests were run on another processor, or with other packages")
+    cells = [c for c in read(ROOT / CONTESTS / "main.jsonl") if "tpe" not in c["contestant"]]
+    rng = np.random.default_rng(1)
+    for i in rng.choice(len(cells), size=4, replace=False):
+        old = cells[i]
+        path = str(ROOT / TABLES / f"mobilenet-{old['set']}-5.jsonl.xz")
+        keys = ("contestant", "seed", "trials", "mode", "metric")
+        new = run_cell((path, *(old[key] for key in keys)))
+        for key in ("by_trials", "by_work", "found"):
+            assert new[key] == old[key]
+
+
+def test_the_page_and_its_pictures_are_what_the_committed_contests_make(
+    benches: dict[str, LayerBench],
+) -> None:
+    text = (ROOT / page.PAGE).read_text()
+    parts = page_contests.contest_sections(list(benches.values()))
+    for name, part in parts.items():
+        assert f"<!-- begin {name} -->\n{part()}\n<!-- end {name} -->" in text, name
+    for name, picture in page_contests.pictures(list(benches.values())).items():
+        assert (ROOT / page.PICTURES / f"layerbench-{name}.svg").read_text() == picture, name

@@ -41,7 +41,7 @@ def test_damaged_and_needless_files_are_found_and_removed(cli: Cli) -> None:
 
 
 def test_what_cannot_be_read_is_removed_and_what_does_not_re_derive_is_told(cli: Cli) -> None:
-    assert cli("tune", "--no-work")[0] == 0
+    assert cli("tune", "--no-work", "--sampler", "biotune")[0] == 0
     study = load("digits")
     study.sampler, encoding = stored_sampler(study), stored_encoding(Settings.from_study(study))
     study.optimize(lambda trial: float(len(encoding.suggest(trial).trained)), n_trials=2)

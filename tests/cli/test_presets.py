@@ -9,7 +9,7 @@ from commands import DIGITS, Cli, load
 
 from optuna_layerwise.cli.presets import PRESETS, Preset, preset_named
 from optuna_layerwise.cli.settings import SAMPLER_NAMES, Settings
-from optuna_layerwise.encodings import ENCODINGS, Encoding
+from optuna_layerwise.encodings import Encoding
 from optuna_layerwise.policy import BIOTUNE_RECIPE, REVO_RECIPE
 from optuna_layerwise.results import stored_final
 from optuna_layerwise.runs import RUN_KEY
@@ -124,8 +124,7 @@ def test_the_seed_of_revo_tunes_search_is_that_of_its_trainings(cli: Cli) -> Non
 
 @pytest.mark.parametrize("sampler", ["catcmawm", "biotune", "tpe"])
 def test_known_recipes_come_first_and_once(cli: Cli, sampler: str) -> None:
-    wanted = () if sampler == "catcmawm" else ("--seed-recipes",)
-    arguments = (*DIGITS, "--sampler", sampler, "--lr", "1e-3", *wanted)
+    arguments = (*DIGITS, "--sampler", sampler, "--lr", "1e-3", "--seed-recipes")
     assert cli(*arguments, "--trials", "6")[0] == 0
     assert cli("resume", "--study", "digits", "--trials", "7")[0] == 0
     trials = load("digits").trials
@@ -162,7 +161,7 @@ def test_without_recipes_the_first_trial_is_the_samplers(cli: Cli) -> None:
 
 def test_the_default_encoding_suits_the_sampler(cli: Cli) -> None:
     defaults = {name: PRESETS["default"](name, None, "x", 0).encoding for name in SAMPLER_NAMES}
-    assert {"catcmawm": "binary", "set-ga": "set", "cmaes": "continuous"}.items() <= (
-        defaults.items()
-    )
-    assert set(defaults.values()) <= set(ENCODINGS)
+    own = {"biotune": "biotune", "set-ga": "set", "cmaes": "continuous"}
+    assert defaults == {name: own.get(name, "binary") for name in SAMPLER_NAMES}
+    assert preset_named("default", None) == ("default", "catcmawm")
+    assert preset_named("biotune", None) == ("biotune", "biotune")

@@ -43,7 +43,8 @@ def test_an_intact_study_of_tune_is_drawn_again_without_its_weights(
 
 
 def test_edits_of_a_study_are_told_with_their_trial(cli: Cli) -> None:
-    assert cli(*DIGITS, "--sampler-option", "population=4", "--trials", "6")[0] == 0
+    options = ("--sampler", "biotune", "--sampler-option", "population=4")
+    assert cli(*DIGITS, *options, "--trials", "6")[0] == 0
     edit("UPDATE trial_values SET value = 0.99 WHERE trial_id = 3")
     code, out, _ = cli("replay", *STUDY)
     assert code == 1

@@ -69,11 +69,11 @@ def test_standings_are_of_the_searches_that_all_contestants_have() -> None:
 
 
 def test_a_contestant_names_its_sampler_encoding_and_options() -> None:
-    encoding, settings = contestant_of("catcmawm/hybrid+surrogate=false+recipes=false", 7)
+    encoding, settings = contestant_of("catcmawm/hybrid+surrogate=false", 7)
     assert (encoding, settings.sampler, settings.seed) == ("hybrid", "catcmawm", 7)
     assert settings.sampler_options == {"surrogate": False}
     assert not settings.seed_recipes
-    assert contestant_of("catcmawm/hybrid", 0)[1].seed_recipes
+    assert contestant_of("catcmawm/hybrid+recipes=true", 0)[1].seed_recipes
     with pytest.raises(ValueError, match="a contestant is sampler/encoding"):
         contestant_of("catcmawm", 0)
     with pytest.raises(ValueError, match="unknown sampler 'tpee'"):

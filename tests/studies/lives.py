@@ -71,6 +71,7 @@ def train(
     objective = FinetuneObjective(
         model=ModelSpec(name="digits_cnn", weights=weights, image_size=8),
         data="digits",
+        encoding="biotune",
         recipe=Recipe(lr=3e-3, epochs=epochs, patience=None, batch_size=25),
         device="cpu",
         checkpoints=checkpoints,
@@ -98,6 +99,7 @@ def train_one(url: str, weights: Path, folder: Path, epochs: int) -> None:
     objective = FinetuneObjective(
         model=ModelSpec(name="digits_cnn", weights=weights, image_size=8),
         data="digits",
+        encoding="biotune",
         recipe=Recipe(lr=3e-3, epochs=epochs, patience=None, batch_size=10),
         seeds=(0, 1),
         device="cpu",
