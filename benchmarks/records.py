@@ -58,12 +58,14 @@ def provenance(*, device: str, threads: int, commit: str | None = None) -> dict[
 
 
 def processor() -> str:
-    """The CPU's model name."""
+    """The CPU's name, family and model: generations that round otherwise may share a name."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = (line.partition(":") for line in cpuinfo.read_text().splitlines())
+        found = {key.strip(): value.strip() for key, _, value in lines}
+        if "model name" in found:
+            family, model = found.get("cpu family", "?"), found.get("model", "?")
+            return f"{found['model name']}, family {family}, model {model}"
     return platform.processor() or platform.machine()
 
 
