@@ -66,7 +66,7 @@ def test_a_trial_names_what_made_it_and_the_study_holds_that_once(
     assert fingerprint == objective.fingerprint
     assert fingerprint.data == splits.fingerprint
     assert fingerprint.weights == spec.digest
-    assert fingerprint.recipe == dataclasses.asdict(RECIPE)
+    assert fingerprint.recipe == RECIPE.as_dict()
     assert torch.__version__.startswith(fingerprint.packages["torch"])  # builds may differ
     assert fingerprint.packages["numpy"] == np.__version__
     assert fingerprint.packages["optuna"] == optuna.__version__

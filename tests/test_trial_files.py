@@ -325,7 +325,7 @@ def test_results_of_finished_seeds_in_another_form_are_refused(
         study.optimize(objective, n_trials=1)
     older = make()
     checkpoint = older._checkpoint(
-        study, study.trials[0], objective.encoding.decode(study.trials[0].params)
+        study, study.trials[0], objective.encoding.decode(study.trials[0].params), older.recipe
     )
     assert checkpoint is not None
     checkpoint.trial["run"]["a field of yesterday"] = 1
