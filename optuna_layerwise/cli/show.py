@@ -14,7 +14,7 @@ from rich.text import Text
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.cost import Cost
 from optuna_layerwise.policy import Recipe
-from optuna_layerwise.reporting.report_grid import clean, mean_and_spread
+from optuna_layerwise.reporting.report_grid import clean, mean_and_spread, tuned_text
 from optuna_layerwise.results import Final, stored_final
 from optuna_layerwise.runs import readable_runs
 
@@ -58,6 +58,7 @@ def result(final: Final, settings: Settings) -> list[Table | str]:
     return [
         f"\n[bold]The best policy[/bold] by validation ({trained})",
         plan(chosen.policy, settings.recipe),
+        *([f"tuned beside the rates: {tuned}"] if (tuned := tuned_text(chosen.recipe)) else []),
         "\n[bold]On the test split[/bold], opened once: mean ± standard deviation over the "
         "trainings; the baselines have the same recipe, not tuned",
         table,

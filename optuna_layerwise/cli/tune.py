@@ -199,7 +199,7 @@ def tune_command(
         raise ValueError(
             f"--baseline {baseline} says which blocks are trained; leave --encoding and --head out"
         )
-    if baseline is not None and preset != "paper":
+    if baseline is not None:
         sampler = sampler or "tpe"
     preset, sampler = preset_named(preset, sampler)
     chosen = PRESETS[preset](sampler, encoding, data, seed)

@@ -154,10 +154,14 @@ def after(
 def incumbent(record: Record, resource: Resource, limit: float) -> float:
     """Best validation result of the trials that were finished within a budget, in points.
 
-    Of none, that of the first trial: nobody has less than that.
+    Of none, that of the first trial: nobody has less than that. What was pruned cannot be chosen,
+    so that its last validation result does not count.
     """
     trials = record["trials"]
-    values = [0.0 if value is None else 100 * value for value in trials["value"]]
+    values = [
+        0.0 if value is None or state == "pruned" else 100 * value
+        for value, state in zip(trials["value"], trials["state"], strict=True)
+    ]
     used = np.cumsum(np.ones(len(values)) if resource == "trials" else trials[resource])
     within = [v for v, u in zip(values, used, strict=True) if u <= limit * (1 + 1e-9)]
     return max(within, default=values[0])

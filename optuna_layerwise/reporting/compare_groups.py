@@ -139,10 +139,17 @@ def _told_apart(
 
 
 def _method(settings: Mapping[str, Any]) -> dict[str, str]:
-    """The settings that make a method, flat, as text."""
+    """The settings that make a method, flat, as text; what is not set is left out.
+
+    Studies of releases that did not know a setting are as those that do not use it. A baseline
+    stands where a search has its encoding.
+    """
     flat = {k: v for k, v in settings.items() if k not in _NO_METHOD}
     recipe = flat.pop("recipe", {})
     flat |= {f"recipe.{k}": v for k, v in recipe.items()} if isinstance(recipe, dict) else {}
+    flat["encoding"] = flat.pop("baseline", None) or flat.get("encoding")
+    flat["pruner"] = flat.get("pruner", "generation") if flat.pop("prune", False) else None
+    flat = {k: v for k, v in flat.items() if v is not None}
     seeds = settings.get("seeds", [])
     flat["trainings a trial"] = len(seeds) if isinstance(seeds, list) else seeds
     return {k: v if isinstance(v, str) else json.dumps(v, sort_keys=True) for k, v in flat.items()}

@@ -13,9 +13,8 @@ from typing import Any, Literal
 import optuna
 import yaml
 
-from optuna_layerwise.policy import Recipe
 from optuna_layerwise.reporting.export_card import card
-from optuna_layerwise.reporting.report_facts import Facts, facts
+from optuna_layerwise.reporting.report_facts import Facts, changed_recipe, facts
 from optuna_layerwise.reporting.shareable import shareable
 
 PlanFormat = Literal["json", "yaml"]
@@ -83,7 +82,7 @@ def _plan(known: Facts) -> dict[str, Any]:
     assert known.final is not None
     return {
         "policy": known.final.chosen.policy,
-        "recipe": _changed(known.recipe, known.final.chosen.recipe),
+        "recipe": changed_recipe(known.recipe, known.final.chosen.recipe),
         "metric": known.final.metric,
         "chosen": dataclasses.asdict(known.final.chosen),
         "settings": dict(known.history.settings),
@@ -106,18 +105,11 @@ def _plan_of_trial(known: Facts, number: int) -> dict[str, Any]:
         )
     return {
         "policy": dict(row.policy),
-        "recipe": _changed(known.recipe, row.tuned),
+        "recipe": changed_recipe(known.recipe, row.tuned),
         "metric": known.history.metric,
         "trial": {"number": number, "validation": row.value, "outcome": row.outcome},
         "settings": dict(known.history.settings),
     }
-
-
-def _changed(
-    recipe: Mapping[str, Any] | None, tuned: Mapping[str, Any]
-) -> Mapping[str, Any] | None:
-    """The recipe that was trained with."""
-    return Recipe.from_dict(recipe).changed(tuned).as_dict() if recipe and tuned else recipe
 
 
 def _copied(saved: dict[str, str], folder: Path, study: str) -> Path:

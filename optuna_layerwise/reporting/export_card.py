@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from optuna_layerwise.reporting.markdown import escaped, fenced, grid_as_markdown
-from optuna_layerwise.reporting.report_facts import Facts
+from optuna_layerwise.reporting.report_facts import Facts, changed_recipe
 from optuna_layerwise.reporting.report_grid import Grid, clean, mean_and_spread
 from optuna_layerwise.reporting.report_study import plan_rows
 from optuna_layerwise.reporting.report_warnings import warnings_of
@@ -94,8 +94,8 @@ def _body(facts: Facts, final: Final, plan: str, weights: str, command: str) -> 
     yield f"# {escaped(facts.history.name)}"
     yield (
         f"{model}, fine-tuned on {escaped(_data(facts))} with {trained} of {len(chosen.policy)} "
-        f"blocks trained ({chosen.trained_share:.1%} of the parameters). Which blocks, and how "
-        f"fast, was searched in {len(facts.finished)} trials by optuna-layerwise."
+        f"blocks trained ({chosen.trained_share:.1%} of the parameters). {_searched(facts)} in "
+        f"{len(facts.finished)} trials by optuna-layerwise."
     )
     yield "## Plan"
     rates = Grid(
@@ -117,7 +117,7 @@ def _body(facts: Facts, final: Final, plan: str, weights: str, command: str) -> 
     if facts.classes:
         listed = ", ".join(f"{i} {escaped(name)}" for i, name in enumerate(facts.classes))
         yield f"The outputs are, in order: {listed}."
-    if recipe := facts.recipe:
+    if recipe := changed_recipe(facts.recipe, chosen.recipe):
         yield "## Recipe"
         rows = [[name, clean(value)] for name, value in recipe.items() if value is not None]
         yield grid_as_markdown(Grid("Recipe", ["field", "value"], rows))
@@ -132,6 +132,12 @@ def _body(facts: Facts, final: Final, plan: str, weights: str, command: str) -> 
     if command:
         yield "## Repeat"
         yield fenced(command, "sh")
+
+
+def _searched(facts: Facts) -> str:
+    if baseline := facts.history.settings.get("baseline"):
+        return f"The method, {escaped(baseline)}, is a published one, which was tuned"
+    return "Which blocks, and how fast, was searched"
 
 
 def _results(final: Final) -> Grid:

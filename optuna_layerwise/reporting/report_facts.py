@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from optuna_layerwise.policy import Policy
+from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.reporting.report_grid import clean
 from optuna_layerwise.reporting.rows import History, Row, number, read, setups_in
 from optuna_layerwise.results import Final, stored_final
@@ -129,3 +129,10 @@ def facts(study: optuna.Study) -> Facts:
         classes=[clean(c) for c in classes] if isinstance(classes, list) else [],
         setups=setups_in(history.attributes),
     )
+
+
+def changed_recipe(
+    recipe: Mapping[str, Any] | None, tuned: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """The recipe that was trained with."""
+    return Recipe.from_dict(recipe).changed(tuned).as_dict() if recipe and tuned else recipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from optuna_layerwise.results import Candidate
 
@@ -50,6 +50,19 @@ def mean_and_spread(candidate: Candidate, metric: str) -> str:
         return number(mean)
     fixed = round(spread, 3) if abs(mean) >= 1e-3 else spread  # as many digits as the mean has
     return f"{number(mean)} ± {number(fixed)}"
+
+
+def tuned_text(changes: Mapping[str, object]) -> str:
+    """Fields of a recipe that were tuned, with the values found.
+
+    Example:
+        >>> tuned_text({"weight_decay": 0.00123456, "method.rank": 8})
+        'weight_decay = 0.00123, method.rank = 8'
+    """
+    return ", ".join(
+        f"{clean(name)} = {value:.3g}" if isinstance(value, float) else clean(f"{name} = {value}")
+        for name, value in changes.items()
+    )
 
 
 def interval(bounds: tuple[float, float] | None, *, signed: bool = False) -> str:

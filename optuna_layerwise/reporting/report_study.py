@@ -15,6 +15,7 @@ from optuna_layerwise.reporting.report_grid import (
     duration,
     mean_and_spread,
     number,
+    tuned_text,
 )
 from optuna_layerwise.reporting.report_origin import (
     asked_section,
@@ -77,6 +78,8 @@ def _found(facts: Facts) -> Section:
     else:
         params = ", ".join(f"{clean(k)} = {clean(v)}" for k, v in best.trial.params.items())
         words.append(f"The best trial, {best.number}, has {params or 'no parameters'}.")
+    if tuned := tuned_text(chosen.recipe if chosen else best.tuned):
+        words.append(f"Tuned beside the rates: {tuned}.")
     if facts.saved is not None:
         tiles.append(Tile("work saved", f"{facts.saved:.0%}", "of training every block"))
     if facts.final:

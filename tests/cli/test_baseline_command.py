@@ -67,6 +67,24 @@ def test_a_baselines_first_trial_is_the_method_as_published(cli: Cli) -> None:
     assert [t.params for t in again.get_trials()] == [first.params, second.params]
 
 
+def test_the_values_that_were_tuned_are_printed_reported_and_on_the_card(cli: Cli) -> None:
+    where = ["--storage", "sqlite:///b.db", "--study", "s"]
+    arguments = [*ON_DIGITS, "--study", "s", "--no-seed-recipes"]
+    code, said, error = cli("tune", "--baseline", "l2-sp", *arguments)
+    assert code == 0, error
+    study = optuna.load_study(study_name="s", storage=open_storage("sqlite:///b.db"))
+    final = stored_final(study)
+    assert final is not None
+    weight = final.chosen.recipe["method.weight"]
+    assert f"tuned beside the rates: method.weight = {weight:.3g}" in said
+    assert cli("report", *where, "-o", "s.md")[0] == 0
+    assert f"= {weight:.3g}" in Path("s.md").read_text()
+    assert cli("export", *where, "--to", "out")[0] == 0
+    card = Path("out/README.md").read_text()
+    assert str(weight) in card and "'weight': 0.1," not in card, "as it was trained"
+    assert "which was tuned in 2 trials" in card
+
+
 def test_halving_prunes_trials_of_a_baseline(cli: Cli) -> None:
     arguments = [*ON_DIGITS, "--study", "s", "--epochs", "8", "--trials", "8"]
     code, _, error = cli("tune", "--baseline", "full-wd", "--pruner", "halving", *arguments)
@@ -82,6 +100,7 @@ def test_options_that_a_baseline_excludes_are_refused(cli: Cli) -> None:
     for arguments, message in (
         (("--baseline", "probe", "--encoding", "binary"), "leave --encoding and --head out"),
         (("--baseline", "prob"), "did you mean 'probe'?"),
+        (("--baseline", "probe", "--preset", "paper"), "to run tpe with a paper's protocol"),
         (("--pruner", "sha"), "unknown pruner 'sha'; did you mean"),
     ):
         code, _, error = cli("tune", *arguments)

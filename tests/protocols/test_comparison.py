@@ -17,8 +17,14 @@ SETS, RUNS = ("busi", "citrus", "rsmas"), (0, 1, 2)
 def record(test: float, *, val: tuple[float | None, ...] = (0.5, 0.7, 0.6), images: int = 100,
            retrained: float = 0.65) -> dict[str, Any]:  # fmt: skip
     n = len(val)
-    trials = {"value": list(val), "images": [images] * n, "seconds": [2.0] * n, "flops": [10] * n}
+    trials: dict[str, list[Any]] = {
+        "value": list(val),
+        "images": [images] * n,
+        "seconds": [2.0] * n,
+        "flops": [10] * n,
+    }
     used = {name: sum(column) for name, column in trials.items() if name != "value"}
+    trials["state"] = ["failed" if value is None else "complete" for value in val]
     return {
         "metric": "accuracy",
         "trials": trials,
@@ -76,6 +82,12 @@ def test_the_incumbent_is_the_best_within_the_budget_and_the_first_if_there_is_n
     assert [incumbent(trials, "trials", n) for n in (0, 1, 2, 3, 9)] == [30, 30, 30, 90, 90]
     assert incumbent(trials, "images", 299) == 30 and incumbent(trials, "images", 300) == 90
     assert incumbent(trials, "seconds", 6.0) == 90
+
+
+def test_a_trial_that_was_pruned_is_no_incumbent_since_it_cannot_be_chosen() -> None:
+    trials = record(0.5, val=(0.3, 0.9, 0.4))
+    trials["trials"]["state"][1] = "pruned"
+    assert [incumbent(trials, "trials", n) for n in (1, 2, 3)] == [30, 30, 40]
 
 
 def test_at_equal_images_who_needs_fewer_for_a_trial_has_tried_more() -> None:

@@ -87,6 +87,21 @@ def test_groups_are_named_by_the_settings_that_differ() -> None:
     ]
 
 
+def test_a_study_older_than_baselines_and_methods_is_in_the_group_of_one_of_today() -> None:
+    now = settings_of(seed=1, baseline=None, pruner="generation", prune=False)
+    now["recipe"] = {**now["recipe"], "method": None}
+    found = places(study_of("a", [1], settings=settings_of()), study_of("b", [1], settings=now))
+    assert {group for group, _ in found.values()} == {"biotune, biotune"}
+
+
+def test_a_baseline_is_named_in_the_place_of_an_encoding() -> None:
+    found = places(
+        study_of("a", [1], settings=settings_of(sampler="tpe", baseline="lora")),
+        study_of("b", [1], settings=settings_of(sampler="tpe", baseline=None)),
+    )
+    assert [group for group, _ in found.values()] == ["lora", "biotune"]
+
+
 def test_one_method_is_named_by_its_sampler_and_encoding() -> None:
     assert places(study_of("a", [1], settings=settings_of()))["a"][0] == "biotune, biotune"
 
