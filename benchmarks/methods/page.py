@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, default=PICTURE)
     args = parser.parse_args()
     found = complete(read_records(EXPERIMENT.cells(), args.results))
-    args.page.write_text(filled(args.page.read_text(), sections(found)))
+    args.page.write_text(made(args.page.read_text(), found))
     args.picture.write_text(picture(found))
 
 
@@ -51,10 +51,17 @@ def complete(found: Mapping[Cell, Record]) -> dict[Cell, Record]:
     }
 
 
+def made(text: str, found: Mapping[Cell, Record]) -> str:
+    """The page with its generated parts as these cells make them."""
+    for name, part in sections(found).items():
+        text = filled(text, name, part())
+    return text
+
+
 def sections(found: Mapping[Cell, Record]) -> dict[str, Callable[[], str]]:
     """Name to what makes the part."""
     arms = EXPERIMENT.arms
-    made: dict[str, Callable[[], str]] = {
+    parts: dict[str, Callable[[], str]] = {
         "protocol": lambda: "\n".join(f"* {escaped(w)}" for w in TABLE.differences[SCALE]),
         "origin": lambda: escaped(" ".join(origin(found))),
         "standings": lambda: _shown([standings_grid(compare(found), arms)]),
@@ -63,8 +70,8 @@ def sections(found: Mapping[Cell, Record]) -> dict[str, Callable[[], str]]:
         "optimism": lambda: _shown([optimism_grid(compare(found), arms)]),
     }
     if not found:
-        made |= dict.fromkeys(("standings", "budgets", "optimism"), lambda: NOTHING)
-    return made
+        parts |= dict.fromkeys(("standings", "budgets", "optimism"), lambda: NOTHING)
+    return parts
 
 
 def picture(found: Mapping[Cell, Record]) -> str:

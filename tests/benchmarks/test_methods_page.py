@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.layerbench.page import filled
 from benchmarks.methods import page
 from optuna_layerwise.protocols import read_records
 
@@ -16,7 +15,7 @@ FOUND = read_records(CELLS, ROOT / page.RESULTS)
 def test_the_page_and_its_picture_are_generated_from_the_committed_cells() -> None:
     found = page.complete(FOUND)
     text = (ROOT / page.PAGE).read_text(encoding="utf-8")
-    assert filled(text, page.sections(found)) == text
+    assert page.made(text, found) == text
     assert (ROOT / page.PICTURE).read_text(encoding="utf-8") == page.picture(found)
 
 
