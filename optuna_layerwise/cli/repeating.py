@@ -81,7 +81,8 @@ def tune_command_of(settings: Settings, storage: str, study: str) -> str:
 
     options = []
     for name, make in PRESETS.items():
-        preset = make(settings.sampler, settings.encoding, settings.data, settings.seed)
+        encoding = settings.encoding if settings.baseline else None  # else it is an option
+        preset = make(settings.sampler, encoding, settings.data, settings.seed)
         if settings.baseline is not None:
             preset = tuning(preset, settings.baseline)
             preset = dataclasses.replace(preset, baseline=None)
