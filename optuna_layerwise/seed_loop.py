@@ -51,9 +51,11 @@ class SeedLoop:
         """Train all seeds; the result has its outcome.
 
         Raises:
-            optuna.TrialPruned: when the study's pruner says so; `run` has its outcome and cost.
+            optuna.TrialPruned: when the study's pruner says so, but not after the last epoch of
+                the only seed; `run` has its outcome and cost.
             Exception: what `Trainer.train` raises, but for memory that ran out.
         """
+        self._only_seed = len(seeds) == 1
         if self.checkpoint is not None and self.checkpoint.restore_trial(self._restore):
             self._report_curve(self.checkpoint.trial["curve"])
         try:
@@ -131,7 +133,8 @@ class SeedLoop:
         if epoch > self.reported:
             self.trial.report(value, epoch)
             self.reported = epoch
-        if epoch >= self.reported and self.trial.should_prune():
+        saves_something = epoch + 1 < self.recipe.epochs or not self._only_seed
+        if epoch >= self.reported and saves_something and self.trial.should_prune():
             self.run.outcome = "pruned"
             self.run.spend(cost)
             raise optuna.TrialPruned(f"at epoch {epoch}")

@@ -253,6 +253,15 @@ def test_a_pruned_trial_stores_its_outcome_and_what_it_cost(make: Any, splits: S
     assert run["peak_memory_bytes"] > 2**20
 
 
+def test_a_trial_is_not_pruned_where_nothing_is_left_to_save(make: Any) -> None:
+    """After the last epoch it counts by its best one; with more seeds to come it is pruned."""
+    recipe = dataclasses.replace(QUICK, epochs=2)
+    for seeds, state in (((0,), TrialState.COMPLETE), ((0, 1), TrialState.PRUNED)):
+        pruner = ThresholdPruner(lower=1.1, n_warmup_steps=1)
+        [trial] = search(make(recipe, seeds=seeds), n_trials=1, pruner=pruner).trials
+        assert (trial.state, list(trial.intermediate_values)) == (state, [0, 1])
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="memory runs out on CUDA only")
 def test_out_of_memory_is_an_outcome_and_the_study_goes_on(make: Any) -> None:
     objective = make(device="cuda")

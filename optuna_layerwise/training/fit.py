@@ -243,13 +243,12 @@ def fit(
 
         current, forward = policy, forward_of(policy)
         while not _is_over(state, recipe, course.settled):
+            model.train()
             epoch = state.epoch
             if (wanted := course.trained(epoch)) != current:
                 stage.close()
                 stage.enter_context(frozen(model, blocks, wanted, bn=recipe.bn))
-                model.train()
                 current, forward = wanted, forward_of(wanted)
-            model.train()
             shuffle.set_state(state.order)
             order = torch.randperm(len(train), generator=shuffle)
             batches = split_batches(order, recipe.batch_size)
