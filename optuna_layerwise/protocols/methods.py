@@ -121,7 +121,9 @@ TABLE = Table(
             f"Every method has the operations of {e.arms['full'].work} full trainings of "
             f"{e.arms['full'].recipe.epochs} epochs on its split, validation included, and at "
             f"most {e.arms['full'].trials} trials: published methods tune their learning rate and "
-            "their own hyper-parameters by TPE, from the published defaults on; searches search.",
+            "their own hyper-parameters by TPE, from the published defaults on; searches search. "
+            "Successive halving stands there twice, the second time with as many trials as that "
+            "work would train in full; a probe reaches the most trials first, with less work.",
             "The best trial by validation is trained again, with as many new seeds as follow, and "
             f"then tested: {e.arms['full'].final_seeds}.",
             "A value is the mean over runs ± its standard deviation (n - 1).",
