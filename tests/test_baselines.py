@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -125,6 +126,7 @@ def test_an_encoding_may_tune_fields_of_the_recipe_beside_the_policy() -> None:
     params = {**encoding.first, "weight_decay": 1e-3}
     assert encoding.recipe(params, Recipe()) == Recipe(weight_decay=1e-3)
     assert "weight_decay" in encoding.active(params)
+    assert hash(encoding) == hash(dataclasses.replace(encoding))
     back = encoding.encode(encoding.decode(params))
     assert back == pytest.approx({**params, "weight_decay": 1e-4})
     assert all("weight_decay" in known for known in encoding.recipes())

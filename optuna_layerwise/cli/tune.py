@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from optuna_layerwise import digits
-from optuna_layerwise.baselines import BASELINES
+from optuna_layerwise.baselines import BASELINES, baseline_named
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, absolute, console, load_study
 from optuna_layerwise.cli.parsing import channels, one_of, parse_assignment
 from optuna_layerwise.cli.presets import PRESETS, preset_named, tuning
@@ -219,6 +219,12 @@ def tune_command(
         "bn": bn,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
+    tuned = baseline_named(baseline).tuned if baseline is not None else {}
+    for field in changes:
+        if field in tuned:
+            raise ValueError(
+                f"--baseline {baseline} tunes {field}; leave --{field.replace('_', '-')} out"
+            )
     if patience is not None:
         changes["patience"] = patience or None
     n_seeds = chosen.n_seeds if seeds_per_trial is None else seeds_per_trial

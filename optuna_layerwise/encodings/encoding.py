@@ -73,7 +73,7 @@ class Encoding:
     rate: Rate
     head: Head = "always"
     lr: float = 1e-3
-    tuned: Mapping[str, Gene] = dataclasses.field(default_factory=dict)
+    tuned: Mapping[str, Gene] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if len(self.blocks) < 2 or len(set(self.blocks)) < len(self.blocks):

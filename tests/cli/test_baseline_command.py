@@ -100,6 +100,7 @@ def test_options_that_a_baseline_excludes_are_refused(cli: Cli) -> None:
     for arguments, message in (
         (("--baseline", "probe", "--encoding", "binary"), "leave --encoding and --head out"),
         (("--baseline", "prob"), "did you mean 'probe'?"),
+        (("--baseline", "full-wd", "--weight-decay", "0.1"), "leave --weight-decay out"),
         (("--baseline", "probe", "--preset", "paper"), "to run tpe with a paper's protocol"),
         (("--pruner", "sha"), "unknown pruner 'sha'; did you mean"),
     ):
