@@ -17,7 +17,7 @@ from transfer import Transfer
 from optuna_layerwise.methods import GradientNorms, LowRank, Method, Penalty, Unfreezing
 from optuna_layerwise.models import reset_head
 from optuna_layerwise.policy import Policy, Recipe
-from optuna_layerwise.training import Checkpoint, EpochResult, FitStopped
+from optuna_layerwise.training import Checkpoint, Compute, EpochResult, FitStopped, Trainer
 from optuna_layerwise.training.methods import COURSES, Joint, course_of
 from optuna_layerwise.training.methods.gradient_norms import relative
 
@@ -88,12 +88,16 @@ def test_a_penaltys_gradient_away_from_the_start_is_that_of_the_equation(
         assert torch.allclose(gradient, 0.3 * expected, atol=1e-6)
 
 
-def test_one_step_of_l2_sp_is_one_step_of_the_loss_with_the_penalty(digits: Transfer) -> None:
+@pytest.mark.parametrize("micro_batch", [None, 25])
+def test_one_step_of_l2_sp_is_one_step_of_the_loss_with_the_penalty(
+    digits: Transfer, micro_batch: int | None
+) -> None:
     """With the batch in two parts as well: the penalty is that of a step, not of a part."""
+    compute = Compute(micro_batch=micro_batch)
     recipe = dataclasses.replace(ONE_STEP, method=Penalty(weight=0.5, head_weight=0.2))
     ours, plain = digits.build(), digits.build()
-    digits.fit(ours, recipe=recipe)
-    digits.fit(plain, recipe=dataclasses.replace(recipe, method=None))
+    digits.fit(ours, recipe=recipe, compute=compute)
+    digits.fit(plain, recipe=dataclasses.replace(recipe, method=None), compute=compute)
     head = digits.build()
     reset_head(head, digits.spec.partition(head), 0)
     decayed = plain.head.weight - 0.01 * 0.2 * head.head.weight  # type: ignore[operator, union-attr]
@@ -275,6 +279,21 @@ def test_lora_trains_adapters_and_the_head_and_leaves_a_plain_network(digits: Tr
         )
     assert 0 < fit.trained_share < 0.5
     assert digits.evaluate(model) == pytest.approx(fit.metrics, abs=1e-4), "merged"
+
+
+def test_a_stored_prefix_of_one_method_is_not_that_of_another(digits: Transfer) -> None:
+    """LoRA has no adapter in the stem: all below the head is frozen. Plain training changes it."""
+    recipe = Recipe(lr=3e-3, epochs=2, patience=None, batch_size=16, bn="eval_all")
+    lora = dataclasses.replace(recipe, method=LowRank(rank=2))
+    policy = digits.policy(stage1=0.0, stage2=0.0, stage3=0.0)
+    found = []
+    for recipes in ((lora, recipe), (recipe,)):
+        trainer = Trainer(digits.spec, digits.splits, recipe, device="cpu")
+        splits = digits.splits.train, digits.splits.val
+        found.append([trainer.train(policy, *splits, 0, recipe=r) for r in recipes])
+    [adapted, after], [alone] = found
+    assert adapted.prefix != after.prefix == alone.prefix
+    assert after.history == alone.history
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
