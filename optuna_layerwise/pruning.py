@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import optuna
-from optuna.pruners import BasePruner
+from optuna.pruners import BasePruner, SuccessiveHalvingPruner
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -77,6 +78,18 @@ class GenerationPruner(BasePruner):
             return False
         bound = np.quantile(others, self._quantile, method="lower")
         return _best_until(step, trial, sign) < float(bound)
+
+
+PRUNERS: dict[str, Callable[[int], BasePruner]] = {
+    "generation": lambda epochs: GenerationPruner(epochs=epochs),
+    "halving": lambda epochs: SuccessiveHalvingPruner(
+        min_resource=1, reduction_factor=4, min_early_stopping_rate=0
+    ),
+}
+"""Name to a pruner for so many epochs; halving is ASHA with Ray Tune's factor, 4.
+
+Its rungs are the epochs 1, 4, 16, ..., counted from 0.
+"""
 
 
 def _has_come_to(step: int, trial: FrozenTrial) -> bool:

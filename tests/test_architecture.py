@@ -68,7 +68,7 @@ ARROWS: dict[str, set[str]] = {
     "protocols": {
         *("policy", "attributes", "fingerprint", "pausing", "storage", "data", "encodings"),
         *("samplers", "models", "training", "digits", "runs", "results", "objective", "studies"),
-        *("reporting", "baselines"),
+        *("reporting", "baselines", "pruning"),
     },
 }
 ARROWS["cli"] = set(ARROWS)

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from optuna_layerwise.baselines import BASELINES, Baseline
 from optuna_layerwise.cli.optuna_samplers import OPTUNA_SAMPLERS
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.policy import Granularity, Recipe
-from optuna_layerwise.pruning import GenerationPruner
+from optuna_layerwise.pruning import PRUNERS
 from optuna_layerwise.samplers import SAMPLERS
 from optuna_layerwise.storage import SETTINGS_KEY as SETTINGS_KEY
 
@@ -34,16 +34,6 @@ STARTS_INFORMED = {"catcmawm"}
 """Samplers that take known recipes and another study's trials as an option."""
 N_RECIPES = 4
 """Known recipes that a search begins with: 4 % of 100 trials."""
-PRUNERS: dict[str, Callable[[int], optuna.pruners.BasePruner]] = {
-    "generation": lambda epochs: GenerationPruner(epochs=epochs),
-    "halving": lambda epochs: optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=1, reduction_factor=4, min_early_stopping_rate=0
-    ),
-}
-"""Name to a pruner for so many epochs; halving is ASHA with Ray Tune's factor, 4.
-
-Its rungs are the epochs 1, 4, 16, ..., counted from 0.
-"""
 _MAY_CHANGE = {
     *("trials", "reuse", "data", "data_root", "weights", "output", "device", "threads"),
     *("compute", "keep_weights", "checkpoint_seconds", "live"),

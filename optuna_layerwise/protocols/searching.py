@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.pruners import SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 
@@ -23,6 +22,7 @@ from optuna_layerwise.protocols import records
 from optuna_layerwise.protocols.arms import Arm
 from optuna_layerwise.protocols.experiments import DIGITS, Cell, Experiment
 from optuna_layerwise.protocols.places import Places, network, source_of
+from optuna_layerwise.pruning import PRUNERS
 from optuna_layerwise.results import claim
 from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.samplers import SAMPLERS
@@ -63,11 +63,7 @@ def run_cell(experiment: Experiment, cell: Cell, places: Places, storage: BaseSt
         storage,
         study_name=cell.study,
         direction="maximize" if objective.direction.name == "MAXIMIZE" else "minimize",
-        pruner=SuccessiveHalvingPruner(
-            min_resource=1, reduction_factor=4, min_early_stopping_rate=0
-        )
-        if arm.halving
-        else None,
+        pruner=PRUNERS["halving"](arm.recipe.epochs) if arm.halving else None,
     )
     claim(study)
     stored = study.user_attrs.get(CELL_KEY)
