@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from interrupting import SignalAt
 from optuna.pruners import BasePruner, ThresholdPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
@@ -29,6 +29,7 @@ from optuna_layerwise.storage import TIE_KEY, generation_of
 
 BLOCKS = ("stem", "stage1", "stage2", "stage3", "head")
 QUICK = Recipe(lr=3e-3, epochs=2, patience=None, batch_size=25)
+LAST, CTRL_C = QUICK.epochs - 1, signal.SIGINT
 EVERYTHING = {f"imp/{block}": 0.75 for block in BLOCKS} | {"imp/__threshold__": 0.1}
 NOTHING = EVERYTHING | {"imp/__threshold__": 1.0}
 
@@ -76,20 +77,6 @@ def run_of(trial: FrozenTrial) -> dict[str, Any]:
     run = trial.user_attrs[RUN_KEY]
     assert isinstance(run, dict)
     return run
-
-
-@dataclasses.dataclass
-class InterruptAt(BasePruner):
-    """Prunes nothing; a real Ctrl-C arrives once, when an epoch has been reported."""
-
-    epoch: int
-    sent: bool = False
-
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        if trial.last_step == self.epoch and not self.sent:
-            self.sent = True
-            os.kill(os.getpid(), signal.SIGINT)
-        return False
 
 
 def test_a_trial_stores_what_it_trained_and_what_that_cost(make: Any, splits: Splits) -> None:
@@ -360,7 +347,7 @@ def test_a_continued_trial_reports_no_epoch_twice_and_ends_the_same(make: Any) -
     recipe = dataclasses.replace(QUICK, epochs=4)
     whole = search(make(recipe), n_trials=1)
     study = optuna.create_study(
-        direction="maximize", sampler=RandomSampler(seed=0), pruner=InterruptAt(1)
+        direction="maximize", sampler=RandomSampler(seed=0), storage=SignalAt(1, number=CTRL_C)
     )
     with pytest.raises(TrialPaused, match="trial 0 is given back"):
         study.optimize(make(recipe), n_trials=1)
@@ -382,7 +369,7 @@ def test_a_continued_trial_reports_no_epoch_twice_and_ends_the_same(make: Any) -
 
 def test_ctrl_c_after_the_last_step_is_not_lost(make: Any) -> None:
     """The signal arrives while the last epoch is validated: no step follows to look at it."""
-    study = optuna.create_study(direction="maximize", pruner=InterruptAt(QUICK.epochs - 1))
+    study = optuna.create_study(direction="maximize", storage=SignalAt(LAST, number=CTRL_C))
     with pytest.raises(TrialPaused):
         study.optimize(make(), n_trials=2)
     assert [trial.state for trial in study.trials] == [TrialState.WAITING]
@@ -391,24 +378,16 @@ def test_ctrl_c_after_the_last_step_is_not_lost(make: Any) -> None:
 def test_ctrl_c_after_the_last_step_finishes_the_trial_if_someone_further_out_stops(
     make: Any,
 ) -> None:
-    study = optuna.create_study(direction="maximize", pruner=InterruptAt(QUICK.epochs - 1))
+    study = optuna.create_study(direction="maximize", storage=SignalAt(LAST, number=CTRL_C))
     with StopSignals() as stop:
         study.optimize(make(), n_trials=1)
     assert stop.received
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
 
 
-class TwiceAt(InterruptAt):
-    """An impatient user: two Ctrl-C in a row."""
-
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        super().prune(study, trial)
-        self.sent = False
-        return super().prune(study, trial)
-
-
 def test_a_second_ctrl_c_does_not_fail_the_trial(make: Any) -> None:
-    study = optuna.create_study(direction="maximize", pruner=TwiceAt(0))
+    impatient = SignalAt(0, number=CTRL_C, times=2)
+    study = optuna.create_study(direction="maximize", storage=impatient)
     with pytest.raises(TrialPaused):
         study.optimize(make(), n_trials=2)
     assert [trial.state for trial in study.trials] == [TrialState.WAITING]

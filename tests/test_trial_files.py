@@ -12,8 +12,10 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from interrupting import SignalAt
 from optuna.pruners import BasePruner, NopPruner, ThresholdPruner
 from optuna.samplers import RandomSampler
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -48,25 +50,16 @@ def make(digits_weights: Path, splits: Splits, tmp_path: Path) -> Any:
     return make_objective
 
 
-def new_study(pruner: BasePruner | None = None, name: str = "s") -> optuna.Study:
-    sampler = RandomSampler(seed=0)
-    pruner = pruner or NopPruner()
+def new_study(
+    storage: InMemoryStorage | None = None, pruner: BasePruner | None = None, name: str = "s"
+) -> optuna.Study:
     return optuna.create_study(
-        direction="maximize", study_name=name, sampler=sampler, pruner=pruner
+        storage=storage,
+        direction="maximize",
+        study_name=name,
+        sampler=RandomSampler(seed=0),
+        pruner=pruner or NopPruner(),
     )
-
-
-class SignalAt(BasePruner):
-    """Prunes nothing; a signal arrives when each of some epochs has been reported."""
-
-    def __init__(self, *epochs: int, number: signal.Signals = signal.SIGTERM) -> None:
-        self.left, self.number = set(epochs), number
-
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        if trial.last_step in self.left:
-            self.left.remove(trial.last_step)
-            os.kill(os.getpid(), self.number)
-        return False
 
 
 def run_of(trial: FrozenTrial) -> dict[str, Any]:
@@ -250,7 +243,7 @@ def test_a_trial_that_repeats_another_keeps_no_second_copy(make: Any) -> None:
 
 def test_trials_that_do_not_complete_leave_nothing(make: Any) -> None:
     pruner = ThresholdPruner(lower=1.1, n_warmup_steps=1)
-    objective, study = make(checkpoint_seconds=0), new_study(pruner)
+    objective, study = make(checkpoint_seconds=0), new_study(pruner=pruner)
     study.optimize(objective, n_trials=1)
     assert study.trials[0].state == TrialState.PRUNED
     assert names(objective, study) == set()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ _CONNECT: dict[str, dict[str, Any]] = {
     },
     "mysql+pymysql": {"connect_timeout": 10, "read_timeout": 120, "write_timeout": 120},
 }
+_TRIES = 20  # more than there are tables
 _JOURNAL = "journal://"
 _EXPECTED = (
     "Expected sqlite:///tune.db, postgresql://user@host/db, mysql://user@host/db or "
@@ -137,10 +141,25 @@ def _open(url: str, journal: str | None, patience_seconds: float) -> BaseStorage
         # Gaps are not locked, so two inserts of neighbouring rows do not wait for each other.
         # A connection that was lost is noticed when it is used.
         options |= {"isolation_level": "READ COMMITTED", "pool_pre_ping": False}
-    storage = RelationalStorage(url, options, patience_seconds=patience_seconds)
+    storage = _with_tables(
+        lambda: RelationalStorage(url, options, patience_seconds=patience_seconds)
+    )
     if name == "sqlite":
         prefer_log(storage.engine)
     return get_storage(storage)
+
+
+def _with_tables(make: Callable[[], RelationalStorage]) -> RelationalStorage:
+    """Optuna makes the tables that it has found missing; another process may be faster."""
+    for _ in range(_TRIES):
+        try:
+            return make()
+        except sqlalchemy.exc.DBAPIError as error:
+            twice = isinstance(error, sqlalchemy.exc.IntegrityError)  # the row of their version
+            if not twice and "already exists" not in str(error.orig):
+                raise
+            time.sleep(random.uniform(0, 0.1))
+    return make()
 
 
 def journal_path(url: str) -> str | None:

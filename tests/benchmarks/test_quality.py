@@ -73,8 +73,8 @@ def test_each_cell_is_one_file_with_every_training_and_its_provenance(folder: Pa
 
 def test_ours_begins_with_full_fine_tuning_and_the_head_alone(folder: Path) -> None:
     first, second, _ = cell(folder, "busi-ours-0")["trials"]
-    assert first["policy"] == [1.0] * 7
-    assert second["policy"] == [0.0] * 6 + [1.0]
+    assert first["policy"] == pytest.approx([1.0] * 7)
+    assert second["policy"] == pytest.approx([0.0] * 6 + [1.0])
 
 
 def test_a_cell_that_is_finished_is_not_run_again(folder: Path, shared_data: Path) -> None:

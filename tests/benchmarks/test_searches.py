@@ -86,8 +86,10 @@ def test_layers_are_frozen_alike_and_another_seed_trains_differently(
     head, last = of["ours"].encoding.recipes()[1:7:5]
     values = {name: [trained(o, p).value for p in (head, last)] for name, o in of.items()}
     assert values["careful"] == values["naive"] == values["ours"]
-    of["careful"].seed = 1
-    assert [trained(of["careful"], p).value for p in (head, last)] != values["ours"]
+    others = []
+    for of["careful"].seed in (1, 2, 3):  # of 30 images, two may be told alike by chance
+        others.append([trained(of["careful"], p).value for p in (head, last)])
+    assert any(other != values["ours"] for other in others)
 
 
 def test_scripts_leave_frozen_blocks_as_they_were(finished: Path, shared_data: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy
+from databases import close
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import TrialState
 
@@ -52,7 +53,29 @@ def test_study_survives_reopening(url: str) -> None:
         study = optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
         assert [t.number for t in study.trials] == list(range(n))
-        _close(storage)
+        close(storage)
+
+
+def test_processes_that_open_the_same_empty_database_at_once_all_get_it(url: str) -> None:
+    """Optuna's tables are made by whoever comes first, also while others look."""
+    start, errors = threading.Barrier(6), []
+
+    def open_it() -> None:
+        start.wait()
+        try:
+            close(open_storage(url))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(start.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    storage = open_storage(url)
+    optuna.create_study(storage=storage, study_name="s")
+    close(storage)
 
 
 def test_claim_on_sqlite_is_atomic(tmp_path: Path) -> None:
@@ -76,7 +99,7 @@ def test_claim_on_sqlite_is_atomic(tmp_path: Path) -> None:
     late.join()
     assert outcomes == [True, False]
     for storage in (first, second):
-        _close(storage)
+        close(storage)
 
 
 def test_only_sqlite_opened_elsewhere_has_claims_that_are_not_atomic(
@@ -86,7 +109,7 @@ def test_only_sqlite_opened_elsewhere_has_claims_that_are_not_atomic(
     assert claims_are_atomic(InMemoryStorage())
     plain = RDBStorage(f"sqlite:///{tmp_path}/plain.db")
     assert not claims_are_atomic(plain)
-    _close(plain)
+    close(plain)
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
@@ -100,18 +123,11 @@ def test_a_database_that_cannot_be_used_or_is_upgraded_is_left_without_connectio
         open_storage(url)
     _execute(storage, "UPDATE alembic_version SET version_num = 'v3.2.0.a'")
     upgrade_schema(url)
-    _close(open_storage(url))
-    _close(storage)
+    close(open_storage(url))
+    close(storage)
 
 
 def _execute(storage: BaseStorage, statement: str) -> None:
     backend = getattr(storage, "_backend", storage)
     with backend.engine.begin() as connection:
         connection.execute(sqlalchemy.text(statement))
-
-
-def _close(storage: BaseStorage) -> None:
-    backend = getattr(storage, "_backend", storage)
-    assert isinstance(backend, RDBStorage)
-    backend.remove_session()
-    backend.engine.dispose()

@@ -81,7 +81,7 @@ def train(
         url,
         study_name="s",
         sampler=BioTuneSampler(seed=0, encoding=objective.encoding),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=epochs // 2),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=epochs // 4),
     )
     if how == "optimize":
         study.optimize(objective, n_trials=n_finished - finished(study))
