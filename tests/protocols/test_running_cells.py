@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -139,17 +139,31 @@ def results(folder: Path) -> Mapping[str, dict[str, Any]]:
     return {c.study: r for c, r in read_records(cells, folder / "bench-results").items()}
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        COMMAND,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+@pytest.fixture
+def start() -> Iterator[Callable[[Path], subprocess.Popen[str]]]:
+    """Starts the command in a folder; nothing of it is left over."""
+    started: list[subprocess.Popen[str]] = []
+    root = str(Path(__file__).parents[2])
+
+    def start_in(folder: Path) -> subprocess.Popen[str]:
+        folder.mkdir(exist_ok=True)
+        process = subprocess.Popen(
+            COMMAND,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start_in
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def wait_for_trials(folder: Path, n: int) -> None:
@@ -172,7 +186,9 @@ def wait_for_trials(folder: Path, n: int) -> None:
 
 
 @pytest.mark.slow
-def test_cells_that_were_killed_and_stopped_end_as_if_they_had_not_been(tmp_path: Path) -> None:
+def test_cells_that_were_killed_and_stopped_end_as_if_they_had_not_been(
+    tmp_path: Path, start: Callable[[Path], subprocess.Popen[str]]
+) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     uninterrupted = start(whole)
     said, _ = uninterrupted.communicate(timeout=600)
