@@ -22,17 +22,19 @@ from typing import Any
 
 import optuna
 import torch
+from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial
 from records import append, processor, provenance, read
-from tuned import Tuning, finalize, images_seen, tune
 
 from optuna_layerwise import BioTuneSampler, FinetuneObjective, ModelSpec, Recipe, load_data
-from optuna_layerwise.baselines import BASELINES, Baseline
-from optuna_layerwise.runs import utc_now
+from optuna_layerwise.baselines import BASELINES
+from optuna_layerwise.encodings import Gene
+from optuna_layerwise.runs import RUN_KEY, utc_now
 from optuna_layerwise.training import resolve_device
 
 METHODS = ("biotune", "full tuned", "probe tuned")
 """In this order: the work of the first is the budget of the others."""
+WEIGHT_DECAY = Gene(FloatDistribution(1e-6, 1e-2, log=True), (1e-4, 0.25))
 SEARCH_SEED = 0  # of the trainings in a search; finalists are retrained with seeds 1, 2, ...
 
 say = partial(print, flush=True)
@@ -77,17 +79,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not missing:
             continue
         data = load_data(args.data, image_size=args.image_size, split_seed=split)
-        objective = FinetuneObjective(
-            model=spec, data=data, recipe=recipe, seeds=(SEARCH_SEED,), device=args.device
+        objective = partial(
+            FinetuneObjective,
+            model=spec,
+            data=data,
+            recipe=recipe,
+            seeds=(SEARCH_SEED,),
+            device=args.device,
         )
         for method in missing:
             name, started, clock = f"split {split} {method}", utc_now(), time.perf_counter()
             if method == "biotune":
-                result = run_biotune(objective, name, split, args.trials, args.finalists, seeds)
+                result = run_biotune(objective(), name, split, args.trials, args.finalists, seeds)
             else:
                 images = cells[split, "biotune"]["search"]["images_seen"]
-                baseline = BASELINES[method.removesuffix(" tuned")]
-                result = run_tuned(objective, baseline, name, split, images, args.finalists, seeds)
+                baseline = dataclasses.replace(
+                    BASELINES[method.removesuffix(" tuned")], tuned={"weight_decay": WEIGHT_DECAY}
+                )
+                tuning = objective(baseline=baseline)
+                result = run_tuned(tuning, name, split, images, args.finalists, seeds)
             cells[split, method] = {
                 "split": split,
                 "method": method,
@@ -134,7 +144,6 @@ def run_biotune(
 
 def run_tuned(
     objective: FinetuneObjective,
-    baseline: Baseline,
     name: str,
     seed: int,
     images: int,
@@ -143,18 +152,26 @@ def run_tuned(
 ) -> dict[str, Any]:
     """Tune a baseline until it has seen ``images``, then retrain its finalists."""
     clock = time.perf_counter()
-    tuning = Tuning(objective, baseline.policy(list(objective.blocks)))
-    study = tune(tuning, images=images, seed=seed, on_trial=_progress(name, images))
+    study = optuna.create_study(
+        direction=objective.direction,
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.NopPruner(),
+    )
+    while images_seen(study) < images:
+        study.optimize(objective, n_trials=1, callbacks=[_progress(name, images)])
     search = _search(study, seed, clock)
     say(f"{name}: retraining finalists")
+    final = objective.finalize(study, top=finalists, seeds=seeds, race=False, references=())
     return {
         "search": search,
-        "finalists": [
-            {**dataclasses.asdict(candidate), "recipe": recipe.as_dict()}
-            for candidate, recipe in finalize(tuning, study, top=finalists, seeds=seeds)
-        ],
+        "finalists": [dataclasses.asdict(c) for c in final.finalists],
         "references": [],
     }
+
+
+def images_seen(study: optuna.Study) -> int:
+    """Training images in all trials so far."""
+    return sum(t.user_attrs[RUN_KEY]["images_seen"] for t in study.get_trials(deepcopy=False))
 
 
 def _search(study: optuna.Study, seed: int, clock: float) -> dict[str, Any]:

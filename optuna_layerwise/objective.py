@@ -130,6 +130,8 @@ class FinetuneObjective(Trainer):
         if isinstance(baseline, str):
             baseline = baseline_named(baseline)
         if baseline is not None:
+            if head != "always":
+                raise ValueError(f"a baseline always trains its head, got head={head!r}")
             recipe = baseline.applied(recipe)
         super().__init__(spec, data, recipe, device=device, compute=compute)
         self.seeds = tuple(seeds)

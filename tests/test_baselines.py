@@ -59,6 +59,11 @@ def test_an_unknown_baseline_is_answered_with_the_nearest() -> None:
         baseline_named("l2sp")
 
 
+def test_the_head_of_a_baseline_is_not_searched() -> None:
+    with pytest.raises(ValueError, match="a baseline always trains its head, got head='search'"):
+        FinetuneObjective(model="digits_cnn", data="digits", baseline="probe", head="search")
+
+
 @pytest.fixture(scope="module")
 def busi(shared_data: Path) -> Splits:
     return load_data(shared_data / "busi", image_size=32, train_fraction=0.15, val=0.1)

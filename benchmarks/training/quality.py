@@ -33,9 +33,8 @@ from benchmarks.records import processor, provenance
 from benchmarks.training.quality_table import read, table
 from optuna_layerwise import BioTuneSampler, FinetuneObjective, ModelSpec, Recipe, load_data
 from optuna_layerwise.baselines import REFERENCES
-from optuna_layerwise.cli.settings import N_RECIPES
 from optuna_layerwise.data import Images
-from optuna_layerwise.encodings import Encoding, Head
+from optuna_layerwise.encodings import N_RECIPES, Encoding, Head
 from optuna_layerwise.finalists import n_finalists
 from optuna_layerwise.objective import PAPER_SEEDS, make_folds
 from optuna_layerwise.policy import BIOTUNE_RECIPE, Policy

@@ -17,10 +17,10 @@ from pydantic import ConfigDict
 from optuna_layerwise.attributes import VERSION_FIELD, UnreadableAttribute, read
 from optuna_layerwise.baselines import BASELINES, Baseline
 from optuna_layerwise.cli.optuna_samplers import OPTUNA_SAMPLERS
-from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
+from optuna_layerwise.encodings import ENCODINGS, N_RECIPES, Encoding, Head
 from optuna_layerwise.policy import Granularity, Recipe
 from optuna_layerwise.pruning import PRUNERS
-from optuna_layerwise.samplers import SAMPLERS
+from optuna_layerwise.samplers import SAMPLERS, STARTS_INFORMED
 from optuna_layerwise.storage import SETTINGS_KEY as SETTINGS_KEY
 
 if TYPE_CHECKING:  # torch is imported where it is needed: `status` answers without it
@@ -30,10 +30,6 @@ if TYPE_CHECKING:  # torch is imported where it is needed: `status` answers with
 
 VERSION = 1
 SAMPLER_NAMES = sorted([*SAMPLERS, *OPTUNA_SAMPLERS])
-STARTS_INFORMED = {"catcmawm"}
-"""Samplers that take known recipes and another study's trials as an option."""
-N_RECIPES = 4
-"""Known recipes that a search begins with: 4 % of 100 trials."""
 _MAY_CHANGE = {
     *("trials", "reuse", "data", "data_root", "weights", "output", "device", "threads"),
     *("compute", "keep_weights", "checkpoint_seconds", "live"),

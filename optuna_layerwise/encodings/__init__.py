@@ -1,7 +1,7 @@
 """Trial parameters to policies and back."""
 
 from optuna_layerwise.encodings.decay import Decay
-from optuna_layerwise.encodings.encoding import ENCODINGS, Encoding, Head
+from optuna_layerwise.encodings.encoding import ENCODINGS, N_RECIPES, Encoding, Head
 from optuna_layerwise.encodings.masks import All, Bits, Only, Threshold
 from optuna_layerwise.encodings.parts import Gene, Layout, Mask, Rate
 from optuna_layerwise.encodings.profile import Profile
@@ -16,6 +16,7 @@ from optuna_layerwise.encodings.rates import (
 
 __all__ = [
     "ENCODINGS",
+    "N_RECIPES",
     "All",
     "Bits",
     "Decay",

@@ -126,7 +126,8 @@ TABLE = Table(
             "work would train in full; a probe reaches the most trials first, with less work.",
             "The best trial by validation is trained again, with as many new seeds as follow, and "
             f"then tested: {e.arms['full'].final_seeds}.",
-            "A value is the mean over runs ± its standard deviation (n - 1).",
+            "A value is the mean over runs, each the mean of its trainings, ± the standard "
+            "deviation over runs (n - 1).",
         )
         for scale, e in EXPERIMENTS.items()
     },

@@ -31,7 +31,11 @@ def _methods(recipe: Recipe, **options: Any) -> dict[str, Arm]:
         "full": Arm(title="full fine-tuning", baseline="full", **tuned),
         "auto-rgn": Arm(title="auto-RGN", baseline="auto-rgn", **tuned),
         "halving": Arm(
-            title="TPE and successive halving", baseline="full-wd", halving=True, **tuned
+            title="TPE and successive halving",
+            baseline="full-wd",
+            halving=True,
+            options={"n_startup_trials": options["trials"] // 5},
+            **tuned,
         ),
         "set": Arm(
             title="set encoding", encoding="set", sampler="set-ga", recipe=recipe, **searched

@@ -16,6 +16,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 
 from optuna_layerwise.data import Splits, load_data
+from optuna_layerwise.encodings import N_RECIPES
 from optuna_layerwise.objective import FinetuneObjective
 from optuna_layerwise.policy import training_flops
 from optuna_layerwise.protocols import records
@@ -25,16 +26,12 @@ from optuna_layerwise.protocols.places import Places, network, source_of
 from optuna_layerwise.pruning import PRUNERS
 from optuna_layerwise.results import claim
 from optuna_layerwise.runs import readable_runs
-from optuna_layerwise.samplers import SAMPLERS
+from optuna_layerwise.samplers import SAMPLERS, STARTS_INFORMED
 from optuna_layerwise.studies import finished, open_study, work
 from optuna_layerwise.training import Compute
 
 CELL_KEY = "olw:cell"
 """Study user attribute: what the study of a cell is run with."""
-N_RECIPES = 4
-"""Known recipes that a search begins with, if it does."""
-TAKE_FIRST = {"catcmawm"}
-"""Samplers with an option for them."""
 _OF_OPTUNA: dict[str, Callable[..., BaseSampler]] = {"tpe": TPESampler, "random": RandomSampler}
 
 
@@ -181,7 +178,7 @@ def search(study: optuna.Study, objective: FinetuneObjective, arm: Arm, seed: in
     """Run trials until the arm's budget is spent; false if it was stopped before."""
     first = first_trials(arm, objective)
     sampler = sampler_of(arm, objective, first, seed)
-    if arm.sampler not in TAKE_FIRST and not finished(study):
+    if arm.sampler not in STARTS_INFORMED and not finished(study):
         for params in first:
             study.enqueue_trial(params, skip_if_exists=True)
     budget = math.inf if arm.work is None else arm.work * full_training(objective)
@@ -217,7 +214,7 @@ def sampler_of(
             return kind(seed=int(word), **arm.options)
 
         return seeded
-    start = {"seed_with": first} if arm.sampler in TAKE_FIRST else {}
+    start = {"seed_with": first} if arm.sampler in STARTS_INFORMED else {}
     one = SAMPLERS[arm.sampler](seed=seed, encoding=objective.encoding, **start, **arm.options)
     return lambda number: one
 

@@ -28,8 +28,8 @@ class Table:
         experiments: Scale to what is run.
         values: Names of `VALUES`.
         columns: What differs from column to column.
-        spread: ``error`` is the standard error in round brackets, ``deviation`` the standard
-            deviation after ±.
+        spread: Over the runs (over the final seeds of the only one): ``error`` is the standard
+            error in round brackets, ``deviation`` the standard deviation after ±.
         published: The paper's numbers, of those that are known here: arm, network, data set,
             fraction and value.
         compares: The page has the statistics of `comparison`, too.
@@ -113,12 +113,12 @@ def _cell(
     value: str,
 ) -> str:
     place = (arm, network, data, fraction)
-    values = [
-        number
+    runs = [
+        VALUES[value][1](record)
         for cell, record in found.items()
         if (cell.arm, cell.network, cell.data, cell.fraction) == place
-        for number in VALUES[value][1](record)
     ]
+    values = runs[0] if len(runs) == 1 else [float(np.mean(seeds)) for seeds in runs]
     published = table.published.get((*place, value))
     beside = "" if published is None else f" [{published:g}]"
     return f"{mean_and_spread(values, table.spread)}{beside}"

@@ -16,9 +16,12 @@ SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
     "set-ga": SetGASampler,
 }
 """Name to sampler; each takes ``seed=`` and ``encoding=``."""
+STARTS_INFORMED = {"catcmawm"}
+"""Of these, the ones that take known recipes and another study's trials as an option."""
 
 __all__ = [
     "SAMPLERS",
+    "STARTS_INFORMED",
     "BioTuneSampler",
     "CatCMAwMSampler",
     "Difference",

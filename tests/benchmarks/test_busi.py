@@ -78,7 +78,10 @@ def test_baselines_are_tuned_with_the_work_of_the_search(
     images = searched["search"]["images_seen"]
     assert images == 2 * searched["data"]["images"][0]
     assert [cell["search"]["images_seen"] for cell in tuned] == [images, images]
-    assert tuned[0]["finalists"][0]["recipe"]["lr"] != searched["settings"]["recipe"]["lr"]
+    for cell in tuned:
+        [chosen] = cell["finalists"]
+        assert chosen["policy"]["head"] not in (0.0, 1.0)  # of the recipe's rate
+        assert 1e-6 <= chosen["recipe"]["weight_decay"] <= 1e-2
 
 
 @pytest.mark.slow
