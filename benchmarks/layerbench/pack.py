@@ -14,7 +14,7 @@ import argparse
 import json
 import lzma
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,8 @@ def pack(raw: Path, packed: Path) -> None:
     surrogate["errors"] = errors(table, Kernel.from_json(surrogate))
     lines = [json.loads(line) for line in raw.read_text().splitlines()]
     headers = [line for line in lines if "format" in line]
-    header = {**headers[0], "surrogate": surrogate, "more_provenance": later(headers)}
-    rows = sorted((line for line in lines if "format" not in line), key=_order)
+    header = {**headers[0], "surrogate": surrogate, "more_provenance": makers(headers)[1:]}
+    rows = sorted(attributed(lines), key=_order)
     write(packed, [header, *rows])
     header["best"] = {m: best(LayerBench(packed), m) for m in ("accuracy", "balanced_accuracy")}
     write(packed, [header, *rows])
@@ -66,14 +66,31 @@ def pack(raw: Path, packed: Path) -> None:
     print(json.dumps(surrogate["errors"], indent=1))
 
 
-def later(headers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The provenance of all but the first rows, each once."""
+def makers(headers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The provenances of the rows, each once."""
     found: list[dict[str, Any]] = []
     for header in headers:
         for made in (header["provenance"], *header.get("more_provenance", ())):
             if made not in found:
                 found.append(made)
-    return found[1:]
+    return found
+
+
+def attributed(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, each with its maker's place among the `makers`, if that is known.
+
+    It is the last header's before it; that of a packed table, from which a builder went on, says
+    nothing, but its rows may know their own.
+    """
+    known = makers(line for line in lines if "format" in line)
+    rows, made = [], {}
+    for line in lines:
+        if "format" not in line:
+            rows.append({**line, **made})
+        else:
+            packed = "more_provenance" in line
+            made = {} if packed else {"made": known.index(line["provenance"])}
+    return rows
 
 
 def write(path: Path, lines: list[dict[str, Any]]) -> None:

@@ -35,6 +35,7 @@ class Table:
         train_loss: [rows, epochs], the same.
         seconds: Processor time from the beginning to the end of each epoch [rows, epochs].
         work: Operations of a training step over those with every block trained [rows].
+        made: Place in `provenances` of what made it, -1 where that is not known [rows].
     """
 
     header: Mapping[str, Any]
@@ -45,6 +46,7 @@ class Table:
     train_loss: Array
     seconds: Array
     work: Array
+    made: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.rates)
@@ -58,6 +60,11 @@ class Table:
     def epochs(self) -> int:
         """Of a training."""
         return int(self.header["recipe"]["epochs"])
+
+    @property
+    def provenances(self) -> list[Mapping[str, Any]]:
+        """The commits, packages and machines that filled it."""
+        return [self.header["provenance"], *self.header.get("more_provenance", ())]
 
     @cached_property
     def policies(self) -> tuple[Array, NDArray[np.int64]]:
@@ -76,6 +83,7 @@ class Table:
             self.train_loss[rows],
             self.seconds[rows],
             self.work[rows],
+            self.made[rows],
         )
 
 
@@ -115,6 +123,7 @@ def read_table(path: Path) -> Table:
         _padded([row["train_loss"] for row in rows], epochs),
         _padded([row["seconds"] for row in rows], epochs),
         np.array([row["work"] for row in rows]),
+        np.array([row.get("made", -1) for row in rows]),
     )
 
 
