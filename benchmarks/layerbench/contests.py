@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,10 @@ WORKERS = (
     *("random/profile", "cmaes/continuous", "nsga2/binary"),
     *("biotune/biotune", "catcmawm/binary", "catcmawm/hybrid", "catcmawm/profile"),
 )
+_BLOCKS = ("stem", "stage1", "stage2", "stage3", "stage4", "last_conv")
+_START = json.dumps({f"train/{b}": [0.2, 0.8] for b in _BLOCKS}, separators=(",", ":"))
+MOSTLY = {e: f"catcmawm/{e}+probabilities={_START}" for e in ("binary", "profile", "hybrid")}
+"""Encoding to a contestant that begins with four blocks of five trained."""
 VARIANTS = (
     *("biotune/profile", "biotune/binary", "biotune/biotune+recipes=true"),
     *("biotune/biotune+preset=paper", "tpe/biotune"),
@@ -40,7 +45,7 @@ VARIANTS = (
     *("catcmawm/hybrid+recipes=true", "catcmawm/continuous+recipes=true"),
     *("catcmawm/binary+population=6", "catcmawm/binary+population=16"),
     *("catcmawm/binary+surrogate=false", "catcmawm/binary+spread=0.25"),
-    *("catcmawm/binary+preset=paper", "catcmawm/binary+preset=paper+surrogate=true"),
+    *("catcmawm/binary+preset=paper", MOSTLY["binary"], MOSTLY["profile"], MOSTLY["hybrid"]),
     "catcmawm/profile+surrogate=false+recipes=true",
     "catcmawm/profile+population=6+recipes=true",
     "catcmawm/profile+population=16+recipes=true",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks.layerbench.budget import FINALISTS, TRAININGS
+from benchmarks.layerbench.contests import MOSTLY
 from benchmarks.layerbench.design import CONTESTS
 from benchmarks.layerbench.figure import Panel, panels, ranks
 from benchmarks.layerbench.findings import after, grid_of
@@ -62,10 +64,9 @@ PAIRS = (
         "known recipes, `continuous`?", "catcmawm/continuous+recipes=true", "catcmawm/continuous"
     ),
     Pair("known recipes, BioTune?", "biotune/biotune+recipes=true", "biotune/biotune"),
-    Pair(
-        "start at the centre, a block in two?",
-        "catcmawm/binary+preset=paper+surrogate=true",
-        "catcmawm/binary",
+    *(
+        Pair(f"`{encoding}`: four blocks of five trained at first?", name, f"catcmawm/{encoding}")
+        for encoding, name in MOSTLY.items()
     ),
     Pair("a wider start?", "catcmawm/binary+spread=0.25", "catcmawm/binary"),
     Pair("the surrogate, `binary`?", "catcmawm/binary", "catcmawm/binary+surrogate=false"),
@@ -167,7 +168,8 @@ def _differences(cells: Sequence[dict[str, Any]]) -> str:
     rows = [["first minus second", "n", *(title for *_, title in ways)]]
     for pair in PAIRS:
         found = [difference(cells, pair, key=k, at=at, column=c)[0] for k, at, c, _ in ways]
-        names = f"{pair.question} `{pair.first}`, `{pair.second}`"
+        first = re.sub(r"\{.*\}", "...", pair.first)
+        names = f"{pair.question} `{first}`, `{pair.second}`"
         rows.append([names, str(found[0].n), *map(_signed, found)])
     return markdown(rows)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from statistics import NormalDist
 from typing import Any, ClassVar
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from optuna_layerwise.encodings.parts import P_FROZEN, Gene, Layout, Params
+from optuna_layerwise.encodings.parts import Gene, Layout, Params, p_frozen
 from optuna_layerwise.encodings.rates import importances
 
-_Z_FROZEN = -0.8416  # Phi(-0.8416) = P_FROZEN
 _LEAST = 1e-13  # an importance that a threshold lies below; changes the multiplier by 5e-13
 
 
@@ -58,7 +58,8 @@ class Bits:
 
     def genes(self, layout: Layout) -> dict[str, Gene]:
         """One category a block."""
-        bit = Gene(CategoricalDistribution([False, True]), (P_FROZEN, 1 - P_FROZEN))
+        frozen = p_frozen(len(layout.optional))
+        bit = Gene(CategoricalDistribution([False, True]), (frozen, 1 - frozen))
         return {f"train/{block}": bit for block in layout.optional}
 
     def trained(self, params: Params, block: str) -> bool:
@@ -80,11 +81,12 @@ class Threshold:
         """The threshold, and the importance genes that it is compared with.
 
         With importances ~ N(m, s^2) and a threshold ~ N(t, s'^2), a block is frozen with
-        probability `P_FROZEN` for t = m + z sqrt(s^2 + s'^2), Phi(z) = `P_FROZEN`.
+        probability p for t = m + z sqrt(s^2 + s'^2), Phi(z) = p; p is `p_frozen`.
         """
         genes = importances(layout.blocks)
         mean, std = genes[f"imp/{layout.blocks[0]}"].start
-        start = mean + _Z_FROZEN * math.hypot(std, std / 2)
+        z = NormalDist().inv_cdf(p_frozen(len(layout.optional)))
+        start = mean + z * math.hypot(std, std / 2)
         return {
             **{name: genes[name] for name in (f"imp/{block}" for block in layout.optional)},
             self.name: Gene(FloatDistribution(0.0, 1.0), (start, std / 2)),

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from optuna_layerwise.encodings.parts import P_FROZEN, Gene, Layout, Params
+from optuna_layerwise.encodings.parts import Gene, Layout, Params, p_frozen
 
 DECADES = 0.5
 """Standard deviation of a rate that all blocks share, where a search begins (REVO-Tune)."""
@@ -219,7 +219,7 @@ class FromSet:
         genes = {}
         for block in layout.blocks:
             choices = self._choices(block, layout)
-            zero = P_FROZEN if 0 in choices and len(choices) > 1 else 0.0
+            zero = p_frozen(len(layout.optional)) if 0 in choices and len(choices) > 1 else 0.0
             other = (1 - zero) / sum(rate > 0 for rate in choices)
             start = tuple(other if rate else zero for rate in choices)
             genes[f"lr_set/{block}"] = Gene(CategoricalDistribution(choices), start)

@@ -62,18 +62,22 @@ def test_rates_of_frozen_blocks_are_inactive_and_shared_ones_while_anything_is_t
         assert encoding.active(params | {"train/layer2": False}) == {*bits}
 
 
-def test_a_search_begins_with_blocks_trained_four_times_of_five() -> None:
+@pytest.mark.parametrize(("n", "frozen"), [(5, 0.5), (10, 0.3), (40, 0.2)])
+def test_a_search_begins_with_three_blocks_frozen_a_fifth_at_least_and_half_at_most(
+    n: int, frozen: float
+) -> None:
+    blocks = [*(f"block{i}" for i in range(n)), "head"]
     rng = np.random.Generator(np.random.Philox(0))
-    encoding = Encoding.preset("biotune", BLOCKS)
+    encoding = Encoding.preset("biotune", blocks)
     draws = {
         name: np.clip(rng.normal(mean, std, 4000), 0, 1)
         for name, (mean, std) in encoding.initial_means.items()
     }
     trained = [
-        float(np.mean(draws[f"imp/{block}"] > draws["imp/__threshold__"])) for block in BLOCKS[:-1]
+        float(np.mean(draws[f"imp/{block}"] > draws["imp/__threshold__"])) for block in blocks[:-1]
     ]
-    assert trained == pytest.approx([0.8] * 5, abs=0.02)
+    assert trained == pytest.approx([1 - frozen] * n, abs=0.03)
     for name in ENCODINGS:
-        for gene, chances in Encoding.preset(name, BLOCKS).initial_probabilities.items():
-            frozen = 0.0 if gene.endswith("/head") else 0.2
-            assert 1 - sum(chances[-len(chances) + (frozen > 0) :]) == pytest.approx(frozen)
+        for gene, chances in Encoding.preset(name, blocks).initial_probabilities.items():
+            zero = 0.0 if gene.endswith("/head") else frozen
+            assert 1 - sum(chances[-len(chances) + (zero > 0) :]) == pytest.approx(zero)
