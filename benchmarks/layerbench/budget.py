@@ -23,6 +23,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
+from benchmarks.layerbench.contests import recorded
 from benchmarks.layerbench.design import CONTESTS, TABLES
 from benchmarks.records import append, read
 from optuna_layerwise.cli.bench import contestant_of
@@ -88,7 +89,10 @@ def main() -> None:
         for seed, name, (contestant, repeats) in wanted
         if (name, contestant, repeats, seed) not in done
     ]
-    with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
+    with (
+        recorded(args.output, args.sets, args.processes),
+        multiprocessing.get_context("spawn").Pool(args.processes) as pool,
+    ):
         for record in pool.imap_unordered(run_cell, cells, chunksize=4):
             append(args.output, record)
 

@@ -130,7 +130,6 @@ def choices(grid: Grid) -> dict[str, dict[str, Any]]:
             "val": float(grid.val[mask, rate].mean()),
             "test": float(test.mean()),
             "deviation": float(test.std(ddof=1)),
-            "tried": int(masks.sum() * rates.sum()),
         }
     return found
 

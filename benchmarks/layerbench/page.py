@@ -56,9 +56,16 @@ def main() -> None:
 
 
 def filled(text: str, name: str, part: str) -> str:
-    """The page with a generated part made anew, wherever it has its place."""
+    """The page with a generated part made anew.
+
+    Raises:
+        ValueError: if the page has no place for it.
+    """
     pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-    return pattern.sub(lambda m: f"{m[1]}{part}\n{m[2]}", text)
+    made, n = pattern.subn(lambda m: f"{m[1]}{part}\n{m[2]}", text)
+    if n != 1:
+        raise ValueError(f"the page must have one <!-- begin {name} --> with its end, got {n}")
+    return made
 
 
 def sections(benches: Sequence[LayerBench]) -> dict[str, Callable[[], str]]:
@@ -77,9 +84,6 @@ def sections(benches: Sequence[LayerBench]) -> dict[str, Callable[[], str]]:
         "surrogate": lambda: _surrogate(benches),
         "shares-val": lambda: by_set(
             lambda g: shares(g.val), "share of the variance, validation", lambda v: f"{v:.0%}"
-        ),
-        "shares-test": lambda: by_set(
-            lambda g: shares(g.test), "share of the variance, test", lambda v: f"{v:.0%}"
         ),
         "choices": lambda: by_set(
             choices,

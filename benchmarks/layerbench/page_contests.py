@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.layerbench.budget import FINALISTS, TRAININGS
-from benchmarks.layerbench.contests import MOSTLY
+from benchmarks.layerbench.contests import FOUR_OF_FIVE
 from benchmarks.layerbench.design import CONTESTS
 from benchmarks.layerbench.figure import Panel, panels, ranks
 from benchmarks.layerbench.findings import after, grid_of
@@ -66,7 +66,7 @@ PAIRS = (
     Pair("known recipes, BioTune?", "biotune/biotune+recipes=true", "biotune/biotune"),
     *(
         Pair(f"`{encoding}`: four blocks of five trained at first?", name, f"catcmawm/{encoding}")
-        for encoding, name in MOSTLY.items()
+        for encoding, name in FOUR_OF_FIVE.items()
     ),
     Pair("a wider start?", "catcmawm/binary+spread=0.25", "catcmawm/binary"),
     Pair("the surrogate, `binary`?", "catcmawm/binary", "catcmawm/binary+surrogate=false"),

@@ -19,9 +19,8 @@ SearchSpace = dict[str, BaseDistribution]
 def p_frozen(n: int) -> float:
     """Chance that each of ``n`` blocks is frozen where a search begins: three of them on average.
 
-    Between 0.2 and 0.5, as searches of 100 trials have it: on tables of real trainings
-    (`docs/layerbench.md`, 6 blocks) 0.5 is better than 0.2, and on synthetic problems of 18 and
-    54 blocks 0.2 is better than 0.5.
+    Between 0.2 and 0.5: after 20 trials on tables of real trainings (`docs/layerbench.md`, 6
+    blocks) 0.5 is better than 0.2, and on synthetic masks of 18 and 54 blocks 0.2 is better.
 
     Example:
         >>> p_frozen(6), p_frozen(10), p_frozen(54)

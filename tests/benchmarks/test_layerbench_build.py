@@ -60,12 +60,17 @@ def made_here(table: Table, row: int) -> bool:
 def test_cells_that_are_trained_again_give_the_same(
     benches: dict[str, LayerBench], name: str
 ) -> None:
-    """Bit for bit on the same machine and packages, elsewhere within the noise of a seed."""
+    """Bit for bit on the same machine and packages, elsewhere within the noise of a seed.
+
+    Four rows that say what made them, and three that do not.
+    """
     bench = benches[name]
     table = bench.table
     rng = np.random.default_rng(0)
     task = build.Task("mobilenet", name, bench.epochs, "cpu")
-    for row in rng.choice(len(table), size=7, replace=False):
+    known, unknown = np.flatnonzero(table.made >= 0), np.flatnonzero(table.made < 0)
+    rows = [*rng.choice(known, 4, replace=False), *rng.choice(unknown, 3, replace=False)]
+    for row in rows:
         cell = Cell(
             str(table.kinds[row]), tuple(map(float, table.rates[row])), int(table.seeds[row])
         )
