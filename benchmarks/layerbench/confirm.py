@@ -47,7 +47,7 @@ class Trained:
         return seen["val"], seen["loss"]
 
     def duration(self, params: Mapping[str, Any]) -> float:
-        """Trials last as long as they last."""
+        """Asked for simulated workers only; these trials are real."""
         raise NotImplementedError
 
 

@@ -38,7 +38,7 @@ _OF_MOBILENET = ("stem", "stage1", "stage2", "stage3", "stage4", "last_conv")
 _BITS = json.dumps({f"train/{b}": [0.2, 0.8] for b in _OF_MOBILENET}, separators=(",", ":"))
 FOUR_OF_FIVE = {
     **{e: f"catcmawm/{e}+probabilities={_BITS}" for e in ("binary", "profile", "hybrid")},
-    "biotune": 'catcmawm/biotune+mean={"imp/__threshold__":0.3258}',
+    "biotune": 'catcmawm/biotune+mean={"imp/__threshold__":0.3258}',  # see `Threshold.genes`
 }
 """Encoding to a contestant that begins with four blocks of five trained, not one in two."""
 VARIANTS = (

@@ -113,8 +113,8 @@ _ALWAYS = (
     "set.",
     "Baselines tune their learning rate and their own hyper-parameters by TPE, published defaults "
     "first, with as many trials as the searches; the paper does not say how it tuned them.",
-    "TPE with successive halving (reduction factor 4) stands for HyperOpt with successive "
-    "halving, over learning rate and weight decay.",
+    "TPE (a fifth of the trials at random first) with successive halving (reduction factor 4) "
+    "stands for HyperOpt with successive halving, over learning rate and weight decay.",
     "Not stated in the paper and chosen here: Adam, no schedule, 30 epochs with patience 5, "
     "batches of 32, 256/224 pixels, one-vs-rest macro AUC, the whole model in train mode, a layer "
     "is a convolution or linear layer with its norm.",

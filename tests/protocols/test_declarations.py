@@ -49,6 +49,15 @@ def test_a_run_is_complete_before_the_next_one_begins() -> None:
     assert runs == sorted(runs) and set(runs) == {0, 1, 2}
 
 
+@pytest.mark.parametrize(("scale", "random"), [("full", 20), ("small", 4)])
+def test_tpe_with_successive_halving_begins_with_a_fifth_of_its_trials_at_random(
+    scale: str, random: int
+) -> None:
+    arm = TABLES["revo-table1"].experiments[scale].arms["halving"]
+    assert arm.halving and arm.sampler == "tpe"
+    assert arm.options == {"n_startup_trials": random} and arm.trials == 5 * random
+
+
 def fields(preset: presets.Preset) -> dict[str, object]:
     return {
         "encoding": preset.encoding,
