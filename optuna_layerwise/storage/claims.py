@@ -30,8 +30,9 @@ def ask(study: Study, lease: Lease, *, below: int) -> Trial | None:
     """The first trial that waits, or else a new one, under a lease.
 
     As `study.ask`, but for the lease, and for no trial whose number is ``below`` or above; then
-    ``None``. (In a storage that is not ours another worker may be quicker: a trial too many then
-    waits for a target that includes it.)
+    ``None``. So it is where the storage was away for longer than the lease, and the trial has gone
+    to another worker. (In a storage that is not ours another worker may be quicker: a trial too
+    many then waits for a target that includes it.)
     """
     study._thread_local.cached_all_trials = None
     storage, backend = study._storage, relational(study._storage)
@@ -40,7 +41,10 @@ def ask(study: Study, lease: Lease, *, below: int) -> Trial | None:
             trial_id = _take(study, backend, lease, below)
         trial = None if trial_id is None else Trial(study, trial_id)
     if backend is not None and trial is not None:
-        backend.write_pending(trial._trial_id)  # what it was drawn from, for all to see
+        # What it was drawn from, for all to see.
+        if not backend.write_pending(trial._trial_id):
+            backend.let_go(trial._trial_id)
+            return None
     return trial
 
 

@@ -127,21 +127,24 @@ class RelationalStorage(PersistentStorage):
         with self._lock:
             self._held.pop(trial_id, None)
 
-    def write_pending(self, trial_id: int) -> None:
-        """Write what waits to be written of a trial, unless that was lost or has finished."""
+    def write_pending(self, trial_id: int) -> bool:
+        """Write what waits to be written of a trial; false if that was lost or has finished."""
 
-        def write(again: bool) -> None:
+        def write(again: bool) -> bool:
             with transaction(self) as session:
                 row = TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
                 ours = rows.token(session, trial_id) == held.token
-                if ours and row.state == TrialState.RUNNING:
+                if ours := ours and row.state == TrialState.RUNNING:
                     held.write(session, trial_id)
+            return ours
 
         with self._lock:
             held = self._held.get(trial_id, _Held(""))
-            if held.waits:
-                self.persist(write)
-                self._held[trial_id] = _Held(held.token)
+            if not held.waits:
+                return True
+            ours = self.persist(write)
+            self._held[trial_id] = _Held(held.token)
+        return ours
 
     @contextlib.contextmanager
     def one_reading(self) -> Iterator[None]:

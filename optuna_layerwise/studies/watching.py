@@ -21,14 +21,16 @@ class _Sight:
 
     Args:
         sign: Changes as long as somebody runs the trial.
-        since: When it was first seen.
+        looked: When it was last seen.
+        silent: Seconds without another sign.
         moved: Whether somebody has run the trial since the first look: an earlier sign was seen,
             or it was not running then.
     """
 
     sign: object
-    since: float
+    looked: float
     moved: bool
+    silent: float = 0.0
 
 
 class Watch:
@@ -37,7 +39,8 @@ class Watch:
     A trial is abandoned when its process is known to be dead, when its lease has not been
     renewed for as long as it holds, or when it has neither lease nor owner, nor anything else,
     for 5 seconds. Times are those between two looks of this process: the clocks of other
-    machines, and stored times, do not matter.
+    machines, and stored times, do not matter. Two looks far from each other count for half of
+    that time: where the database was away in between, nobody could give a sign of life.
     """
 
     def __init__(self) -> None:
@@ -56,7 +59,9 @@ class Watch:
             if last is None or last.sign != sign:
                 last = _Sight(sign, now, moved=self._has_looked)
             self._seen[trial.number] = last
-            if now - last.since >= patience:
+            last.silent += min(now - last.looked, patience / 2)
+            last.looked = now
+            if last.silent >= patience:
                 found.append(trial)
                 last.moved = True  # it is no longer unsure
         self._has_looked = True

@@ -152,10 +152,42 @@ def test_clocks_of_other_machines_do_not_decide_who_is_dead(url: str, clock: str
         store(lease)
         assert watch.abandoned(all_trials(study)) == []
         time.sleep(0.15)
-    time.sleep(0.4)
-    assert [t.number for t in watch.abandoned(all_trials(study))] == [0]
+    lives.until(lambda: [t.number for t in watch.abandoned(all_trials(study))] == [0], seconds=5)
     assert lease_of(all_trials(study)[0]) == lease
     close(study._storage)
+
+
+def test_whoever_is_back_first_when_the_database_was_away_takes_no_trial_of_the_others() -> None:
+    """Nobody could renew a lease meanwhile."""
+    study, watch = optuna.create_study(), Watch()
+    assert ask(study, Lease.of_this_process(0.4), below=1) is not None
+    assert watch.abandoned(all_trials(study)) == []
+    time.sleep(0.6)
+    assert watch.abandoned(all_trials(study)) == []
+    time.sleep(0.3)
+    assert [trial.number for trial in watch.abandoned(all_trials(study))] == [0]
+
+
+@pytest.mark.parametrize("url", ["sqlite", "postgresql", "mysql"], indirect=True)
+def test_a_trial_that_is_lost_while_it_is_drawn_is_not_begun(url: str) -> None:
+    """As where the database was away for longer than the lease, in the midst of asking."""
+    other = open_study(url, study_name="s")
+    taken: list[Lease] = []
+
+    class Slow(optuna.samplers.RandomSampler):
+        def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+            assert requeue(other, all_trials(other)[0])
+            taken.append(Lease.of_this_process(60))
+            assert ask(other, taken[0], below=1) is not None
+            study._storage.set_trial_system_attr(trial._trial_id, "of-the-sampler", 1)
+
+    study = open_study(url, study_name="s", sampler=Slow(seed=0))
+    assert ask(study, Lease.of_this_process(60), below=1) is None
+    [trial] = all_trials(study)
+    assert (trial.state, lease_of(trial)) == (TrialState.RUNNING, taken[0])
+    assert "of-the-sampler" not in trial.system_attrs
+    for each in (study, other):
+        close(each._storage)
 
 
 def test_a_lease_is_renewed_from_a_thread_while_the_objective_computes(tmp_path: Path) -> None:

@@ -31,8 +31,9 @@ def abandoned_trials(study: optuna.Study) -> Iterator[Finding]:
     found = {trial.number for trial in watch.abandoned(all_trials(study))}
     running = [t for t in all_trials(study) if t.state == TrialState.RUNNING]
     if any(owner_of(t) is None for t in running):  # they may have begun just now
-        time.sleep(NEWBORN_SECONDS)
-        found |= {trial.number for trial in watch.abandoned(all_trials(study))}
+        for _ in range(2):  # looks far apart count for less
+            time.sleep(NEWBORN_SECONDS / 2)
+            found |= {trial.number for trial in watch.abandoned(all_trials(study))}
     ours = SETTINGS_KEY in study.user_attrs
     for trial in all_trials(study):
         if trial.state == TrialState.RUNNING:
