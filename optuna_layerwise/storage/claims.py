@@ -40,11 +40,11 @@ def ask(study: Study, lease: Lease, *, below: int) -> Trial | None:
         with _alone(storage):
             trial_id = _take(study, backend, lease, below)
         trial = None if trial_id is None else Trial(study, trial_id)
-    if backend is not None and trial is not None:
-        # What it was drawn from, for all to see.
-        if not backend.write_pending(trial._trial_id):
-            backend.let_go(trial._trial_id)
-            return None
+    if backend is None or trial is None:
+        return trial
+    if not backend.write_pending(trial._trial_id):  # what it was drawn from, for all to see
+        backend.let_go(trial._trial_id)
+        return None
     return trial
 
 
