@@ -133,10 +133,10 @@ class RelationalStorage(PersistentStorage):
         def write(again: bool) -> bool:
             with transaction(self) as session:
                 row = TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
-                ours = rows.token(session, trial_id) == held.token
-                if ours := ours and row.state == TrialState.RUNNING:
-                    held.write(session, trial_id)
-            return ours
+                if row.state != TrialState.RUNNING or rows.token(session, trial_id) != held.token:
+                    return False
+                held.write(session, trial_id)
+            return True
 
         with self._lock:
             held = self._held.get(trial_id, _Held(""))
