@@ -15,7 +15,7 @@ from optuna.exceptions import StorageInternalError
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study
@@ -120,7 +120,9 @@ def is_over(snapshot: Snapshot) -> bool:
 
 def overview(snapshots: Sequence[Snapshot]) -> Table:
     """One row a study."""
-    table = Table("study", "finished", "running", "waiting", "failed", "best", "trial", "state")
+    study = Column("study", overflow="fold")  # names of one table's cells differ at their ends
+    others = ("finished", "running", "waiting", "failed", "best", "trial", "state")
+    table = Table(study, *others, box=None, pad_edge=False)
     for now in snapshots:
         table.add_row(
             now.study,

@@ -1,11 +1,12 @@
 """All cells of an experiment, by any number of processes, of which none does what another does.
 
 The cells are the trials of one more study, a queue: a cell is claimed, kept under a lease, given
-back and taken over from a dead process as any trial is.
+back and taken over from a dead process as any trial is. Whoever wants the same cells shares it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import signal
 import traceback
@@ -22,6 +23,7 @@ from optuna_layerwise.protocols import records
 from optuna_layerwise.protocols.experiments import Cell, Experiment
 from optuna_layerwise.protocols.places import Places, network, source_of
 from optuna_layerwise.protocols.searching import run_cell
+from optuna_layerwise.results import FinalizedElsewhere
 from optuna_layerwise.storage import all_trials, open_storage, requeue, stored_trial
 from optuna_layerwise.studies import open_study, work
 
@@ -77,7 +79,7 @@ def run(
         places: Where everything is.
         processes: That run cells at once, on this machine.
     """
-    queue = _queue(experiment, places)
+    queue = _queue(experiment, cells, places)
     queued = {t.user_attrs.get(CELL) for t in all_trials(queue) if t.state in _UNFINISHED}
     for cell in cells:
         if not cell.file(places.results).exists() and cell.study not in queued:
@@ -104,9 +106,10 @@ def run(
     return all(cell.file(places.results).exists() for cell in cells)
 
 
-def _queue(experiment: Experiment, places: Places) -> optuna.Study:
+def _queue(experiment: Experiment, cells: Iterable[Cell], places: Places) -> optuna.Study:
     storage = open_storage(places.storage)
-    name = f"{experiment.name}.cells"
+    digest = hashlib.sha256("\n".join(cell.study for cell in cells).encode()).hexdigest()
+    name = f"{experiment.name}.cells.{digest[:8]}"
     return open_study(storage, study_name=name, sampler=optuna.samplers.RandomSampler())
 
 
@@ -115,15 +118,16 @@ def _work(experiment: Experiment, cells: Sequence[Cell], places: Places) -> None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    queue, storage = _queue(experiment, places), open_storage(places.storage)
+    queue, storage = _queue(experiment, cells, places), open_storage(places.storage)
     wanted = {cell.study: cell for cell in cells}
 
     def objective(trial: optuna.Trial) -> float:
-        cell = wanted.get(trial.user_attrs.get(CELL, ""))
-        if cell is None:  # of an earlier call that wanted others, too
-            return float("nan")
+        cell = wanted[trial.user_attrs[CELL]]
         try:
             done = run_cell(experiment, cell, places, storage)
+        except FinalizedElsewhere as error:  # by a call that wants other cells, too
+            _say(f"{cell.study}: {error}")
+            return float("nan")
         except Exception as error:
             _say(f"{cell.study}: failed: {type(error).__name__}: {error}")
             _say(traceback.format_exc())

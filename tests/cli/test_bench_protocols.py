@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from commands import Cli
 
+from optuna_layerwise.cli.options import STORAGE_VARIABLE, console
 from optuna_layerwise.protocols import TABLES
 
 PAPERS = [name for name in TABLES if name != "methods"]
@@ -26,7 +27,7 @@ def test_the_full_scale_starts_and_says_what_is_missing(
 
 
 def test_a_small_table_without_its_data_is_rehearsed_on_the_digits(
-    cli: Cli, tmp_path: Path
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ("bench", "biotune-table1", "--method", "probe")
     code, said, errors = cli(*command)
@@ -36,6 +37,14 @@ def test_a_small_table_without_its_data_is_rehearsed_on_the_digits(
     page = (tmp_path / "bench-results/biotune-table1-digits.md").read_text()
     [row] = [line for line in page.splitlines() if line.startswith("| linear probe")]
     assert "(" in row, "three trainings have a standard error"
+    monkeypatch.setenv(STORAGE_VARIABLE, "sqlite:///optuna-layerwise-bench.db")
+    monkeypatch.setattr(console, "width", 80)
+    name = "biotune-small-digits.digits_cnn.digits.100%.probe.0"
+    code, said, _ = cli("status")
+    assert code == 0
+    assert "".join(line[:18].strip() for line in said.splitlines()[-3:]) == name
+    code, said, errors = cli("report", "--study", name)
+    assert code == 0 and "wrote" in said, errors
     code, said, _ = cli(*command, "--table-only")
     assert code == 0 and "to run" not in said
     code, said, _ = cli(*command)

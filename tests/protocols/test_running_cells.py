@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from small_cells import EXPERIMENT, places
 
@@ -46,12 +47,25 @@ def found(folder: Path) -> Found:
 def test_two_processes_run_every_cell_once(found: Found, folder: Path) -> None:
     assert list(found) == CELLS
     storage = open_storage(places(folder).storage)
-    queue = optuna.load_study(study_name="trial.cells", storage=storage)
+    [queue] = queues(storage)
     assert sorted(t.user_attrs[CELL] for t in queue.trials) == sorted(c.study for c in CELLS)
     assert {t.state for t in queue.trials} == {TrialState.COMPLETE}
     for cell, record in found.items():
         study = optuna.load_study(study_name=cell.study, storage=storage)
         assert len(study.trials) == record["search"]["trials"] == len(record["trials"]["value"])
+
+
+def queues(storage: BaseStorage) -> list[optuna.Study]:
+    names = optuna.study.get_all_study_names(storage)
+    return [optuna.load_study(study_name=n, storage=storage) for n in names if ".cells." in n]
+
+
+def test_who_wants_other_cells_leaves_alone_what_somebody_has_queued(tmp_path: Path) -> None:
+    assert not run(EXPERIMENT, CELLS, places(tmp_path), processes=0)
+    assert run(EXPERIMENT, CELLS[:1], places(tmp_path))
+    all_of_them, one = queues(open_storage(places(tmp_path).storage))
+    assert {t.state for t in all_of_them.trials} == {TrialState.WAITING}
+    assert [t.state for t in one.trials] == [TrialState.COMPLETE]
 
 
 def test_a_cell_stops_at_its_trials_or_with_the_trial_that_reaches_its_work(
@@ -176,7 +190,7 @@ def wait_for_trials(folder: Path, n: int) -> None:
             counted = [
                 t.state.is_finished()
                 for s in studies
-                if not s.study_name.endswith(".cells")
+                if ".cells." not in s.study_name
                 for t in optuna.load_study(study_name=s.study_name, storage=storage).trials
             ]
             if sum(counted) >= n:
