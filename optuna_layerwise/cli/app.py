@@ -32,8 +32,9 @@ from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.launch.exits import WRONG
 from optuna_layerwise.results import FinalizedElsewhere
 from optuna_layerwise.samplers import SAMPLERS
+from optuna_layerwise.studies import StudyDeletedError
 
-_MISTAKES = (ValueError, OSError, StorageInternalError, SQLAlchemyError)
+_MISTAKES = (ValueError, OSError, StorageInternalError, SQLAlchemyError, StudyDeletedError)
 
 
 class Commands(TyperGroup):

@@ -63,7 +63,7 @@ def compare_command(
         budgets["trials"] = trials
     if images:
         budgets["images"] = images
-    if seconds:
+    if seconds is not None:
         budgets["seconds"] = seconds
     found = compare(chosen, groups=patterns, budgets=budgets)
     content = json.dumps(found.as_json(), indent=2, allow_nan=False) + "\n"

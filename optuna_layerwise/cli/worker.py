@@ -36,7 +36,7 @@ from optuna_layerwise.storage import (
     StorageUnusableError,
     without_secrets,
 )
-from optuna_layerwise.studies import order_of, work
+from optuna_layerwise.studies import StudyDeletedError, order_of, work
 
 Output = Annotated[
     str | None,
@@ -137,6 +137,8 @@ class Worker:
                 except StorageUnusableError as error:
                     print(f"error: {error}", file=sys.stderr)
                     return FAILED
+                except StudyDeletedError:
+                    raise
                 except Exception:
                     traceback.print_exc()
                     return FAILED

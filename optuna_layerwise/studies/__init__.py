@@ -2,10 +2,11 @@
 
 from optuna_layerwise.studies.control import Order, is_paused, order_of, pause, resume, stop
 from optuna_layerwise.studies.opening import open_study, requeue_abandoned
-from optuna_layerwise.studies.working import count, finished, work
+from optuna_layerwise.studies.working import StudyDeletedError, count, finished, work
 
 __all__ = [
     "Order",
+    "StudyDeletedError",
     "count",
     "finished",
     "is_paused",

@@ -11,7 +11,15 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.pausing import StopSignals
-from optuna_layerwise.storage import LEASE_SECONDS, Lease, all_trials, ask, owner_of, stored_trial
+from optuna_layerwise.storage import (
+    LEASE_SECONDS,
+    Lease,
+    all_trials,
+    ask,
+    owner_of,
+    stored_trial,
+    study_names,
+)
 from optuna_layerwise.studies.control import is_paused
 from optuna_layerwise.studies.opening import requeue_found
 from optuna_layerwise.studies.running import Outcome, run_trial
@@ -19,6 +27,10 @@ from optuna_layerwise.studies.watching import Watch
 
 _SHORTEST_POLL, _LONGEST_POLL = 0.1, 2.0
 _SILENT_SECONDS = 60.0
+
+
+class StudyDeletedError(RuntimeError):
+    """The study was deleted while it was worked on."""
 
 
 def count(study: optuna.Study) -> dict[TrialState, int]:
@@ -65,8 +77,27 @@ def work(
     Raises:
         StorageUnusableError: if the storage was away for longer than it was opened with; the
             trial is then continued by another worker, or by the next `work`.
+        StudyDeletedError: if somebody has deleted the study meanwhile.
         Exception: what the objective raised, after its trial was recorded as failed.
     """
+    try:
+        return _work(study, objective, n_finished, on_trial, lease_seconds)
+    except KeyError as error:
+        if study.study_name in study_names(study._storage):
+            raise
+        raise StudyDeletedError(
+            f"study {study.study_name!r} was deleted while it was worked on; what its running "
+            "trial had found out went with it"
+        ) from error
+
+
+def _work(
+    study: optuna.Study,
+    objective: Callable[[optuna.Trial], float],
+    n_finished: int,
+    on_trial: Callable[[optuna.Study, FrozenTrial], None] | None,
+    lease_seconds: float,
+) -> bool:
     retries: Counter[int] = Counter()
     watch, waiting = Watch(), _Waiting()
     with StopSignals() as stop:

@@ -166,6 +166,17 @@ def test_a_trial_failed_in_the_dashboard_is_cancelled_and_the_worker_goes_on(
     assert "olw:run" not in first.user_attrs
 
 
+def test_a_worker_whose_study_is_deleted_says_so_in_a_line(cli: Cli, worker: Worker) -> None:
+    study = create(cli, *LONG)
+    process = worker()
+    until(lambda: trains(study))
+    optuna.delete_study(study_name="digits", storage=study._storage)
+    said = process.communicate(timeout=300)[0]
+    assert process.returncode == 2
+    assert "error: study 'digits' was deleted while it was worked on" in said
+    assert "Traceback" not in said
+
+
 def test_a_worker_needs_a_study_that_tune_created(cli: Cli) -> None:
     create(cli, "--trials", "1")
     code, _, err = cli("worker", "--study", "leaves")

@@ -28,7 +28,14 @@ from optuna_layerwise.storage import (
     requeue,
     tell,
 )
-from optuna_layerwise.studies import finished, open_study, pause, requeue_abandoned, work
+from optuna_layerwise.studies import (
+    StudyDeletedError,
+    finished,
+    open_study,
+    pause,
+    requeue_abandoned,
+    work,
+)
 from optuna_layerwise.studies.watching import Watch
 
 __all__ = ["url"]
@@ -273,7 +280,7 @@ def test_the_keeper_of_a_trial_whose_study_was_deleted_ends_it(tmp_path: Path) -
             lives.until(lambda: stop.trial_is_to_stop, seconds=20)
         return 1.0
 
-    with pytest.raises(KeyError):
+    with pytest.raises(StudyDeletedError, match="study 's' was deleted while"):
         work(study, objective, n_finished=1, lease_seconds=1.0)
 
 
