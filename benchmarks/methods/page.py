@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.layerbench.figure import ranks
 from benchmarks.layerbench.page import filled
+from benchmarks.methods.claims import claim_grids, share_grid
 from optuna_layerwise.protocols import TABLES, Cell, read_records
 from optuna_layerwise.protocols.comparison import compare
 from optuna_layerwise.protocols.findings import budget_grids, optimism_grid, standings_grid
@@ -68,9 +69,12 @@ def sections(found: Mapping[Cell, Record]) -> dict[str, Callable[[], str]]:
         "accuracy": lambda: _shown(grids(TABLE, SCALE, found)),
         "budgets": lambda: _shown(budget_grids(found, arms)),
         "optimism": lambda: _shown([optimism_grid(compare(found), arms)]),
+        "claims": lambda: _shown(claim_grids(found, arms)),
+        "shares": lambda: _shown([share_grid(found, arms)]),
     }
     if not found:
-        parts |= dict.fromkeys(("standings", "budgets", "optimism"), lambda: NOTHING)
+        of_all = ("standings", "budgets", "optimism", "claims", "shares")
+        parts |= dict.fromkeys(of_all, lambda: NOTHING)
     return parts
 
 

@@ -13,6 +13,7 @@ from optuna_layerwise.protocols.table import Table
 BASELINES = {
     "full": "full fine-tuning",
     "probe": "linear probe",
+    "last": "last layer, norms in train mode",
     "first": "first block and head",
     "l1-sp": "L1-SP",
     "l2-sp": "L2-SP",
@@ -46,7 +47,9 @@ def arms(recipe: Recipe, *, work: float, trials: int, final_seeds: int) -> dict[
             **halving,
             **{**equal, "work": None, "trials": round(work)},
         ),
-        "biotune": Arm(title="BioTune", encoding="biotune", sampler="biotune", **equal),
+        "biotune": Arm(
+            title="BioTune", encoding="biotune", sampler="biotune", options=_PAPER, **equal
+        ),
         "revo-binary": Arm(
             title="REVO-Tune, binary",
             encoding="binary",
@@ -122,8 +125,15 @@ TABLE = Table(
             f"{e.arms['full'].recipe.epochs} epochs on its split, validation included, and at "
             f"most {e.arms['full'].trials} trials: published methods tune their learning rate and "
             "their own hyper-parameters by TPE, from the published defaults on; searches search. "
+            "That is less than the papers' searches have: BioTune's start and about one "
+            "generation, two or three populations of REVO-Tune, little more than the random start "
+            "of the set encoding. "
             "Successive halving stands there twice, the second time with as many trials as that "
             "work would train in full; a probe reaches the most trials first, with less work.",
+            "BioTune and REVO-Tune are their samplers' `paper` presets, but all searches have a "
+            "gene a stage, always train the head, train a trial once and on all training images, "
+            "and settle equal accuracies by the validation loss. REVO-Tune's continuous genes are "
+            "rates on a log scale.",
             "The best trial by validation is trained again, with as many new seeds as follow, and "
             f"then tested: {e.arms['full'].final_seeds}.",
             "A value is the mean over runs, each the mean of its trainings, ± the standard "
