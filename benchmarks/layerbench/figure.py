@@ -11,7 +11,7 @@ from optuna_layerwise.reporting.figures.look import SERIES
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 290, 210, 44, 30, 10, 40
 LEGEND_ROW, DASHES = 3, ("", "6 3", "2 3")
 ROW, NAMES = 18, 150
-"""Of the ranks: height of a row, and room for the names."""
+"""Of the ranks: height of a row, and least room for the names."""
 
 Point = tuple[float, float, float, float]
 """x, y, and the ends of y's interval."""
@@ -53,13 +53,13 @@ def ranks(shown: Mapping[str, tuple[Mapping[str, float], float]]) -> str:
     apart.
     """
     names = list(next(iter(shown.values()))[0])
-    width = 250
+    width, room = 250, max(NAMES, 6 * max(map(len, names), default=0))
     body = [
-        f'<text x="{NAMES - 6}" y="{TOP + 12 + i * ROW}" text-anchor="end">{name}</text>'
+        f'<text x="{room - 6}" y="{TOP + 12 + i * ROW}" text-anchor="end">{name}</text>'
         for i, name in enumerate(names)
     ]
     for column, (title, (found, difference)) in enumerate(shown.items()):
-        left = NAMES + column * width
+        left = room + column * width
 
         def x(rank: float, left: float = left) -> float:
             return left + 12 + (rank - 1) * (width - 36) / max(len(names) - 1, 1)
@@ -74,7 +74,7 @@ def ranks(shown: Mapping[str, tuple[Mapping[str, float], float]]) -> str:
             low, high = x(rank - difference / 2), x(rank + difference / 2)
             body.append(f'<path d="M{low:.1f} {y}H{high:.1f}" stroke="#9db8d2" stroke-width="6"/>')
             body.append(f'<circle cx="{x(rank):.1f}" cy="{y}" r="4" fill="{SERIES[0]}"/>')
-    return _svg(NAMES + width * len(shown), TOP + ROW * len(names) + 22, body)
+    return _svg(room + width * len(shown), TOP + ROW * len(names) + 22, body)
 
 
 def _panel(panel: Panel, names: Sequence[str]) -> str:

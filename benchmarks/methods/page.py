@@ -15,6 +15,7 @@ from benchmarks.layerbench.page import filled
 from benchmarks.methods.claims import claim_grids, share_grid
 from optuna_layerwise.protocols import TABLES, Cell, read_records
 from optuna_layerwise.protocols.comparison import compare
+from optuna_layerwise.protocols.experiments import Experiment
 from optuna_layerwise.protocols.findings import budget_grids, optimism_grid, standings_grid
 from optuna_layerwise.protocols.pages import origin
 from optuna_layerwise.protocols.table import Record, grids
@@ -24,23 +25,26 @@ from optuna_layerwise.reporting.report_grid import Grid
 PAGE = Path("docs/methods-compared.md")
 PICTURE = Path("docs/pictures/methods-ranks.svg")
 RESULTS = Path("benchmarks/methods/results")
-TABLE, SCALE = TABLES["methods"], "small"
-EXPERIMENT = TABLE.experiments[SCALE]
+TABLE = TABLES["methods"]
+SCALE = "small"
+"""Of the committed cells."""
 NOTHING = "There is no set, fraction and run yet that every method has."
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", choices=TABLE.experiments, default=SCALE)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--page", type=Path, default=PAGE, help="With the places to fill.")
     parser.add_argument("--picture", type=Path, default=PICTURE)
     args = parser.parse_args()
-    found = complete(read_records(EXPERIMENT.cells(), args.results))
-    args.page.write_text(made(args.page.read_text(), found))
-    args.picture.write_text(picture(found))
+    experiment = TABLE.experiments[args.scale]
+    found = complete(read_records(experiment.cells(), args.results), experiment)
+    args.page.write_text(made(args.page.read_text(), found, args.scale))
+    args.picture.write_text(picture(found, experiment))
 
 
-def complete(found: Mapping[Cell, Record]) -> dict[Cell, Record]:
+def complete(found: Mapping[Cell, Record], experiment: Experiment) -> dict[Cell, Record]:
     """The cells of those sets, fractions and runs that every method has."""
     arms: dict[tuple[str, float, int], set[str]] = {}
     for cell in found:
@@ -48,25 +52,25 @@ def complete(found: Mapping[Cell, Record]) -> dict[Cell, Record]:
     return {
         cell: record
         for cell, record in found.items()
-        if arms[cell.data, cell.fraction, cell.run] == set(EXPERIMENT.arms)
+        if arms[cell.data, cell.fraction, cell.run] == set(experiment.arms)
     }
 
 
-def made(text: str, found: Mapping[Cell, Record]) -> str:
+def made(text: str, found: Mapping[Cell, Record], scale: str) -> str:
     """The page with its generated parts as these cells make them."""
-    for name, part in sections(found).items():
+    for name, part in sections(found, scale).items():
         text = filled(text, name, part())
     return text
 
 
-def sections(found: Mapping[Cell, Record]) -> dict[str, Callable[[], str]]:
+def sections(found: Mapping[Cell, Record], scale: str) -> dict[str, Callable[[], str]]:
     """Name to what makes the part."""
-    arms = EXPERIMENT.arms
+    arms = TABLE.experiments[scale].arms
     parts: dict[str, Callable[[], str]] = {
-        "protocol": lambda: "\n".join(f"* {escaped(w)}" for w in TABLE.differences[SCALE]),
+        "protocol": lambda: "\n".join(f"* {escaped(w)}" for w in TABLE.differences[scale]),
         "origin": lambda: escaped(" ".join(origin(found))),
         "standings": lambda: _shown([standings_grid(compare(found), arms)]),
-        "accuracy": lambda: _shown(grids(TABLE, SCALE, found)),
+        "accuracy": lambda: _shown(grids(TABLE, scale, found)),
         "budgets": lambda: _shown(budget_grids(found, arms)),
         "optimism": lambda: _shown([optimism_grid(compare(found), arms)]),
         "claims": lambda: _shown(claim_grids(found, arms)),
@@ -78,12 +82,14 @@ def sections(found: Mapping[Cell, Record]) -> dict[str, Callable[[], str]]:
     return parts
 
 
-def picture(found: Mapping[Cell, Record]) -> str:
+def picture(found: Mapping[Cell, Record], experiment: Experiment) -> str:
     """Mean ranks with half a critical difference to both sides; empty without ranks."""
     comparison = compare(found) if found else None
     if comparison is None or comparison.ranking is None:
         return ranks({NOTHING: ({}, 0.0)})
-    mean_ranks = {s.arm: s.rank for s in comparison.standings if s.rank is not None}
+    mean_ranks = {
+        experiment.arms[s.arm].title: s.rank for s in comparison.standings if s.rank is not None
+    }
     title = f"mean rank by test accuracy, {comparison.ranking.n} blocks"
     return ranks({title: (mean_ranks, comparison.ranking.critical_difference)})
 

@@ -5,7 +5,7 @@ from optuna_layerwise.models.freezing import frozen
 from optuna_layerwise.models.groups import param_groups, trained_share
 from optuna_layerwise.models.heads import replace_head, reset_head
 from optuna_layerwise.models.lora import Adapted, adapted
-from optuna_layerwise.models.outputs import logits_of, training_loss
+from optuna_layerwise.models.outputs import classifier_parameters, logits_of, training_loss
 from optuna_layerwise.models.partition import (
     Blocks,
     Patterns,
@@ -19,6 +19,7 @@ from optuna_layerwise.models.weights import load_weights
 from optuna_layerwise.policy import Granularity
 
 __all__ = [
+    "classifier_parameters",
     "MODELS",
     "Adapted",
     "Blocks",

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized, register_parametrization
 
-from optuna_layerwise.models.outputs import auxiliary_heads
+from optuna_layerwise.models.outputs import classifier_parameters
 from optuna_layerwise.models.partition import Blocks, check_partition
 
 
@@ -96,7 +96,7 @@ def adapted(
     check_partition(model, blocks)
     _check(blocks, rank, alpha, trained)
     parameters = dict(model.named_parameters())
-    whole = _of_classifiers(model, blocks)
+    whole = classifier_parameters(model, blocks)
     layers = _targets(model, blocks, parameters, whole)
     _check_something_trains(model, blocks, trained, layers, whole)
     full, training = dict[str, tuple[str, ...]](), dict[str, tuple[str, ...]]()
@@ -187,13 +187,6 @@ def _attach(layer: nn.Module, adapter: LowRank) -> Callable[[], None]:
             layer._parameters.update(parameters)
 
     return merge
-
-
-def _of_classifiers(model: nn.Module, blocks: Mapping[str, Sequence[str]]) -> set[str]:
-    """The names of the parameters that are as new as the head."""
-    paths = auxiliary_heads(model).values()
-    names = (name for members in blocks.values() for name in members)
-    return {*blocks[[*blocks][-1]], *(n for n in names if n.rpartition(".")[0] in paths)}
 
 
 def _targets(

@@ -9,8 +9,12 @@ from optuna_layerwise.protocols.comparison import Comparison, Resource, after, c
 from optuna_layerwise.protocols.experiments import Cell
 from optuna_layerwise.protocols.table import Record
 from optuna_layerwise.reporting.report_grid import Grid, probability, signed_number
-from optuna_layerwise.reporting.statistics import Paired, Summary
+from optuna_layerwise.reporting.statistics import FEW, Paired, Summary
 
+CAUTION = (
+    "Runs of a set share its images, so that blocks are not independent and intervals somewhat "
+    f"too narrow, the more so for few: with fewer than {FEW} no signed-rank test can reach 5 %."
+)
 BUDGETS: dict[Resource, tuple[float, ...]] = {
     "trials": (5, 10, 20),
     "images": (0.25, 0.5, 1.0),
@@ -54,7 +58,7 @@ def _of_the_ranks(comparison: Comparison) -> str:
         f"{ranked.critical_difference:.2f} are not told apart (Nemenyi, 5 %). Differences in "
         "points with 95 % bootstrap intervals; p of the signed-rank test; the effect is the "
         "rank-biserial correlation, from -1 to 1. Work (operations) and time of the search are "
-        "shares of those of full fine-tuning."
+        f"shares of those of full fine-tuning. {CAUTION}"
     )
 
 

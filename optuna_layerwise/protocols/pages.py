@@ -59,7 +59,7 @@ def _compared(table: Table, scale: str, found: Mapping[Cell, Record]) -> Iterato
 
 
 def latex(table: Table, scale: str, found: Mapping[Cell, Record]) -> str:
-    """One ``tabular`` for each grid, in a ``table`` with its caption."""
+    """One ``tabular`` for each grid, in a ``table`` with its caption; then what differs."""
     parts = [
         "\n".join(
             [
@@ -75,7 +75,14 @@ def latex(table: Table, scale: str, found: Mapping[Cell, Record]) -> str:
         )
         for grid in grids(table, scale, found)
     ]
-    return "\n\n".join(parts) + f"\n% {_of_the_paper(table)}\n"
+    words = [] if table.compares else [_of_the_paper(table)]
+    words += table.differences.get(scale, ())
+    notes = [
+        r"\begin{itemize}",
+        *(rf"\item {latex_text(sentence)}" for sentence in words),
+        r"\end{itemize}",
+    ]
+    return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
 
 
 def _latex_rows(grid: Grid) -> Iterator[str]:
@@ -125,7 +132,7 @@ def origin(found: Mapping[Cell, Record]) -> Iterator[str]:
         f"{name} {p['packages'][name]}" for p in prints for name in ("optuna", "torch", "cmaes")
     }
     yield f"{len(records)} cells with {sum(r['search']['trials'] for r in records):,} trials,"
-    yield f"{images:,} training images and {duration(seconds)} of training"
+    yield f"{images:,} training images, and with the finalists {duration(seconds)} of training"
     threads = records[0]["origin"]["threads"]
     yield f"on {', '.join(devices)} (torch threads of a process: {threads});"
     yield f"commits {', '.join(commits) or 'unknown'}; {', '.join(sorted(versions))}."

@@ -24,18 +24,25 @@ def _methods(recipe: Recipe, **options: Any) -> dict[str, Arm]:
     }
     tuned: dict[str, Any] = {"recipe": recipe, "known_first": True, **as_published}
     searched: dict[str, Any] = {"head": "search", **as_published}
+    trials = options["trials"]
+    halving: dict[str, Any] = {
+        "baseline": "full-wd",
+        "halving": True,
+        "options": {"n_startup_trials": trials // 5, "multivariate": False},
+    }
     twice = dataclasses.replace(recipe, lr=2 * recipe.lr)  # the centre is the binary one's rate
     return {
         "first": Arm(title="first layer", baseline="first", **tuned),
-        "probe": Arm(title="last layer", baseline="probe", **tuned),
-        "full": Arm(title="full fine-tuning", baseline="full", **tuned),
+        "last": Arm(title="last layer", baseline="last", **tuned),
+        "full": Arm(title="full fine-tuning", baseline="full-wd", **tuned),
         "auto-rgn": Arm(title="auto-RGN", baseline="auto-rgn", **tuned),
         "halving": Arm(
-            title="TPE and successive halving",
-            baseline="full-wd",
-            halving=True,
-            options={"n_startup_trials": options["trials"] // 5},
-            **tuned,
+            title="TPE and successive halving, equal epochs",
+            **halving,
+            **{**tuned, "work": trials, "trials": 10 * trials},
+        ),
+        "halving-trials": Arm(
+            title="TPE and successive halving, equal trials", **halving, **tuned
         ),
         "set": Arm(
             title="set encoding", encoding="set", sampler="set-ga", recipe=recipe, **searched
@@ -111,10 +118,14 @@ _ALWAYS = (
     "The split is the one that the paper's tables imply: floor(p n) to train, floor(0.2 n) to "
     "validate, the rest to test, unstratified; the test split differs between the columns of a "
     "set.",
-    "Baselines tune their learning rate and their own hyper-parameters by TPE, published defaults "
-    "first, with as many trials as the searches; the paper does not say how it tuned them.",
-    "TPE (a fifth of the trials at random first) with successive halving (reduction factor 4) "
-    "stands for HyperOpt with successive halving, over learning rate and weight decay.",
+    "Baselines are tuned by TPE, published defaults first, with as many trials as the searches: "
+    "full fine-tuning in learning rate and weight decay, the others in learning rate and their "
+    "own hyper-parameters. The paper has grids of five rates, five weight decays and four numbers "
+    "of epochs in their place.",
+    "TPE (each parameter on its own, a fifth of the trials at random first) with successive "
+    "halving (reduction factor 4) stands for HyperOpt with successive halving, over learning rate "
+    "and weight decay: once with the operations of as many whole trainings as the searches have "
+    "trials, and once with as many trials, which costs it most of its epochs.",
     "Not stated in the paper and chosen here: Adam, no schedule, 30 epochs with patience 5, "
     "batches of 32, 256/224 pixels, one-vs-rest macro AUC, the whole model in train mode, a layer "
     "is a convolution or linear layer with its norm.",

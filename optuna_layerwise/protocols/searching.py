@@ -204,7 +204,7 @@ def sampler_of(
     """Number of finished trials to the sampler of the next one.
 
     Ours continue where they were. Optuna's begin anew in every process, and would repeat
-    themselves: each trial has one with a seed of its own, so that an interruption changes nothing.
+    themselves: each trial has one with a seed of its own, so that an interruption changes no draw.
     """
     if arm.sampler in _OF_OPTUNA:
         kind = _OF_OPTUNA[arm.sampler]
@@ -228,6 +228,10 @@ def full_training(objective: FinetuneObjective) -> float:
 
 
 def spent(study: optuna.Study) -> float:
-    """Operations of its finished trials."""
+    """Operations of its finished trials, less what the cache of frozen prefixes has saved.
+
+    A process begins with an empty cache, so a cell that was interrupted may spend its work in
+    fewer trials.
+    """
     trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
     return sum(run.cost.flops for run in readable_runs(study, trials).values())

@@ -55,7 +55,10 @@ def test_tpe_with_successive_halving_begins_with_a_fifth_of_its_trials_at_random
 ) -> None:
     arm = TABLES["revo-table1"].experiments[scale].arms["halving"]
     assert arm.halving and arm.sampler == "tpe"
-    assert arm.options == {"n_startup_trials": random} and arm.trials == 5 * random
+    assert arm.options == {"n_startup_trials": random, "multivariate": False}
+    same_trials = TABLES["revo-table1"].experiments[scale].arms["halving-trials"]
+    assert (same_trials.trials, same_trials.work) == (5 * random, None)
+    assert arm.work == 5 * random and arm.trials > arm.work, "in its place"
 
 
 def fields(preset: presets.Preset) -> dict[str, object]:

@@ -15,7 +15,7 @@ from torch.optim import lr_scheduler
 from transfer import Transfer
 
 from optuna_layerwise.methods import GradientNorms, LowRank, Method, Penalty, Unfreezing
-from optuna_layerwise.models import reset_head
+from optuna_layerwise.models import ModelSpec, reset_head
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.training import Checkpoint, Compute, EpochResult, FitStopped, Trainer
 from optuna_layerwise.training.methods import COURSES, Joint, course_of
@@ -62,6 +62,20 @@ def test_a_penaltys_gradient_at_the_start_is_the_heads_decay_alone(
     assert head == ["head.weight"]
     assert torch.allclose(found["head.weight"], 0.2 * model.head.weight)  # type: ignore[operator, union-attr]
     assert not any(g.any() for name, g in found.items() if not name.startswith("head"))
+
+
+def test_an_auxiliary_classifier_is_new_and_not_pulled_to_its_random_start() -> None:
+    spec = ModelSpec(name="googlenet", args={"aux_logits": True})
+    model = spec.build(3)
+    blocks = spec.partition(model)
+    reset_head(model, blocks, 0)
+    recipe = Recipe(method=Penalty(name="l2-sp", weight=0.3, head_weight=0.2))
+    course = course_of(Policy(dict.fromkeys(blocks, 1.0)), recipe)
+    course.begin(model, blocks)
+    penalty = course.penalty()
+    assert penalty is not None
+    decayed = {n for n, g in gradients(model, penalty).items() if g.any()}
+    assert decayed == {"fc.weight", "aux1.fc2.weight", "aux2.fc2.weight"}
 
 
 @pytest.mark.parametrize("name", ["l2-sp", "l1-sp"])

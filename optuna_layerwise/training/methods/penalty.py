@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from optuna_layerwise.methods import Penalty
-from optuna_layerwise.models import Blocks
+from optuna_layerwise.models import Blocks, classifier_parameters
 from optuna_layerwise.training.methods.course import Course
 
 
@@ -31,7 +31,8 @@ class PenaltyCourse(Course):
             for module in model.modules()
             if isinstance(module, (_ConvNd, nn.Linear)) and module.weight.requires_grad
         }
-        head = {id(model.get_parameter(name)) for name in list(blocks.values())[-1]}
+        new = classifier_parameters(model, blocks)
+        head = {id(model.get_parameter(name)) for name in new}
         self._trunk = [w for key, w in weights.items() if key not in head]
         self._head = [w for key, w in weights.items() if key in head]
         self._start = [w.detach().clone() for w in self._trunk]
