@@ -41,6 +41,10 @@ _FILES = {
     MOBILENET: "mobilenet_v2_w035_imagenet_notop.pth",
     RESNET20: "resnet20-12fca82f.th",
 }
+_ORIGINS = {
+    MOBILENET: "Keras's ImageNet weights as torchvision's mobilenet_v2(width_mult=0.35) has them",
+    RESNET20: "https://github.com/akamaster/pytorch_resnet_cifar10",
+}
 _BEST = {"resnet50": "IMAGENET1K_V2"}
 """Published weights where a paper's are not the first ones."""
 
@@ -118,7 +122,7 @@ def network(
         return ModelSpec(
             name="mobilenet_v2" if name == MOBILENET else "resnet20",
             args={"width_mult": 0.35} if name == MOBILENET else {},
-            weights=_existing(name, [root / "weights" / _FILES[name]]),
+            weights=_existing(name, [root / "weights" / _FILES[name]], _ORIGINS[name]),
             mean=mean,
             std=std,
             image_size=image_size,
@@ -129,17 +133,17 @@ def network(
         url = get_model_weights(name)[published].url
         file = url.rpartition("/")[2]
         cached = Path(torch.hub.get_dir()) / "checkpoints" / file
-        published = str(_existing(name, [root / "weights" / file, cached], f"; it is at {url}"))
+        published = str(_existing(name, [root / "weights" / file, cached], url))
     return ModelSpec(name=name, weights=published, image_size=image_size, granularity=granularity)
 
 
-def _existing(network: str, places: Sequence[Path], more: str = "") -> Path:
+def _existing(network: str, places: Sequence[Path], origin: str) -> Path:
     """The first of them that is there."""
     for place in places:
         if place.is_file():
             return place
     asked = " or ".join(map(str, places))
-    raise FileNotFoundError(f"weights of {network}: expected {asked}{more}")
+    raise FileNotFoundError(f"weights of {network}: expected {asked}; they are from {origin}")
 
 
 def _origin(name: str) -> str:
