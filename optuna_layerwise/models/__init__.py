@@ -19,7 +19,6 @@ from optuna_layerwise.models.weights import load_weights
 from optuna_layerwise.policy import Granularity
 
 __all__ = [
-    "classifier_parameters",
     "MODELS",
     "Adapted",
     "Blocks",
@@ -32,6 +31,7 @@ __all__ = [
     "adapted",
     "check_input",
     "check_partition",
+    "classifier_parameters",
     "frozen",
     "load_weights",
     "logits_of",

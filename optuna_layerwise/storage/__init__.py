@@ -13,6 +13,7 @@ from optuna_layerwise.storage.claims import (
 from optuna_layerwise.storage.damage import (
     Damaged,
     damaged_attributes,
+    is_there,
     remove_damaged,
     study_names,
     trial_numbers,
@@ -86,6 +87,7 @@ __all__ = [
     "has_start",
     "has_unreadable_start",
     "is_seen_by_threads",
+    "is_there",
     "journal_path",
     "lease_of",
     "let_go",

@@ -49,6 +49,11 @@ def study_names(storage: BaseStorage) -> list[str]:
         return sorted(name for (name,) in names)
 
 
+def is_there(study: optuna.Study) -> bool:
+    """Whether nobody has deleted the study."""
+    return study.study_name in study_names(study._storage)
+
+
 def trial_numbers(study: optuna.Study) -> list[int]:
     """As they are stored: Optuna keeps one trial of several with the same number."""
     backend = getattr(study._storage, "_backend", study._storage)

@@ -16,9 +16,9 @@ from optuna_layerwise.storage import (
     Lease,
     all_trials,
     ask,
+    is_there,
     owner_of,
     stored_trial,
-    study_names,
 )
 from optuna_layerwise.studies.control import is_paused
 from optuna_layerwise.studies.opening import requeue_found
@@ -83,7 +83,7 @@ def work(
     try:
         return _work(study, objective, n_finished, on_trial, lease_seconds)
     except KeyError as error:
-        if study.study_name in study_names(study._storage):
+        if is_there(study):
             raise
         raise StudyDeletedError(
             f"study {study.study_name!r} was deleted while it was worked on; what its running "
