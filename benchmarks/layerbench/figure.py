@@ -68,10 +68,12 @@ def ranks(shown: Mapping[str, tuple[Mapping[str, float], float]]) -> str:
         body.append(f'<text x="{left + 8}" y="16" font-weight="bold">{title}</text>')
         for rank in range(1, len(names) + 1):
             body.append(f'<path d="M{x(rank):.0f} {TOP}V{bottom}" stroke="#e4e4e4"/>')
-            body.append(_label(x(rank), bottom + 13, str(rank)))
+            if len(names) <= 14 or rank % 2:  # else they touch
+                body.append(_label(x(rank), bottom + 13, str(rank)))
         for i, name in enumerate(names):
             rank, y = found[name], TOP + 8 + i * ROW
-            low, high = x(rank - difference / 2), x(rank + difference / 2)
+            low = max(x(rank - difference / 2), left + 2.0)
+            high = min(x(rank + difference / 2), left + width - 2.0)
             body.append(f'<path d="M{low:.1f} {y}H{high:.1f}" stroke="#9db8d2" stroke-width="6"/>')
             body.append(f'<circle cx="{x(rank):.1f}" cy="{y}" r="4" fill="{SERIES[0]}"/>')
     return _svg(room + width * len(shown), TOP + ROW * len(names) + 22, body)
