@@ -130,7 +130,7 @@ TABLE = Table(
             "of the set encoding. "
             "Successive halving stands there twice, the second time with as many trials as that "
             "work would train in full; a probe reaches the most trials first, with less work.",
-            "BioTune and REVO-Tune are their samplers' `paper` presets, but all searches have a "
+            "BioTune and REVO-Tune are their samplers' paper presets, but all searches have a "
             "gene a stage, always train the head, train a trial once and on all training images, "
             "and settle equal accuracies by the validation loss. REVO-Tune's continuous genes are "
             "rates on a log scale.",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -80,27 +81,9 @@ def work(
         StudyDeletedError: if somebody has deleted the study meanwhile.
         Exception: what the objective raised, after its trial was recorded as failed.
     """
-    try:
-        return _work(study, objective, n_finished, on_trial, lease_seconds)
-    except KeyError as error:
-        if is_there(study):
-            raise
-        raise StudyDeletedError(
-            f"study {study.study_name!r} was deleted while it was worked on; what its running "
-            "trial had found out went with it"
-        ) from error
-
-
-def _work(
-    study: optuna.Study,
-    objective: Callable[[optuna.Trial], float],
-    n_finished: int,
-    on_trial: Callable[[optuna.Study, FrozenTrial], None] | None,
-    lease_seconds: float,
-) -> bool:
     retries: Counter[int] = Counter()
     watch, waiting = Watch(), _Waiting()
-    with StopSignals() as stop:
+    with _noticing_deletion(study), StopSignals() as stop:
         while not (stop.received or is_paused(study)):
             trials = all_trials(study)
             requeue_found(study, watch, trials)
@@ -118,6 +101,19 @@ def _work(
             if outcome is Outcome.PAUSED:
                 return False
     return False
+
+
+@contextlib.contextmanager
+def _noticing_deletion(study: optuna.Study) -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:
+        if is_there(study):
+            raise
+        raise StudyDeletedError(
+            f"study {study.study_name!r} was deleted while it was worked on; what its running "
+            "trial had found out went with it"
+        ) from error
 
 
 class _Waiting:
