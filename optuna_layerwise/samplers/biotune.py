@@ -1,4 +1,6 @@
-"""BioTune: evolutionary selective fine-tuning (Davila et al.), for any search space.
+"""BioTune: evolutionary selective fine-tuning, for any search space.
+
+Davila, Colan and Hasegawa 2025, https://arxiv.org/abs/2508.15367.
 
 A memetic evolution after Bio IK (Starke et al.): elites are improved by probing one gene in
 both directions, the rest of the population is replaced by children of rank-selected parents

@@ -265,7 +265,7 @@ def fit(
                         checkpoint.save(state.state_dict())
                     raise FitStopped(f"stopped before step {state.step} of epoch {epoch}")
                 if state.step == 0:
-                    course.begin_epoch(Joint(epoch, parts_of, step, optimizer, schedule))
+                    course.begin_epoch(Joint(epoch, parts_of, step, optimizer, schedule, scaler))
                     state.total_loss.zero_()
                 step(parts)
                 with watch.phase("optimizer"):

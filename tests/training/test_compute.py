@@ -14,6 +14,7 @@ import pytest
 import torch
 from transfer import Transfer
 
+from optuna_layerwise.methods import GradientNorms
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.training import Compute, Trainer, ran_out_of_memory
 from optuna_layerwise.training.compute import determinism
@@ -83,8 +84,11 @@ def test_accumulated_micro_batches_are_the_whole_batch(digits: Transfer) -> None
 @pytest.mark.parametrize(
     "other", [{"channels_last": True}, {"precision": "bf16"}, {"precision": "fp16"}]
 )
-def test_layout_and_precision_change_rounding_only(digits: Transfer, other: Any) -> None:
-    sgd = dataclasses.replace(RECIPE, optimizer="sgd")
+@pytest.mark.parametrize("method", [None, GradientNorms()], ids=["plain", "auto-rgn"])
+def test_layout_and_precision_change_rounding_only(
+    digits: Transfer, other: Any, method: GradientNorms | None
+) -> None:
+    sgd = dataclasses.replace(RECIPE, optimizer="sgd", method=method)
     plain = train(make(digits, sgd))
     changed = train(make(digits, sgd, **other))
     moved = distance(plain, digits.build().state_dict())

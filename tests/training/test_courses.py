@@ -211,7 +211,10 @@ def test_relative_norms_have_a_largest_of_one_and_a_zero_tensor_learns_in_full()
     assert relative(torch.tensor([float("inf"), 1.0]), torch.ones(2)).tolist() == [1.0, 1.0]
 
 
-def test_autorgn_measures_five_batches_as_the_equation_says(digits: Transfer) -> None:
+@pytest.mark.parametrize("scale, overflows", [(1.0, 0), (2.0**16, 0), (2.0**127, 2)])
+def test_autorgn_measures_five_batches_as_the_equation_says(
+    digits: Transfer, scale: float, overflows: int
+) -> None:
     recipe = Recipe(lr=0.01, schedule="constant", batch_size=8, method=GradientNorms())
     model, blocks, course = begun(digits, recipe)
     norms = {
@@ -231,19 +234,22 @@ def test_autorgn_measures_five_batches_as_the_equation_says(digits: Transfer) ->
 
     def backward(parts: list[torch.Tensor]) -> None:
         passes.append(parts)
-        cross_entropy(model(pixels[parts[0]]), labels[parts[0]]).backward()
+        loss = cross_entropy(model(pixels[parts[0]]), labels[parts[0]])
+        scaler.scale(4 * loss).backward()  # type: ignore[no-untyped-call]
 
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale, enabled=scale > 1)
     batches = [[rows] for rows in torch.arange(48).split(8)]
     model.eval()
-    course.begin_epoch(Joint(0, batches, backward, optimizer, schedule))
+    course.begin_epoch(Joint(0, batches, backward, optimizer, schedule, scaler))
     assert [int(parts[0][0]) for parts in passes] == [0, 8, 16, 24, 32], "five of the six"
+    assert scaler.get_scale() == scale / 2**overflows
 
     sums = dict.fromkeys(tensors, 0.0)
-    for rows in batches[:5]:
+    for rows in batches[overflows:5]:
         loss = cross_entropy(model(pixels[rows[0]]), labels[rows[0]])
         found = torch.autograd.grad(loss, tensors.values())
         for name, gradient in zip(tensors, found, strict=True):
-            sums[name] += float(gradient.norm() / tensors[name].detach().norm()) / 5
+            sums[name] += float(gradient.norm() / tensors[name].detach().norm())
     expected = {name: 0.5 * 0.01 * value / max(sums.values()) for name, value in sums.items()}
     rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
     assert rates == pytest.approx(expected, rel=1e-4)

@@ -21,9 +21,10 @@ class Joint:
     Args:
         epoch: From 0.
         batches: Rows of the epoch's batches, in order; each in the parts that memory has room for.
-        backward: Adds the gradient of a batch's mean loss to the parameters.
+        backward: Adds the gradient of a batch's mean loss, scaled, to the parameters.
         optimizer: With no gradients.
         schedule: Of its rates.
+        scaler: Of the loss; it scales in fp16 only.
     """
 
     epoch: int
@@ -31,6 +32,7 @@ class Joint:
     backward: Callable[[list[torch.Tensor]], None]
     optimizer: torch.optim.Optimizer
     schedule: lr_scheduler.LRScheduler
+    scaler: torch.amp.GradScaler
 
 
 class Course:

@@ -23,7 +23,8 @@ class GradientNormCourse(Course):
 
     A tensor that is all zeros (a new bias) has no such ratio and learns at its block's full rate.
     The passes that measure gradients are passes of the training: they move BatchNorm's statistics
-    as steps do, and count as its operations.
+    as steps do, and count as its operations. A batch whose gradients overflow lowers fp16's scale
+    and is left out, as its step would be.
     """
 
     group_per_tensor = True
@@ -44,15 +45,20 @@ class GradientNormCourse(Course):
         optimizer = joint.optimizer
         tensors = [p for group in optimizer.param_groups for p in group["params"]]
         sums = torch.zeros(len(tensors), dtype=torch.float64)
-        batches = joint.batches[: method.batches]
-        for batch in batches:
+        measured = 0
+        for batch in joint.batches[: method.batches]:
             joint.backward(batch)
-            sums += torch.stack(
-                [torch.zeros(()) if p.grad is None else p.grad.norm().cpu() for p in tensors]
-            )
+            joint.scaler.unscale_(optimizer)
+            norms = torch.stack(
+                [p.new_zeros(()) if p.grad is None else p.grad.norm() for p in tensors]
+            ).cpu()
+            if norms.isfinite().all():
+                sums += norms
+                measured += 1
+            joint.scaler.update()
             optimizer.zero_grad(set_to_none=True)
-        sizes = torch.stack([p.detach().norm().cpu() for p in tensors]).double()
-        shares = relative(sums / len(batches), sizes)
+        sizes = torch.stack([p.detach().norm() for p in tensors]).cpu().double()
+        shares = relative(sums / max(measured, 1), sizes)
         if method.reset:
             optimizer.state.clear()
         self._set_rates(joint, shares)
