@@ -153,11 +153,11 @@ def _transfer(grids: Sequence[Grid], sets: Sequence[str]) -> str:
 
 
 def _after(grids: Sequence[Grid], sets: Sequence[str]) -> str:
-    rows = [["policies tried", *(f"{s}: seen, real, test" for s in sets)]]
+    rows = [["policies tried", *(f"{s}: seen, real, test, kept" for s in sets)]]
     found = [after(grid, NUMBERS) for grid in grids]
     for n in NUMBERS:
-        shown = [f"{f[n]['seen']:.1f}, {f[n]['val']:.1f}, {f[n]['test']:.1f}" for f in found]
-        rows.append([str(n), *shown])
+        of_n = [[f[n][name] for name in ("seen", "val", "test", "kept")] for f in found]
+        rows.append([str(n), *(", ".join(f"{v:.1f}" for v in values) for values in of_n)])
     return markdown(rows)
 
 
