@@ -90,14 +90,23 @@ _COMMON: dict[str, Any] = {
     "of_all": True,
     "new_split": True,
 }
+_SMALL = Experiment(
+    name="methods-small",
+    arms=arms(_RECIPE, work=20, trials=60, final_seeds=3),
+    sets=("busi", "citrus", "rsmas"),
+    runs=(0, 1, 2),
+    image_size=64,
+    **_COMMON,
+)
+_AT_LENGTH = ("full", "probe", "biotune", "revo-binary", "revo-continuous", "profile", "default")
+_LONG = arms(_RECIPE, work=100, trials=300, final_seeds=3)
 EXPERIMENTS = {
-    "small": Experiment(
-        name="methods-small",
-        arms=arms(_RECIPE, work=20, trials=60, final_seeds=3),
-        sets=("busi", "citrus", "rsmas"),
-        runs=(0, 1, 2),
-        image_size=64,
-        **_COMMON,
+    "small": _SMALL,
+    "long": dataclasses.replace(
+        _SMALL,
+        name="methods-long",
+        arms={name: _LONG[name] for name in _AT_LENGTH},
+        fractions=(0.1,),
     ),
     "full": Experiment(
         name="methods-full",
@@ -108,6 +117,16 @@ EXPERIMENTS = {
         **_COMMON,
     ),
 }
+_LESS = (
+    "That is less than the papers' searches have: BioTune's start and about one generation, two "
+    "or three populations of REVO-Tune, little more than the random start of the set encoding. "
+    "Successive halving stands there twice, the second time with as many trials as that work "
+    "would train in full; a probe reaches the most trials first, with less work."
+)
+_AS_MUCH = (
+    "REVO-Tune has no fewer trials than in its paper, and BioTune no fewer configurations than in "
+    "its own. A probe reaches the most trials first, with less work."
+)
 TABLE = Table(
     name="methods",
     title="Fine-tuning methods at equal work",
@@ -125,11 +144,7 @@ TABLE = Table(
             f"{e.arms['full'].recipe.epochs} epochs on its split, validation included, and at "
             f"most {e.arms['full'].trials} trials: published methods tune their learning rate and "
             "their own hyper-parameters by TPE, from the published defaults on; searches search. "
-            "That is less than the papers' searches have: BioTune's start and about one "
-            "generation, two or three populations of REVO-Tune, little more than the random start "
-            "of the set encoding. "
-            "Successive halving stands there twice, the second time with as many trials as that "
-            "work would train in full; a probe reaches the most trials first, with less work.",
+            + (_AS_MUCH if scale == "long" else _LESS),
             "BioTune and REVO-Tune are their samplers' paper presets, but all searches have a "
             "gene a stage, always train the head, train a trial once and on all training images, "
             "and settle equal accuracies by the validation loss. REVO-Tune's continuous genes are "

@@ -24,7 +24,8 @@ def test_there_is_every_table_of_both_papers_and_our_own() -> None:
 
 @EACH
 def test_each_scale_has_cells_of_its_own_with_names_of_their_own(table: Table) -> None:
-    assert set(table.experiments) == set(table.differences) == {"full", "small", "digits"}
+    own = {"long"} if table.name == "methods" else set()
+    assert set(table.experiments) == set(table.differences) == {"full", "small", "digits"} | own
     studies = [cell.study for e in table.experiments.values() for cell in e.cells()]
     assert len(studies) == len(set(studies))
     for experiment in table.experiments.values():
@@ -98,6 +99,16 @@ def test_a_papers_method_is_run_as_tune_would_with_its_preset(
     assert declared.seeds == tuple(preset.seeds)[: preset.n_seeds]
     assert declared.finalists == preset.finalists
     assert declared.final_seeds == (preset.final_seeds if preset.retrain else 0)
+
+
+def test_the_long_searches_have_five_times_the_work_on_the_splits_of_the_short_ones() -> None:
+    small, long = (TABLES["methods"].experiments[scale] for scale in ("small", "long"))
+    for name, arm in long.arms.items():
+        own = dataclasses.asdict(small.arms[name])
+        more = {"work": 5 * own["work"], "trials": 5 * own["trials"]}
+        assert dataclasses.asdict(arm) == own | more
+    more = {"name": long.name, "arms": long.arms, "fractions": long.fractions}
+    assert long == dataclasses.replace(small, **more)
 
 
 @pytest.mark.parametrize("scale", ["small", "full"])
