@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean
 
@@ -38,13 +39,15 @@ CLAIMS: dict[str, Sequence[tuple[str, str]]] = {
 
 
 def claim_grids(found: Mapping[Cell, Record], arms: Mapping[str, Arm]) -> Iterator[Grid]:
-    """One table a claim: over all blocks, and by share of the data."""
+    """One table a claim: over all blocks, and by share of the data if there are several."""
     fractions = sorted({cell.fraction for cell in found})
+    fractions = fractions if len(fractions) > 1 else []
     header = (
         *("the first less the second", "all", *(f"{f:.0%} of the data" for f in fractions)),
         *("wins/ties/losses", "p (Holm)"),
     )
-    for claim, pairs in CLAIMS.items():
+    for claim, all_pairs in CLAIMS.items():
+        pairs = [pair for pair in all_pairs if set(pair) <= set(arms)]
         over_all = [over(found, *pair) for pair in pairs]
         rows = [
             [
@@ -96,3 +99,36 @@ def share_grid(found: Mapping[Cell, Record], arms: Mapping[str, Arm]) -> Grid:
         for arm in sorted(arms, key=lambda arm: mean(shares[arm, fractions[0]]))
     ]
     return Grid("", ["trained parameters, %", *(f"{f:.0%} of the data" for f in fractions)], rows)
+
+
+def more_work_grid(
+    short: Mapping[Cell, Record], long: Mapping[Cell, Record], arms: Mapping[str, Arm]
+) -> Grid:
+    """The same methods on the same blocks with less work and with more."""
+    blocks = {(c.network, c.data, c.fraction, c.run) for c in long}
+    rows = []
+    for name, arm in arms.items():
+        both = {
+            dataclasses.replace(cell, arm=label): record
+            for label, found in (("less", short), ("more", long))
+            for cell, record in found.items()
+            if cell.arm == name and (cell.network, cell.data, cell.fraction, cell.run) in blocks
+        }
+        by_label = {s.arm: s for s in compare(both, reference="less").standings}
+        less, more = by_label["less"], by_label["more"]
+        assert more.difference is not None
+        rows.append(
+            [
+                arm.title,
+                f"{less.trials:.0f} → {more.trials:.0f}",
+                f"{less.test.mean:.1f} → {more.test.mean:.1f}",
+                difference(more.difference),
+                f"{more.difference.wins}/{more.difference.ties}/{more.difference.losses}",
+                f"{less.optimism.mean:+.1f} → {more.optimism.mean:+.1f}",
+            ]
+        )
+    header = (
+        *("method", "trials", "test, %", "difference", "wins/ties/losses"),
+        "best validation of the search - test",
+    )
+    return Grid("", header, rows)

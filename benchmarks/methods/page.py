@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from benchmarks.layerbench.figure import ranks
 from benchmarks.layerbench.page import filled
-from benchmarks.methods.claims import claim_grids, share_grid
+from benchmarks.methods.claims import claim_grids, more_work_grid, share_grid
 from optuna_layerwise.protocols import TABLES, Cell, read_records
 from optuna_layerwise.protocols.comparison import compare
 from optuna_layerwise.protocols.experiments import Experiment
@@ -28,6 +29,7 @@ RESULTS = Path("benchmarks/methods/results")
 TABLE = TABLES["methods"]
 SCALE = "small"
 """Of the committed cells."""
+LONG = TABLE.experiments["long"]
 NOTHING = "There is no set, fraction and run yet that every method has."
 
 
@@ -40,7 +42,9 @@ def main() -> None:
     args = parser.parse_args()
     experiment = TABLE.experiments[args.scale]
     found = complete(read_records(experiment.cells(), args.results), experiment)
-    args.page.write_text(made(args.page.read_text(), found, args.scale))
+    at_length = complete(read_records(LONG.cells(), args.results), LONG)
+    parts = sections(found, args.scale) | sections_at_length(found, at_length)
+    args.page.write_text(made(args.page.read_text(), parts))
     args.picture.write_text(picture(found, experiment))
 
 
@@ -56,9 +60,9 @@ def complete(found: Mapping[Cell, Record], experiment: Experiment) -> dict[Cell,
     }
 
 
-def made(text: str, found: Mapping[Cell, Record], scale: str) -> str:
-    """The page with its generated parts as these cells make them."""
-    for name, part in sections(found, scale).items():
+def made(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    """The page with its generated parts made anew."""
+    for name, part in parts.items():
         text = filled(text, name, part())
     return text
 
@@ -80,6 +84,16 @@ def sections(found: Mapping[Cell, Record], scale: str) -> dict[str, Callable[[],
         of_all = ("standings", "budgets", "optimism", "claims", "shares")
         parts |= dict.fromkeys(of_all, lambda: NOTHING)
     return parts
+
+
+def sections_at_length(
+    found: Mapping[Cell, Record], at_length: Mapping[Cell, Record]
+) -> dict[str, Callable[[], str]]:
+    """What more work changes."""
+    parts = sections(at_length, "long")
+    own = {f"long-{name}": parts[name] for name in ("origin", "standings", "claims")}
+    more = partial(_shown, [more_work_grid(found, at_length, LONG.arms)] if at_length else [])
+    return {**own, "more-work": more}
 
 
 def picture(found: Mapping[Cell, Record], experiment: Experiment) -> str:

@@ -6,27 +6,39 @@ import dataclasses
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks.methods import page
-from optuna_layerwise.protocols import read_records
+from optuna_layerwise.protocols import Cell, read_records
+from optuna_layerwise.protocols.experiments import Experiment
+from optuna_layerwise.protocols.table import Record
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENT = page.TABLE.experiments[page.SCALE]
 CELLS = list(EXPERIMENT.cells())
 FOUND = read_records(CELLS, ROOT / page.RESULTS)
+FOUND_AT_LENGTH = read_records(page.LONG.cells(), ROOT / page.RESULTS)
 
 
 def test_the_page_and_its_picture_are_generated_from_the_committed_cells() -> None:
     found = page.complete(FOUND, EXPERIMENT)
     text = (ROOT / page.PAGE).read_text(encoding="utf-8")
-    assert page.made(text, found, page.SCALE) == text
+    at_length = page.complete(FOUND_AT_LENGTH, page.LONG)
+    parts = page.sections(found, page.SCALE) | page.sections_at_length(found, at_length)
+    assert page.made(text, parts) == text
     assert (ROOT / page.PICTURE).read_text(encoding="utf-8") == page.picture(found, EXPERIMENT)
 
 
-def test_every_committed_cell_was_run_as_it_is_declared_now() -> None:
-    folder = ROOT / page.RESULTS / EXPERIMENT.name
-    assert {path.name for path in folder.glob("*.json")} == {f"{c.study}.json" for c in FOUND}
-    for cell, record in FOUND.items():
-        arm, settings = EXPERIMENT.arms[cell.arm], record["settings"]
+@pytest.mark.parametrize(
+    ("experiment", "found"), [(EXPERIMENT, FOUND), (page.LONG, FOUND_AT_LENGTH)]
+)
+def test_every_committed_cell_was_run_as_it_is_declared_now(
+    experiment: Experiment, found: dict[Cell, Record]
+) -> None:
+    folder = ROOT / page.RESULTS / experiment.name
+    assert {path.name for path in folder.glob("*.json")} == {f"{c.study}.json" for c in found}
+    for cell, record in found.items():
+        arm, settings = experiment.arms[cell.arm], record["settings"]
         declared = {**dataclasses.asdict(arm), "recipe": json.loads(arm.recipe.to_json())}
         del declared["title"]  # which may change
         assert json.loads(json.dumps(declared)).items() <= settings.items(), cell
