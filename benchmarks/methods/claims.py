@@ -29,6 +29,9 @@ CLAIMS: dict[str, Sequence[tuple[str, str]]] = {
     "REVO-Tune's continuous encoding is more accurate than its binary one": [
         ("revo-continuous", "revo-binary")
     ],
+    "Ours are more accurate than a tuned fine-tuning and a tuned probe": [
+        (own, other) for own in ("default", "profile") for other in ("full", "probe")
+    ],
     "Ours are more accurate than the papers'": [
         (own, other)
         for own in ("default", "profile")
