@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 
 from benchmarks.layerbench.figure import ranks
@@ -41,9 +40,11 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, default=PICTURE)
     args = parser.parse_args()
     experiment = TABLE.experiments[args.scale]
-    found = complete(read_records(experiment.cells(), args.results), experiment)
-    at_length = complete(read_records(LONG.cells(), args.results), LONG)
-    parts = sections(found, args.scale) | sections_at_length(found, at_length)
+    found, short, at_length = (
+        complete(read_records(e.cells(), args.results), e)
+        for e in (experiment, TABLE.experiments[SCALE], LONG)
+    )
+    parts = sections(found, args.scale) | sections_at_length(short, at_length)
     args.page.write_text(made(args.page.read_text(), parts))
     args.picture.write_text(picture(found, experiment))
 
@@ -87,13 +88,17 @@ def sections(found: Mapping[Cell, Record], scale: str) -> dict[str, Callable[[],
 
 
 def sections_at_length(
-    found: Mapping[Cell, Record], at_length: Mapping[Cell, Record]
+    short: Mapping[Cell, Record], at_length: Mapping[Cell, Record]
 ) -> dict[str, Callable[[], str]]:
-    """What more work changes."""
+    """What more work changes on the blocks of the small scale."""
     parts = sections(at_length, "long")
     own = {f"long-{name}": parts[name] for name in ("origin", "standings", "claims")}
-    more = partial(_shown, [more_work_grid(found, at_length, LONG.arms)] if at_length else [])
-    return {**own, "more-work": more}
+    return {**own, "more-work": lambda: _more_work(short, at_length)}
+
+
+def _more_work(short: Mapping[Cell, Record], at_length: Mapping[Cell, Record]) -> str:
+    grid = more_work_grid(short, at_length, LONG.arms)
+    return _shown([grid]) if grid.rows else NOTHING
 
 
 def picture(found: Mapping[Cell, Record], experiment: Experiment) -> str:

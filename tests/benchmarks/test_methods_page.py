@@ -54,3 +54,11 @@ def test_a_set_that_one_method_lacks_is_left_out() -> None:
     assert len(lacking) == len(CELLS) - len(EXPERIMENT.arms)
     assert not [c for c in lacking if (c.data, c.fraction, c.run) == (
         first.data, first.fraction, first.run)]  # fmt: skip
+
+
+def test_what_more_work_changes_needs_blocks_with_less() -> None:
+    at_length = page.complete(FOUND_AT_LENGTH, page.LONG)
+    assert page.sections_at_length({}, at_length)["more-work"]() == page.NOTHING
+    found = {c: r for c, r in page.complete(FOUND, EXPERIMENT).items() if c.run == 0}
+    shown = page.sections_at_length(found, at_length)["more-work"]()
+    assert shown != page.NOTHING and shown.count("→") == 3 * len(page.LONG.arms)
