@@ -40,10 +40,9 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, default=PICTURE)
     args = parser.parse_args()
     experiment = TABLE.experiments[args.scale]
-    found, short, at_length = (
-        complete(read_records(e.cells(), args.results), e)
-        for e in (experiment, TABLE.experiments[SCALE], LONG)
-    )
+    small = TABLE.experiments[SCALE]
+    found = complete(read_records(experiment.cells(), args.results), experiment)
+    short, at_length = (complete(read_records(e.cells(), RESULTS), e) for e in (small, LONG))
     parts = sections(found, args.scale) | sections_at_length(short, at_length)
     args.page.write_text(made(args.page.read_text(), parts))
     args.picture.write_text(picture(found, experiment))

@@ -22,7 +22,7 @@ Scale = Annotated[
     typer.Option(
         help="full: the paper's data and networks; small: two cores, hours; digits: minutes, "
         "with nothing that the package does not bring; long: `methods` only, the main ones of "
-        "the small scale with five times the work."
+        "the small scale with up to five times the work."
     ),
 ]
 Root = Annotated[

@@ -125,8 +125,8 @@ _THAT_WORK = {
     "small": "That is less than the papers' searches have: BioTune's start and some two "
     "generations, two or three populations of REVO-Tune, little more than the random start of the "
     f"set encoding. {_TWO_MORE}",
-    "long": "That is about what the papers' searches have, 100 trials of REVO-Tune and 140 "
-    "configurations of BioTune, or more. A probe reaches the most trials first, with less work.",
+    "long": "That is about as many as the papers' searches have, 100 trials of REVO-Tune and 140 "
+    "configurations of BioTune, or more. Who reaches the most trials first has less work.",
     "full": "That is somewhat less than the papers' searches have, 100 trials of REVO-Tune and "
     f"140 configurations of BioTune. {_TWO_MORE}",
 }

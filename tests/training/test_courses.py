@@ -241,11 +241,12 @@ def test_autorgn_measures_five_batches_as_the_equation_says(
     batches = [[rows] for rows in torch.arange(48).split(8)]
     model.eval()
     course.begin_epoch(Joint(0, batches, backward, optimizer, schedule, scaler))
-    assert [int(parts[0][0]) for parts in passes] == [0, 8, 16, 24, 32], "five of the six"
+    n = min(5 + overflows, 6)
+    assert [int(parts[0][0]) for parts in passes] == [0, 8, 16, 24, 32, 40][:n], "five, if it can"
     assert scaler.get_scale() == scale / 2**overflows
 
     sums = dict.fromkeys(tensors, 0.0)
-    for rows in batches[overflows:5]:
+    for rows in batches[overflows:n]:
         loss = cross_entropy(model(pixels[rows[0]]), labels[rows[0]])
         found = torch.autograd.grad(loss, tensors.values())
         for name, gradient in zip(tensors, found, strict=True):

@@ -23,8 +23,8 @@ class GradientNormCourse(Course):
 
     A tensor that is all zeros (a new bias) has no such ratio and learns at its block's full rate.
     The passes that measure gradients are passes of the training: they move BatchNorm's statistics
-    as steps do, and count as its operations. A batch whose gradients overflow lowers fp16's scale
-    and is left out, as its step would be.
+    as steps do, and count as its operations. A batch whose gradients are not finite is left
+    out, for another; in fp16 it lowers the scale, as its step would.
     """
 
     group_per_tensor = True
@@ -46,7 +46,9 @@ class GradientNormCourse(Course):
         tensors = [p for group in optimizer.param_groups for p in group["params"]]
         sums = torch.zeros(len(tensors), dtype=torch.float64)
         measured = 0
-        for batch in joint.batches[: method.batches]:
+        for batch in joint.batches:
+            if measured == method.batches:
+                break
             joint.backward(batch)
             joint.scaler.unscale_(optimizer)
             norms = torch.stack(
