@@ -23,7 +23,7 @@ from optuna_layerwise.encodings import Encoding
 from optuna_layerwise.finalists import n_finalists
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.results import Candidate, FinalizedElsewhere, stored_final
-from optuna_layerwise.runs import RUN_KEY, Run
+from optuna_layerwise.runs import RUN_KEY, Run, run_of
 from optuna_layerwise.storage import TIE_KEY, Owner
 from optuna_layerwise.training import Engine
 
@@ -365,6 +365,21 @@ def test_one_process_finalizes_a_study_and_a_dead_ones_claim_is_taken_over(
     saved = final.weights
     assert saved is not None
     assert hashlib.sha256(Path(saved["path"]).read_bytes()).hexdigest() == saved["sha256"]
+
+
+def test_the_searchs_own_seed_trains_the_network_that_was_chosen_again(
+    spec: ModelSpec, splits: Splits, tmp_path: Path
+) -> None:
+    case = searched(spec, splits, [GOOD, HEAD_ONLY], 4)
+    own = case.objective.seeds
+    final = case.objective.finalize(
+        case.study, top=1, seeds=own, weights=tmp_path / "kept.safetensors", references=()
+    )
+    [validated] = final.chosen.val
+    assert final.chosen.name == f"trial {case.study.best_trial.number}"
+    run = run_of(case.study, case.study.best_trial)
+    assert run is not None and run.metrics == [validated]
+    assert final.weights is not None
 
 
 def test_of_two_that_finalize_at_once_one_opens_the_test(
