@@ -205,18 +205,11 @@ def after(
             seed = rng.integers(seeds, size=n)
             order = np.lexsort((loss[policies, seed], -val[policies, seed]))
             policy, own = policies[order[0]], seed[order[0]]
-            others = np.arange(seeds) != own
-            drawn.append(
-                (
-                    *(val[policy, own], val[policy, others].mean()),
-                    *(test[policy, others].mean(), test[policy, own]),
-                )
-            )
+            chosen, others = (policy, own), (policy, np.arange(seeds) != own)
+            drawn.append((val[chosen], val[others].mean(), test[others].mean(), test[chosen]))
         seen, real, tested, kept = 100 * np.mean(drawn, axis=0)
-        found[n] = {
-            **{"seen": seen, "val": real, "test": tested, "kept": kept},
-            "luck": seen - real,
-        }
+        luck = seen - real
+        found[n] = {"seen": seen, "val": real, "test": tested, "kept": kept, "luck": luck}
     return found
 
 

@@ -108,14 +108,14 @@ def more_work_grid(
     short: Mapping[Cell, Record], long: Mapping[Cell, Record], arms: Mapping[str, Arm]
 ) -> Grid:
     """The same methods with less work and with more, on the blocks that both have."""
-    blocks = {_block(cell) for cell in short} & {_block(cell) for cell in long}
+    blocks = {cell.block for cell in short} & {cell.block for cell in long}
     rows = []
     for name, arm in arms.items() if blocks else ():
         both = {
             dataclasses.replace(cell, arm=label): record
             for label, found in (("less", short), ("more", long))
             for cell, record in found.items()
-            if cell.arm == name and _block(cell) in blocks
+            if cell.arm == name and cell.block in blocks
         }
         by_label = {s.arm: s for s in compare(both, reference="less").standings}
         less, more = by_label["less"], by_label["more"]
@@ -135,7 +135,3 @@ def more_work_grid(
         "best validation of the search - test",
     )
     return Grid("", header, rows)
-
-
-def _block(cell: Cell) -> tuple[str, str, float, int]:
-    return cell.network, cell.data, cell.fraction, cell.run

@@ -15,7 +15,7 @@ from benchmarks.layerbench.page import filled
 from benchmarks.methods.claims import claim_grids, more_work_grid, share_grid
 from optuna_layerwise.protocols import TABLES, Cell, read_records
 from optuna_layerwise.protocols.comparison import compare
-from optuna_layerwise.protocols.experiments import Experiment
+from optuna_layerwise.protocols.experiments import Block, Experiment
 from optuna_layerwise.protocols.findings import budget_grids, optimism_grid, standings_grid
 from optuna_layerwise.protocols.pages import origin
 from optuna_layerwise.protocols.table import Record, grids
@@ -50,13 +50,11 @@ def main() -> None:
 
 def complete(found: Mapping[Cell, Record], experiment: Experiment) -> dict[Cell, Record]:
     """The cells of those sets, fractions and runs that every method has."""
-    arms: dict[tuple[str, float, int], set[str]] = {}
+    arms: dict[Block, set[str]] = {}
     for cell in found:
-        arms.setdefault((cell.data, cell.fraction, cell.run), set()).add(cell.arm)
+        arms.setdefault(cell.block, set()).add(cell.arm)
     return {
-        cell: record
-        for cell, record in found.items()
-        if arms[cell.data, cell.fraction, cell.run] == set(experiment.arms)
+        cell: record for cell, record in found.items() if arms[cell.block] == set(experiment.arms)
     }
 
 

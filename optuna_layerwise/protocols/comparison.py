@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from optuna_layerwise.protocols.experiments import Cell
+from optuna_layerwise.protocols.experiments import Block, Cell
 from optuna_layerwise.protocols.table import Record
 from optuna_layerwise.reporting.statistics import (
     Paired,
@@ -24,8 +24,6 @@ from optuna_layerwise.reporting.statistics import (
     summary,
 )
 
-Block = tuple[str, str, float, int]
-"""Network, data set, fraction and run."""
 Resource = Literal["trials", "images", "seconds"]
 REFERENCE = "full"
 
@@ -179,8 +177,7 @@ def by_arm(found: Mapping[Cell, Record]) -> dict[str, dict[Block, Record]]:
     """Method to block to what came out."""
     cells: dict[str, dict[Block, Record]] = {}
     for cell, record in found.items():
-        block = cell.network, cell.data, cell.fraction, cell.run
-        cells.setdefault(cell.arm, {})[block] = record
+        cells.setdefault(cell.arm, {})[cell.block] = record
     return cells
 
 

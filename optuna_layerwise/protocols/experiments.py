@@ -14,6 +14,9 @@ DIGITS, DIGITS_CNN = "digits", "digits_cnn"
 MOBILENET, RESNET20 = "mobilenet_v2_w035", "resnet20_cifar10"
 """Small networks with weights in a file."""
 
+Block = tuple[str, str, float, int]
+"""Network, data set, fraction and run."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -25,6 +28,11 @@ class Cell:
     data: str
     fraction: float
     run: int
+
+    @property
+    def block(self) -> Block:
+        """Where all methods have the same images."""
+        return self.network, self.data, self.fraction, self.run
 
     @property
     def study(self) -> str:
