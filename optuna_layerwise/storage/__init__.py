@@ -48,6 +48,7 @@ from optuna_layerwise.storage.start import (
     store_start,
     stored_start,
 )
+from optuna_layerwise.storage.study_attrs import compare_and_set, study_attr, update, write_once
 from optuna_layerwise.storage.trials import (
     TIE_KEY,
     TRIAL_KEY,
@@ -82,6 +83,7 @@ __all__ = [
     "all_trials",
     "ask",
     "claims_are_atomic",
+    "compare_and_set",
     "damaged_attributes",
     "generation_of",
     "has_start",
@@ -100,13 +102,16 @@ __all__ = [
     "store_start",
     "stored_start",
     "stored_trial",
+    "study_attr",
     "study_names",
     "tell",
     "trial_numbers",
     "trial_record",
+    "update",
     "upgrade_schema",
     "without_secrets",
     "without_waiting",
+    "write_once",
     "write_pending",
     "write_trial_record",
 ]

@@ -12,6 +12,8 @@ import sqlalchemy
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb.models import (
     BaseModel,
+    StudySystemAttributeModel,
+    StudyUserAttributeModel,
     TrialModel,
     TrialParamModel,
     TrialSystemAttributeModel,
@@ -45,12 +47,29 @@ def system_attrs(session: Session, trial_id: int, *keys: str) -> dict[str, Any]:
 
 def set_system_attrs(session: Session, trial_id: int, attrs: Mapping[str, Any]) -> None:
     """Insert or replace some."""
-    _replace(session, TrialSystemAttributeModel, trial_id, attrs)
+    _replace(session, TrialSystemAttributeModel, {"trial_id": trial_id}, attrs)
 
 
 def set_user_attrs(session: Session, trial_id: int, attrs: Mapping[str, Any]) -> None:
     """Insert or replace some."""
-    _replace(session, TrialUserAttributeModel, trial_id, attrs)
+    _replace(session, TrialUserAttributeModel, {"trial_id": trial_id}, attrs)
+
+
+def study_attr(session: Session, study_id: int, key: str, *, system: bool) -> Any:
+    """One attribute of a study; ``None`` if it is not there."""
+    table = StudySystemAttributeModel if system else StudyUserAttributeModel
+    query = sqlalchemy.select(table.value_json)
+    query = query.where(table.study_id == study_id, table.key == key)
+    stored = session.execute(query).scalar()
+    return None if stored is None else json.loads(stored)
+
+
+def set_study_attrs(
+    session: Session, study_id: int, attrs: Mapping[str, Any], *, system: bool
+) -> None:
+    """Insert or replace some."""
+    table = StudySystemAttributeModel if system else StudyUserAttributeModel
+    _replace(session, table, {"study_id": study_id}, attrs)
 
 
 def set_params(
@@ -132,12 +151,9 @@ def frozen(row: Any, template: FrozenTrial | None) -> FrozenTrial:
 
 
 def _replace(
-    session: Session, table: type[BaseModel], trial_id: int, attrs: Mapping[str, Any]
+    session: Session, table: type[BaseModel], whose: Mapping[str, int], attrs: Mapping[str, Any]
 ) -> None:
-    rows = [
-        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-        for key, value in attrs.items()
-    ]
+    rows = [{**whose, "key": key, "value_json": json.dumps(value)} for key, value in attrs.items()]
     dialect = session.get_bind().dialect.name
     if rows and dialect == "mysql":
         upsert = mysql.insert(table).values(rows)
@@ -146,5 +162,5 @@ def _replace(
         insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
         insert = insert.values(rows)
         changed = {"value_json": insert.excluded.value_json}
-        unique = ["trial_id", "key"]
+        unique = [*whose, "key"]
         session.execute(insert.on_conflict_do_update(index_elements=unique, set_=changed))

@@ -1,0 +1,140 @@
+"""Attributes of a study that are written only while they are what was read.
+
+Several processes write the same study. A write that ignores what another has written meanwhile
+would lose that or mix the two, so all that we store with a study goes through `compare_and_set`.
+
+It is one transaction with the study's row locked in a relational database, whoever opened it; in
+a journal file of ours the file is locked, and in memory the storage. Elsewhere it is a look
+immediately before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from optuna import Study
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.storages._rdb.models import StudyModel
+
+from optuna_layerwise.storage import _rows as rows
+from optuna_layerwise.storage.journal import FileJournalStorage
+from optuna_layerwise.storage.persistent import PersistentStorage, transaction
+
+
+def study_attr(study: Study, key: str, *, system: bool = False) -> Any:
+    """An attribute as it is stored now; ``None`` if it is not there, or was taken back.
+
+    Args:
+        study: The study.
+        key: Of the attribute.
+        system: A system attribute instead of a user attribute.
+    """
+    storage = study._storage
+    read = storage.get_study_system_attrs if system else storage.get_study_user_attrs
+    return read(study._study_id).get(key)
+
+
+def compare_and_set(
+    study: Study, key: str, expected: Any, new: Any, *, system: bool = False
+) -> bool:
+    """Write an attribute if it still is what was read; whether it was written.
+
+    Two that write the same value can both be told that it was theirs, if the database was away
+    meanwhile; a value that is to tell its writer has something random in it, as a lease has.
+
+    Args:
+        study: The study.
+        key: Of the attribute.
+        expected: What was read; ``None`` if there was nothing.
+        new: JSON; ``None`` takes the attribute back.
+        system: A system attribute instead of a user attribute.
+
+    Example:
+        >>> study = optuna.create_study()
+        >>> compare_and_set(study, "colour", None, "red")
+        True
+        >>> compare_and_set(study, "colour", None, "blue"), study_attr(study, "colour")
+        (False, 'red')
+    """
+    storage = study._storage
+    backend = getattr(storage, "_backend", storage)
+    if isinstance(backend, RDBStorage):
+        database = backend
+
+        def swap(again: bool) -> bool:
+            return _swap(database, study._study_id, key, expected, new, system, again)
+
+        return backend.persist(swap) if isinstance(backend, PersistentStorage) else swap(False)
+    with _alone(storage):
+        if not _same(study_attr(study, key, system=system), expected):
+            return False
+        write = storage.set_study_system_attr if system else storage.set_study_user_attr
+        write(study._study_id, key, new)
+    return True
+
+
+def write_once(study: Study, key: str, value: Any, *, system: bool = False) -> Any:
+    """Write an attribute unless there is one; returns the one that is stored.
+
+    Args:
+        study: The study.
+        key: Of the attribute.
+        value: JSON.
+        system: A system attribute instead of a user attribute.
+    """
+    compare_and_set(study, key, None, value, system=system)
+    return study_attr(study, key, system=system)
+
+
+def update(study: Study, key: str, change: Callable[[Any], Any], *, system: bool = False) -> Any:
+    """Replace an attribute by what is made of it; returns the new one.
+
+    Args:
+        study: The study.
+        key: Of the attribute.
+        change: Makes the new value of the stored one, or of ``None``. It is called again if
+            another process was quicker.
+        system: A system attribute instead of a user attribute.
+    """
+    while True:
+        stored = study_attr(study, key, system=system)
+        new = change(stored)
+        if _same(new, stored) or compare_and_set(study, key, stored, new, system=system):
+            return new
+
+
+def _swap(
+    backend: RDBStorage,
+    study_id: int,
+    key: str,
+    expected: Any,
+    new: Any,
+    system: bool,
+    again: bool,
+) -> bool:
+    with transaction(backend) as session:
+        StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+        stored = rows.study_attr(session, study_id, key, system=system)
+        if again and _same(stored, new):  # by the first try, of which no answer came
+            return True
+        if not _same(stored, expected):
+            return False
+        rows.set_study_attrs(session, study_id, {key: new}, system=system)
+    return True
+
+
+def _same(one: Any, other: Any) -> bool:
+    """As JSON: a tuple is a list."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def _alone(storage: BaseStorage) -> contextlib.AbstractContextManager[Any]:
+    """Nobody else writes meanwhile, where that can be had."""
+    if isinstance(storage, FileJournalStorage):
+        return storage.alone()
+    if isinstance(storage, InMemoryStorage):
+        return storage._lock
+    return contextlib.nullcontext()
