@@ -28,8 +28,11 @@ from optuna_layerwise.storage import (
     Owner,
     all_trials,
     claims_are_atomic,
+    own_record,
     owner_of,
     requeue,
+    stored_study_id,
+    study_id,
     trial_record,
     write_trial_record,
 )
@@ -143,7 +146,7 @@ class CohortSampler(BaseSampler):
         """
         with self._lock:
             trials, replay = all_trials(study), self._up_to_date(study)
-            ours = [trial for trial in trials if self._is_ours(trial_record(trial))]
+            ours = [trial for trial in trials if self._is_ours(own_record(trial, replay.study_id))]
             if not ours:
                 names = {trial_record(trial).get("algorithm", "") for trial in trials} - {""}
                 raise ValueError(
@@ -204,21 +207,25 @@ class CohortSampler(BaseSampler):
 
     def _record(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
         """What the trial is drawn from: as stored, or decided (and stored) now."""
-        self._replay_of(study)  # which decides what is ours
-        record = trial_record(trial)
+        record = own_record(trial, self._replay_of(study).study_id)
         if self._is_ours(record):
             return record
         return self._claim(study, trial, self._up_to_date(study))
 
     def _claim(self, study: Study, trial: FrozenTrial, replay: Replay) -> dict[str, Any]:
-        record = trial_record(trial)
+        if replay.study_id is None:  # another process may have been quicker, and drawn trials
+            study_id(study)
+            replay = self._up_to_date(study)
+        record = own_record(trial, replay.study_id)
         if not self._is_ours(record):
             cohort, _ = replay.locate(trial.number)
             snapshot = replay.before(trial.number)
             record = {
                 "algorithm": self._algorithm.name,
+                "study": replay.study_id,
+                "trial": trial.number,
                 "made_with": fingerprint(),
-                "seed": self._seed_of(study),
+                "seed": self._seed_of(study, replay),
                 "generation": self._algorithm.generation(cohort),
                 "base": snapshot.base,
                 "end": snapshot.end,
@@ -247,10 +254,10 @@ class CohortSampler(BaseSampler):
     def _rng(self, replay: Replay, number: int, record: Mapping[str, Any]) -> TrialRng:
         return TrialRng(record["seed"], *replay.locate(number))
 
-    def _seed_of(self, study: Study) -> int:
-        """The seed of the study's first trial; warns if that was drawn in another way."""
+    def _seed_of(self, study: Study, replay: Replay) -> int:
+        """The seed of the study's first own trial; warns if that was drawn in another way."""
         if self._first is None:
-            records = (trial_record(trial) for trial in all_trials(study))
+            records = (own_record(trial, replay.study_id) for trial in all_trials(study))
             self._first = next((record for record in records if "seed" in record), None)
         first = self._first
         if first is None:
@@ -299,15 +306,21 @@ class CohortSampler(BaseSampler):
                 f"{len(study.directions)}; use optuna.samplers.NSGAIISampler for several"
             )
         replayed = (study._storage, study._study_id)
-        if self._replay is None or self._replayed != replayed:
+        kept = self._replay if self._replayed == replayed else None
+        if kept is None or kept.study_id is None:
             self._replayed = replayed
             self._first = None
             self._algorithm = self._algorithm_for(study)
             self._replay = Replay(
-                self._algorithm, study.direction, self._encoding, self._search_space
+                self._algorithm,
+                study.direction,
+                self._encoding,
+                self._search_space,
+                stored_study_id(study),
             )
             self._replay.update(all_trials(study))
-        return self._replay
+            return self._replay
+        return kept
 
 
 def _check_seeds(

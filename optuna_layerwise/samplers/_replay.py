@@ -32,7 +32,7 @@ from optuna_layerwise.samplers._codec import (
     to_gene,
 )
 from optuna_layerwise.samplers._threads import one_thread
-from optuna_layerwise.storage import TIE_KEY, trial_record
+from optuna_layerwise.storage import TIE_KEY, own_record
 
 SearchSpace = dict[str, BaseDistribution]
 _KEPT_STATES = 32
@@ -68,6 +68,7 @@ class Replay:
         encoding: What is known about the genes, if anything.
         search_space: Fixed, or ``None``: the encoding's, and all parameters seen in the
             committed cohorts.
+        study_id: Records of other studies are those of points that somebody else proposed.
     """
 
     def __init__(
@@ -76,7 +77,9 @@ class Replay:
         direction: StudyDirection,
         encoding: Encoding | None,
         search_space: Mapping[str, BaseDistribution] | None,
+        study_id: str | None,
     ) -> None:
+        self.study_id = study_id
         self._algorithm = algorithm
         self._sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
         self._encoding = encoding
@@ -230,14 +233,13 @@ class Replay:
         return Member(trial.number, np.array(genes), self._facts(trial), self._order(trial))
 
     def _record(self, trial: FrozenTrial) -> dict[str, Any]:
-        record = trial_record(trial)
+        record = own_record(trial, self.study_id)
         return record if record.get("algorithm") == self._algorithm.name else {}
 
     def _facts(self, trial: FrozenTrial) -> dict[str, Any] | None:
-        facts = self._record(trial).get("facts")
-        executed_otherwise = trial.system_attrs.get("fixed_params") or trial_record(trial).get(
-            "given"
-        )
+        record = self._record(trial)
+        facts = record.get("facts")
+        executed_otherwise = trial.system_attrs.get("fixed_params") or record.get("given")
         return facts if isinstance(facts, dict) and not executed_otherwise else None
 
     def _order(self, trial: FrozenTrial) -> tuple[int, float, float, int]:

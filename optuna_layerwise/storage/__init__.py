@@ -25,6 +25,7 @@ from optuna_layerwise.storage.databases import (
     open_storage,
     upgrade_schema,
 )
+from optuna_layerwise.storage.identity import STUDY_KEY, stored_study_id, study_id
 from optuna_layerwise.storage.keys import DATA_KEY, FINAL_KEY, RUN_KEY, SETTINGS_KEY
 from optuna_layerwise.storage.leases import (
     LEASE_KEY,
@@ -54,6 +55,7 @@ from optuna_layerwise.storage.trials import (
     TRIAL_KEY,
     all_trials,
     generation_of,
+    own_record,
     owner_of,
     stored_trial,
     trial_record,
@@ -71,6 +73,7 @@ __all__ = [
     "RUN_KEY",
     "SETTINGS_KEY",
     "START_KEY",
+    "STUDY_KEY",
     "TIE_KEY",
     "TRIAL_KEY",
     "Damaged",
@@ -94,6 +97,7 @@ __all__ = [
     "lease_of",
     "let_go",
     "open_storage",
+    "own_record",
     "owner_of",
     "remove_damaged",
     "renew",
@@ -101,8 +105,10 @@ __all__ = [
     "set_user_attrs",
     "store_start",
     "stored_start",
+    "stored_study_id",
     "stored_trial",
     "study_attr",
+    "study_id",
     "study_names",
     "tell",
     "trial_numbers",

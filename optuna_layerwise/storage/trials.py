@@ -36,6 +36,21 @@ def trial_record(trial: FrozenTrial) -> dict[str, Any]:
     return checked(trial.system_attrs.get(TRIAL_KEY))
 
 
+def own_record(trial: FrozenTrial, study_id: str | None) -> dict[str, Any]:
+    """What we stored with a trial of this study; empty if it was copied from another trial.
+
+    Copied trials, as `Study.add_trials` makes them, keep the attributes of their source.
+
+    Args:
+        trial: The trial.
+        study_id: Its study's, if that has one. Records of versions that stored none say nothing
+            about whose they are and count as the trial's own.
+    """
+    record = trial_record(trial)
+    own = {"study": study_id, "trial": trial.number}
+    return record if own.items() <= {**own, **record}.items() else {}
+
+
 def write_trial_record(study: Study, trial: FrozenTrial, record: Mapping[str, Any]) -> None:
     """Store a trial's record, with this process as its owner."""
     owned = {**record, "v": SCHEMA, "owner": dataclasses.asdict(Owner.of_this_process())}
@@ -56,6 +71,8 @@ def generation_of(trial: FrozenTrial) -> int:
 
 
 _TYPES = {
+    "study": str,
+    "trial": int,
     "algorithm": str,
     "made_with": dict,
     "seed": int,

@@ -13,7 +13,7 @@ import pytest
 from rederiving import assert_rederives
 from searching import SPACE, mixed, run, small, value
 
-from optuna_layerwise.samplers import BioTuneSampler
+from optuna_layerwise.samplers import BioTuneSampler, CatCMAwMSampler
 from optuna_layerwise.storage import (
     TRIAL_KEY,
     all_trials,
@@ -227,3 +227,55 @@ def test_a_record_that_lacks_a_part_is_drawn_anew() -> None:
     assert again.number == 0
     study.tell(again, value(again))
     assert "genes" in trial_record(study.trials[0])
+
+
+@pytest.mark.parametrize("sampler", [small, lambda seed: CatCMAwMSampler(seed=seed)])
+def test_studies_that_start_from_the_trials_of_another_follow_their_own_seeds(
+    sampler: Any,
+) -> None:
+    other = optuna.create_study(sampler=sampler(0))
+    run(other, 20)
+    drawn = []
+    for seed in (1, 2, 3):
+        study = optuna.create_study(sampler=sampler(seed))
+        study.add_trials(other.trials)
+        run(study, 10)
+        assert_rederives(study, sampler(None))
+        assert {trial_record(trial)["seed"] for trial in study.trials[20:]} == {seed}
+        drawn.append(params(study)[20:])
+    assert drawn[0] != drawn[1] != drawn[2] != drawn[0]
+
+
+def test_trials_that_were_added_to_their_own_study_again_are_foreign_points() -> None:
+    study = searched(0, 20)
+    study.add_trials(study.trials)
+    run(study, 10)
+    rederived = assert_rederives(study, small(None))
+    assert rederived == 30 * 4
+
+
+def test_copied_study_continues_as_its_source_would_have() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(study_name="source", storage=storage, sampler=small())
+    run(study, 20)
+    optuna.copy_study(
+        from_study_name="source",
+        from_storage=storage,
+        to_storage=storage,
+        to_study_name="copy",
+    )
+    copy = optuna.load_study(study_name="copy", storage=storage, sampler=small())
+    for each in (study, copy):
+        run(each, 20)
+    assert params(copy) == params(study)
+
+
+def test_records_of_a_version_that_stored_no_study_are_the_studys_own() -> None:
+    whole, trials = searched(0, 40), searched(0, 20).trials
+    for trial in trials:
+        for name in ("study", "trial"):
+            trial.system_attrs[TRIAL_KEY].pop(name)
+    older = optuna.create_study(sampler=small(None))
+    older.add_trials(trials)
+    run(older, 20)
+    assert params(older) == params(whole)
