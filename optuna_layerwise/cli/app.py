@@ -102,7 +102,7 @@ def replay_command(
     lr: Annotated[float, typer.Option(help="Of the encoding.")] = 1e-3,
 ) -> None:
     """Draw every suggestion of a study again, and say where one differs (exit code 1)."""
-    opened = load_study(storage, study)
+    opened = load_study(storage, study, read_only=True)
     if sampler is None:
         made = stored_sampler(opened)
     else:

@@ -98,13 +98,13 @@ def find_studies(storage: str, wanted: list[str]) -> list[optuna.Study]:
     Raises:
         ValueError: if there is none of a name or pattern; the message has those that there are.
     """
-    opened = open_storage(storage, create=False)
+    opened = open_storage(storage, read_only=True)
     names = optuna.get_all_study_names(opened)
     found: dict[str, None] = {}
     for pattern in wanted or ["*"]:
         matching = [pattern] if pattern in names else fnmatching(names, pattern)
         if not matching:
-            load_study(storage, pattern)  # says which studies there are
+            load_study(storage, pattern, read_only=True)  # says which studies there are
         found |= dict.fromkeys(matching)
     return [optuna.load_study(study_name=name, storage=opened) for name in found]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console
-from optuna_layerwise.storage import open_storage
+from optuna_layerwise.storage import is_writable, open_storage
 
 
 def dashboard_command(
@@ -39,7 +39,8 @@ def dashboard_command(
                 "may"
             )
         console.print(f"[bold red]warning:[/bold red] {danger}", soft_wrap=True)
-    opened = open_storage(storage, create=False)
+    read_only = not is_writable(storage)
+    opened = open_storage(storage, create=False, read_only=read_only, log=False)
     serve(
         opened,
         host=host,

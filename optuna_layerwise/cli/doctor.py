@@ -48,7 +48,7 @@ def doctor_command(
     if opened is not None:
         names = [study] if study else study_names(opened)
         if study is not None:
-            load_study(storage, study)  # or say which there are
+            load_study(storage, study, read_only=True)  # or say which there are
         for name in names:
             for finding in _examined(opened, name, replay=replay, repair=repair):
                 found.append((name, finding, repair and finding.repaired()))
@@ -73,16 +73,17 @@ def _summary(wrong: int, repaired: int) -> str:
 def _opened(
     storage: str, found: list[tuple[str, Finding, bool]], *, repair: bool
 ) -> BaseStorage | None:
-    """The storage, after an upgrade if that is wanted and needed."""
+    """The storage, after an upgrade if that is wanted and needed; read only without repairs."""
     try:
-        return open_storage(storage, create=False)
+        return open_storage(storage, create=False, read_only=not repair)
     except OtherSchemaError as error:
         problem, _, remedy = str(error).rpartition("; ")
+        if repair:
+            copy = upgrade_schema(storage)
+            remedy = f"the copy {copy} is as it was" if copy else ""
+            problem += f"; {remedy}"
         found.append(("", Finding("error", problem, remedy), repair))
-        if not repair:
-            return None
-        upgrade_schema(storage)
-        return open_storage(storage, create=False)
+        return open_storage(storage, create=False) if repair else None
 
 
 def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ def export_command(
     from optuna_layerwise.reporting.export import PlanFormat, export
 
     kind = one_of("format", format, get_args(PlanFormat))
-    opened = load_study(storage, study)
+    opened = load_study(storage, study, read_only=True)
     command = command_of(opened)
     try:
         export(opened, to, trial=trial, format=kind, command=command)

@@ -31,14 +31,25 @@ DEFAULT_STORAGE = "sqlite:///optuna-layerwise.db"
 
 
 def load_study(
-    storage: str, name: str, *, patience_seconds: float = PATIENCE_SECONDS, wait: bool = False
+    storage: str,
+    name: str,
+    *,
+    patience_seconds: float = PATIENCE_SECONDS,
+    wait: bool = False,
+    read_only: bool = False,
 ) -> optuna.Study:
-    """A study that exists; for ``patience_seconds`` and ``wait`` see `open_storage`.
+    """A study that exists; for what it takes beside the names see `open_storage`.
 
     Raises:
         ValueError: if it does not; the message has those that do.
     """
-    opened = open_storage(storage, create=False, patience_seconds=patience_seconds, wait=wait)
+    opened = open_storage(
+        storage,
+        create=False,
+        patience_seconds=patience_seconds,
+        wait=wait,
+        read_only=read_only,
+    )
     names = study_names(opened)
     if name not in names:
         shown = without_secrets(storage)

@@ -47,9 +47,9 @@ def status_command(
         raise ValueError("--json is one look, and --watch is for people; choose one of them")
     if every <= 0:
         raise ValueError(f"--every must be more than 0 seconds, got {every}")
-    opened = open_storage(storage, create=False)
+    opened = open_storage(storage, read_only=True)
     names = [study] if study else study_names(opened)
-    studies = [load_study(storage, name) for name in names]
+    studies = [load_study(storage, name, read_only=True) for name in names]
     if watch:
         watch_studies(studies, every)
         return

@@ -297,7 +297,7 @@ def tune_command(
     )
     stored = None
     try:  # a database is made when all else is found to be right
-        names = study_names(open_storage(storage, create=False))
+        names = study_names(open_storage(storage, create=False, log=False))
     except FileNotFoundError:
         names = []
     if name in names:

@@ -21,9 +21,9 @@ from optuna_layerwise.storage.damage import (
 from optuna_layerwise.storage.databases import (
     OtherSchemaError,
     claims_are_atomic,
+    is_writable,
     journal_path,
     open_storage,
-    upgrade_schema,
 )
 from optuna_layerwise.storage.identity import STUDY_KEY, stored_study_id, study_id
 from optuna_layerwise.storage.keys import DATA_KEY, FINAL_KEY, RUN_KEY, SETTINGS_KEY
@@ -61,6 +61,7 @@ from optuna_layerwise.storage.trials import (
     trial_record,
     write_trial_record,
 )
+from optuna_layerwise.storage.upgrading import upgrade_schema
 from optuna_layerwise.storage.urls import without_secrets
 
 __all__ = [
@@ -93,6 +94,7 @@ __all__ = [
     "has_unreadable_start",
     "is_seen_by_threads",
     "is_there",
+    "is_writable",
     "journal_path",
     "lease_of",
     "let_go",

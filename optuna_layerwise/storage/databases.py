@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable
@@ -12,22 +13,17 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 
+from optuna_layerwise.storage import sqlite
 from optuna_layerwise.storage.journal import FileJournalStorage, JournalFile
 from optuna_layerwise.storage.outages import PATIENCE_SECONDS, persist
 from optuna_layerwise.storage.relational import RelationalStorage
-from optuna_layerwise.storage.urls import without_secrets
+from optuna_layerwise.storage.schema import Schema, inspect
+from optuna_layerwise.storage.urls import with_driver, without_secrets
 from optuna_layerwise.storage.wal import prefer_log
 
-_DRIVERS = {
-    "postgresql://": "postgresql+psycopg://",
-    "postgres://": "postgresql+psycopg://",
-    "mysql://": "mysql+pymysql://",
-    "mariadb://": "mysql+pymysql://",
-    "mariadb+": "mysql+",
-}
 # Seconds, but for the user timeout: a server that is gone without a word is noticed.
 _CONNECT: dict[str, dict[str, Any]] = {
-    "sqlite": {"timeout": 60.0},
+    "sqlite": {"factory": sqlite.Connection},
     "postgresql+psycopg": {
         "connect_timeout": 10,
         "keepalives_idle": 30,
@@ -55,6 +51,8 @@ def open_storage(
     create: bool = True,
     patience_seconds: float = PATIENCE_SECONDS,
     wait: bool = False,
+    read_only: bool = False,
+    log: bool = True,
 ) -> BaseStorage:
     """The storage behind a URL, for any number of worker processes.
 
@@ -65,17 +63,20 @@ def open_storage(
 
     Args:
         url: As above.
-        create: Make a file that does not exist.
+        create: Make a file that does not exist, and tables in a database that has none.
         patience_seconds: How long a storage that was opened may be away, before what was to be
             read or written fails with `StorageUnusableError`.
         wait: Wait as long for a storage that cannot be reached now, too.
+        read_only: Change nothing, and create nothing: a file stays as it is, byte for byte.
+        log: Give a SQLite file a write-ahead log, where it can have one.
 
     Raises:
         ConnectionError: if the storage cannot be reached, is not a URL, or its driver is absent.
-        FileNotFoundError: if a file does not exist and is not to be made.
+        OtherSchemaError: if its tables are not those of this release of Optuna.
+        FileNotFoundError: if a file, or the tables, are not there and are not to be made.
     """
-    url = _with_driver(url)
-    path = journal_path(url)
+    url = with_driver(url)
+    path, create = journal_path(url), create and not read_only
     shown = repr(path) if path else without_secrets(url)
     if not create:
         file = path
@@ -85,15 +86,12 @@ def open_storage(
             raise FileNotFoundError(f"there is no database {shown}; `tune` makes one")
     try:
         return persist(
-            lambda again: _open(url, path, patience_seconds),
+            lambda again: _open(url, path, patience_seconds, create, read_only, log),
             place=shown,
             seconds=patience_seconds if wait else 0.0,
         )
-    except RuntimeError as error:  # Optuna's words about the version of its tables
-        raise OtherSchemaError(
-            f"the tables of {shown} are of another version of Optuna ({error}); "
-            "`optuna-layerwise doctor --repair` upgrades older ones"
-        ) from error
+    except (OtherSchemaError, FileNotFoundError):
+        raise
     except (
         sqlalchemy.exc.SQLAlchemyError,
         StorageInternalError,
@@ -105,35 +103,18 @@ def open_storage(
         raise ConnectionError(f"cannot open the storage {shown}: {reason}. {_EXPECTED}") from error
 
 
-def upgrade_schema(url: str) -> None:
-    """Bring the tables of a database that an older Optuna made up to date.
-
-    Raises:
-        ConnectionError: if that cannot be done.
-    """
-    try:
-        storage = RDBStorage(_with_driver(url), skip_compatibility_check=True)
-        try:
-            storage.upgrade()
-        finally:
-            storage.engine.dispose()
-    except Exception as error:  # alembic raises what it likes
-        reason = str(error).splitlines()[0]
-        raise ConnectionError(f"cannot upgrade {without_secrets(url)}: {reason}") from error
-
-
-def _with_driver(url: str) -> str:
-    for prefix, driver in _DRIVERS.items():
-        if url.startswith(prefix):
-            url = driver + url[len(prefix) :]
-    return url
-
-
-def _open(url: str, journal: str | None, patience_seconds: float) -> BaseStorage:
+def _open(
+    url: str,
+    journal: str | None,
+    patience_seconds: float,
+    create: bool,
+    read_only: bool,
+    log: bool,
+) -> BaseStorage:
     if journal is not None:
         return FileJournalStorage(JournalFile(journal, patience_seconds=patience_seconds))
-    driver = sqlalchemy.make_url(url).drivername
-    name = driver.partition("+")[0]
+    parsed = sqlalchemy.make_url(url)
+    driver, name = parsed.drivername, parsed.get_backend_name()
     if name not in ("sqlite", "postgresql", "mysql"):
         raise ValueError(f"{name!r} is no kind of database that is known here")
     options: dict[str, Any] = {"connect_args": _CONNECT.get(driver, {})}
@@ -141,12 +122,84 @@ def _open(url: str, journal: str | None, patience_seconds: float) -> BaseStorage
         # Gaps are not locked, so two inserts of neighbouring rows do not wait for each other.
         # A connection that was lost is noticed when it is used.
         options |= {"isolation_level": "READ COMMITTED", "pool_pre_ping": False}
+    file = sqlite.path_of(parsed)
+    if name != "sqlite" or file is not None and Path(file).is_file():
+        reading = _read_only_options(parsed, options)
+        _check(_schema(url, reading, read_only), url, create=create, read_only=read_only)
+        if read_only:
+            options = reading
     storage = _with_tables(
-        lambda: RelationalStorage(url, options, patience_seconds=patience_seconds)
+        lambda: RelationalStorage(
+            url,
+            options,
+            patience_seconds=patience_seconds,
+            skip_table_creation=read_only,
+        )
     )
-    if name == "sqlite":
+    if name == "sqlite" and log and not read_only:
         prefer_log(storage.engine)
     return get_storage(storage)
+
+
+def _read_only_options(url: sqlalchemy.URL, options: dict[str, Any]) -> dict[str, Any]:
+    """What an engine is made with whose connections change nothing."""
+    if (file := sqlite.path_of(url)) is not None:
+        return {
+            "creator": lambda: sqlite.connect_read_only(file),
+            "poolclass": sqlalchemy.pool.NullPool,  # no log is kept open
+        }
+    if url.get_backend_name() == "mysql":
+        arguments = {
+            **options["connect_args"],
+            "init_command": "SET SESSION TRANSACTION READ ONLY",
+        }
+        return {**options, "connect_args": arguments}
+    return {**options, "execution_options": {"postgresql_readonly": True}}
+
+
+def _schema(url: str, options: dict[str, Any], read_only: bool) -> Schema:
+    engine = sqlalchemy.create_engine(url, **options)
+    try:
+        for _ in range(_TRIES):
+            with engine.connect() as connection:
+                found = inspect(connection)
+            if found.state != "incomplete" or not read_only:
+                break
+            time.sleep(random.uniform(0, 0.1))  # somebody may be making them just now
+        return found
+    finally:
+        engine.dispose()
+
+
+def _check(found: Schema, url: str, *, create: bool, read_only: bool) -> None:
+    """Whether tables can be opened, before Optuna makes those that it misses."""
+    shown = without_secrets(url)
+    if found.state == "none" or found.state == "foreign" and not create:
+        if not create:
+            raise FileNotFoundError(
+                f"there is no study in {shown}: it has no tables of Optuna; `tune` makes them"
+            )
+    elif found.state == "foreign":
+        raise OtherSchemaError(
+            f"{shown} has tables of another program where those of Optuna would be; use another "
+            "database"
+        )
+    elif found.state == "older":
+        made = f"Optuna {found.made_by}" if found.made_by else "an older Optuna"
+        raise OtherSchemaError(
+            f"the tables of {shown} are of another version of Optuna: {made} made them; "
+            "`optuna-layerwise doctor --repair` upgrades them, and keeps a copy"
+        )
+    elif found.state == "newer":
+        raise OtherSchemaError(
+            f"the tables of {shown} are of another version of Optuna: {found.revision!r} is "
+            "newer than this release, or none of Optuna's; install a newer Optuna"
+        )
+    elif found.state == "incomplete" and read_only:
+        raise OtherSchemaError(
+            f"{shown} misses tables of Optuna, or what says who made them; "
+            "`optuna-layerwise doctor --repair` adds what is missing"
+        )
 
 
 def _with_tables(make: Callable[[], RelationalStorage]) -> RelationalStorage:
@@ -170,6 +223,17 @@ def journal_path(url: str) -> str | None:
             raise ConnectionError(f"{url!r} is no journal. {_EXPECTED}")
         return path[1:]
     return url if url.endswith(".log") and "://" not in url else None
+
+
+def is_writable(url: str) -> bool:
+    """Whether this process may write to a file; true of a server, which knows itself."""
+    file = journal_path(url)
+    if file is None and url.startswith("sqlite:"):
+        file = sqlite.path_of(sqlalchemy.make_url(url))
+    if file is None:
+        return True
+    folder = Path(file).absolute().parent
+    return os.access(file, os.W_OK) and os.access(folder, os.W_OK)
 
 
 def claims_are_atomic(storage: BaseStorage) -> bool:

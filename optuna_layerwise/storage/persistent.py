@@ -38,6 +38,7 @@ class PersistentStorage(RDBStorage):
         url: SQLAlchemy's, with the driver.
         engine_kwargs: For `sqlalchemy.create_engine`.
         patience_seconds: How long the database may be away.
+        skip_table_creation: Leave the tables as they are: nothing will be written.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class PersistentStorage(RDBStorage):
         engine_kwargs: dict[str, Any] | None = None,
         *,
         patience_seconds: float = PATIENCE_SECONDS,
+        skip_table_creation: bool = False,
     ) -> None:
-        super().__init__(url, engine_kwargs)
+        super().__init__(url, engine_kwargs, skip_table_creation=skip_table_creation)
         self.patience_seconds = patience_seconds
 
     def persist(self, operation: Callable[[bool], _T]) -> _T:

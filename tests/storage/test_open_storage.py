@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -131,3 +133,31 @@ def _execute(storage: BaseStorage, statement: str) -> None:
     backend = getattr(storage, "_backend", storage)
     with backend.engine.begin() as connection:
         connection.execute(sqlalchemy.text(statement))
+
+
+def test_waiting_for_a_locked_file_is_said_while_it_lasts(tmp_path: Path) -> None:
+    """The lock is given back when the warning comes: without it, nothing would go on."""
+    url = f"sqlite:///{tmp_path}/study.db"
+    close(open_storage(url, log=False))
+    other = sqlite3.connect(tmp_path / "study.db", isolation_level=None, check_same_thread=False)
+    said: list[str] = []
+
+    class Unlock(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+            if other.in_transaction:
+                other.execute("ROLLBACK")
+
+    logger, handler = logging.getLogger("optuna_layerwise.storage.sqlite"), Unlock()
+    logger.addHandler(handler)
+    try:
+        for read_only in (True, False):
+            said.clear()
+            other.execute("BEGIN EXCLUSIVE")
+            close(open_storage(url, read_only=read_only, log=False))
+            waits, goes_on = said
+            assert "study.db: another process has locked it; waiting up to 60 seconds" in waits
+            assert "unlocked after" in goes_on
+    finally:
+        logger.removeHandler(handler)
+        other.close()
