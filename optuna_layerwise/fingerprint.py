@@ -19,6 +19,7 @@ import optuna
 
 from optuna_layerwise.attributes import VERSION_FIELD, UnreadableAttribute, read
 from optuna_layerwise.policy import Recipe
+from optuna_layerwise.storage import write_once
 
 FINGERPRINT_KEY = "olw:fingerprint:"
 """Study user attribute: a `Fingerprint` as JSON; its digest follows."""
@@ -64,6 +65,11 @@ class Fingerprint:
         text = json.dumps(self._compared(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    def as_attribute(self) -> dict[str, Any]:
+        """Key and content, as stored with a study."""
+        content = {VERSION_FIELD: _VERSION, **dataclasses.asdict(self)}
+        return {FINGERPRINT_KEY + self.digest: content}
+
     def differences(self, other: Fingerprint) -> dict[str, tuple[Any, Any]]:
         """What differs, such as ``numpy`` or ``recipe.lr``: this one's and the other's."""
         ours, theirs = self._compared(), other._compared()
@@ -94,10 +100,8 @@ def unreadable_fingerprints(study: optuna.Study) -> dict[str, str]:
 
 def record(study: optuna.Study, fingerprint: Fingerprint) -> None:
     """Store it with the study, unless it is there."""
-    key = FINGERPRINT_KEY + fingerprint.digest
-    if key not in study.user_attrs:
-        content = {VERSION_FIELD: _VERSION, **dataclasses.asdict(fingerprint)}
-        study.set_user_attr(key, content)
+    for key, content in fingerprint.as_attribute().items():
+        write_once(study, key, content)
 
 
 def join(study: optuna.Study, fingerprint: Fingerprint, *, allow_different: bool = False) -> None:

@@ -36,6 +36,7 @@ from optuna_layerwise.storage import (
     set_user_attrs,
     stored_trial,
     trial_record,
+    write_once,
     write_trial_record,
 )
 from optuna_layerwise.training import (
@@ -273,11 +274,10 @@ class FinetuneObjective(Trainer):
         """Store once how many images there are of what: it says which differences are chance."""
         if self._described is study:
             return
-        if DATA_KEY not in study.user_attrs:
-            data = self.data
-            sizes = {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
-            names = list(data.classes)[:_MOST_CLASSES]
-            study.set_user_attr(DATA_KEY, {**sizes, "classes": names})
+        data = self.data
+        sizes = {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
+        names = list(data.classes)[:_MOST_CLASSES]
+        write_once(study, DATA_KEY, {**sizes, "classes": names})
         self._described = study
 
     def _checkpoint(

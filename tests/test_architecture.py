@@ -25,7 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "policy": {"methods"},
     "attributes": set(),
     "cost": set(),
-    "fingerprint": {"policy", "attributes"},
+    "fingerprint": {"policy", "attributes", "storage"},
     "pausing": set(),
     "pruning": {"storage"},
     "storage": set(),

@@ -7,16 +7,23 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import typer
 from rich.console import Console
 
 from optuna_layerwise.cli import show
+from optuna_layerwise.cli.joining import (
+    as_stored,
+    begin_or_join,
+    enqueue_first,
+    refuse_differences,
+    store_changes,
+)
 from optuna_layerwise.cli.options import load_study
 from optuna_layerwise.cli.progress import after_trials, live_dashboard
-from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.data import Splits
 from optuna_layerwise.fingerprint import join
 from optuna_layerwise.launch import FAILED, HALTED, INTERRUPTED
@@ -29,9 +36,6 @@ from optuna_layerwise.studies import finished, open_study, order_of, resume, wor
 
 if TYPE_CHECKING:
     import optuna
-
-_DIGESTS = ("data_fingerprint", "model_digest")
-_PLACES = ("data", "data_root", "weights")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +76,7 @@ def open_search(
             `Fingerprint` is another.
     """
     if stored is not None:
-        as_before: dict[str, Any] = {field: getattr(stored, field) for field in _DIGESTS}
-        refuse_differences(name, dataclasses.replace(settings, **as_before), stored)
+        refuse_differences(name, as_stored(settings, stored, places=False), stored)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     with console.status("loading data and model"):
@@ -83,11 +86,8 @@ def open_search(
             settings, data_fingerprint=data.fingerprint, model_digest=spec.digest
         )
     if stored is not None:
-        if allow_different:  # what is stored stays as it is
-            kept: dict[str, Any] = {
-                field: getattr(stored, field) for field in (*_DIGESTS, *_PLACES)
-            }
-            settings = dataclasses.replace(settings, **kept)
+        if allow_different:
+            settings = as_stored(settings, stored)
         refuse_differences(name, settings, stored)
     init_from = None
     if settings.init_from is not None and stored is None:
@@ -105,6 +105,7 @@ def open_search(
     )
     if stored is not None:
         join(study, objective.fingerprint, allow_different=allow_different)
+        enqueue_first(study, settings, objective.encoding)
     return Search(study, objective, data, settings)
 
 
@@ -158,13 +159,10 @@ def run(
         allow_different=allow_different,
     )
     study, objective, settings = search.study, search.objective, search.settings
-    if SETTINGS_KEY in study.user_attrs:  # another process may have been quicker
-        refuse_differences(name, settings, Settings.from_study(study))
-    elif stored is None:
-        for params in settings.first(objective.encoding):
-            study.enqueue_trial(params, skip_if_exists=True)
-    join(study, objective.fingerprint, allow_different=allow_different)
-    study.set_user_attr(SETTINGS_KEY, settings.to_json())
+    if stored is None:
+        begin_or_join(study, objective, settings, allow_different=allow_different)
+    else:
+        store_changes(study, settings, stored)
     if unpause:
         resume(study)
     introduce(console, search)
@@ -243,26 +241,3 @@ def say_why_it_ended(console: Console, study: optuna.Study, where: str) -> int:
         soft_wrap=True,
     )
     return HALTED if order.halts else INTERRUPTED
-
-
-def refuse_differences(name: str, settings: Settings, stored: Settings) -> None:
-    """Refuse to continue a study as something else."""
-    if differences := settings.differences(stored):
-        listed = "; ".join(
-            f"{field} is {_short(theirs)} there and {_short(ours)} here"
-            for field, (ours, theirs) in differences.items()
-        )
-        told = (
-            ", or join all the same with --allow-different"
-            if set(differences) <= set(_DIGESTS)
-            else ""
-        )
-        raise ValueError(
-            f"study {name!r} exists with another configuration: {listed}. Choose another --study "
-            f"name, or continue it as it is with `optuna-layerwise resume`{told}"
-        )
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:12] + "..."

@@ -22,6 +22,7 @@ from optuna_layerwise.policy import Granularity, Recipe
 from optuna_layerwise.pruning import PRUNERS
 from optuna_layerwise.samplers import SAMPLERS, STARTS_INFORMED
 from optuna_layerwise.storage import SETTINGS_KEY as SETTINGS_KEY
+from optuna_layerwise.storage import study_attr
 
 if TYPE_CHECKING:  # torch is imported where it is needed: `status` answers without it
     from optuna_layerwise.data import Splits
@@ -30,7 +31,7 @@ if TYPE_CHECKING:  # torch is imported where it is needed: `status` answers with
 
 VERSION = 1
 SAMPLER_NAMES = sorted([*SAMPLERS, *OPTUNA_SAMPLERS])
-_MAY_CHANGE = {
+MAY_CHANGE = {
     *("trials", "reuse", "data", "data_root", "weights", "output", "device", "threads"),
     *("compute", "keep_weights", "checkpoint_seconds", "live"),
 }
@@ -261,7 +262,7 @@ class Settings:
         return {
             field: (value, theirs[field])
             for field, value in ours.items()
-            if field not in _MAY_CHANGE and value != theirs[field]
+            if field not in MAY_CHANGE and value != theirs[field]
         }
 
     def to_json(self) -> str:
@@ -275,7 +276,7 @@ class Settings:
         Raises:
             ValueError: if there are none, or another version wrote them.
         """
-        text = study.user_attrs.get(SETTINGS_KEY)
+        text = study_attr(study, SETTINGS_KEY)
         if text is None:
             raise ValueError(
                 f"study {study.study_name!r} was not created by `optuna-layerwise tune`; choose "

@@ -27,6 +27,7 @@ from optuna_layerwise.pruning import PRUNERS
 from optuna_layerwise.results import claim
 from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.samplers import SAMPLERS, STARTS_INFORMED
+from optuna_layerwise.storage import write_once
 from optuna_layerwise.studies import finished, open_study, work
 from optuna_layerwise.training import Compute
 
@@ -63,15 +64,13 @@ def run_cell(experiment: Experiment, cell: Cell, places: Places, storage: BaseSt
         pruner=PRUNERS["halving"](arm.recipe.epochs) if arm.halving else None,
     )
     claim(study)
-    stored = study.user_attrs.get(CELL_KEY)
-    if stored is not None and stored != settings:
+    stored = write_once(study, CELL_KEY, settings)
+    if stored != settings:
         names = [name for name in settings if stored.get(name) != settings[name]]
         raise ValueError(
             f"study {cell.study!r} was begun with another {', '.join(names)}; choose another "
             "--storage and --output"
         )
-    if stored is None:
-        study.set_user_attr(CELL_KEY, settings)
     if not search(study, objective, arm, cell.run):
         return False
     final = objective.finalize(

@@ -18,6 +18,7 @@ from optuna_layerwise.reporting.notes import study_note, trial_note
 from optuna_layerwise.reporting.rows import History, read
 from optuna_layerwise.storage.dashboard import (
     ROW_BYTES,
+    claim_page,
     live_state,
     note,
     row_bytes,
@@ -142,8 +143,9 @@ def write_page(study: optuna.Study, *, resume: str = "", every: int = 1) -> bool
     before = state.get("finished")
     if isinstance(before, int) and before <= finished < before + every:
         return False
-    state["finished"] = finished
-    save_live_state(study, state)  # first, so that of several workers one writes
+    if not claim_page(study, before, finished) and every:  # of several workers one writes
+        return False
+    noted = dict(state)
     for figure_id, text in page_figures(history).items():
         save_figure(study, figure_id, text)
     sampler = type(study.sampler).__name__
@@ -154,10 +156,10 @@ def write_page(study: optuna.Study, *, resume: str = "", every: int = 1) -> bool
         former = state.get("trial")
         if isinstance(former, int) and former != best.number and former < len(history.rows):
             _save_note(study, state, "trial_note", "", history.rows[former].trial)
-            state.pop("trial_note", None)
+            state["trial_note"] = None
         state["trial"] = best.number
         _save_note(study, state, "trial_note", trial_note(history, best), best.trial)
-    save_live_state(study, state)
+    save_live_state(study, {k: v for k, v in state.items() if v != noted.get(k)})
     return True
 
 
@@ -198,9 +200,8 @@ def _save_note(
     now = note(study, trial)
     if now and _digest(now) != state.get(field):
         return
-    if now != text:
-        save_note(study, text, trial)
-    state[field] = _digest(text)
+    if now == text or save_note(study, now, text, trial):
+        state[field] = _digest(text)
 
 
 def _digest(text: str) -> str:

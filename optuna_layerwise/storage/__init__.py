@@ -25,8 +25,15 @@ from optuna_layerwise.storage.databases import (
     journal_path,
     open_storage,
 )
+from optuna_layerwise.storage.enqueueing import enqueue_once
 from optuna_layerwise.storage.identity import STUDY_KEY, stored_study_id, study_id
-from optuna_layerwise.storage.keys import DATA_KEY, FINAL_KEY, RUN_KEY, SETTINGS_KEY
+from optuna_layerwise.storage.keys import (
+    DATA_KEY,
+    FINAL_KEY,
+    FIRST_TRIALS_KEY,
+    RUN_KEY,
+    SETTINGS_KEY,
+)
 from optuna_layerwise.storage.leases import (
     LEASE_KEY,
     LEASE_SECONDS,
@@ -67,6 +74,7 @@ from optuna_layerwise.storage.urls import without_secrets
 __all__ = [
     "DATA_KEY",
     "FINAL_KEY",
+    "FIRST_TRIALS_KEY",
     "LEASE_KEY",
     "LEASE_SECONDS",
     "LONGEST_LEASE",
@@ -89,6 +97,7 @@ __all__ = [
     "claims_are_atomic",
     "compare_and_set",
     "damaged_attributes",
+    "enqueue_once",
     "generation_of",
     "has_start",
     "has_unreadable_start",

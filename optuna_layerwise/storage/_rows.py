@@ -72,6 +72,14 @@ def set_study_attrs(
     _replace(session, table, {"study_id": study_id}, attrs)
 
 
+def values_in_trials(session: Session, study_id: int, key: str) -> list[Any]:
+    """A system attribute of all trials of a study that have it."""
+    table = TrialSystemAttributeModel
+    query = sqlalchemy.select(table.value_json).join(TrialModel)
+    query = query.where(TrialModel.study_id == study_id, table.key == key)
+    return [json.loads(value) for value in session.execute(query).scalars()]
+
+
 def set_params(
     session: Session, trial_id: int, params: Mapping[str, tuple[float, BaseDistribution]]
 ) -> None:

@@ -17,6 +17,8 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_layerwise.storage.study_attrs import compare_and_set, study_attr, update
+
 LIVE_KEY = "olw:dashboard"
 """Study system attribute: what was written last, so that nothing of the user's is replaced."""
 ROW_BYTES = 60_000
@@ -26,14 +28,33 @@ _CONSTRAINTS = "constraints"
 
 
 def live_state(study: Study) -> dict[str, Any]:
-    """What `save_live_state` stored last."""
-    state = _attributes(study).get(LIVE_KEY)
-    return state if isinstance(state, dict) else {}
+    """What was written last."""
+    state = study_attr(study, LIVE_KEY, system=True)
+    return dict(state) if isinstance(state, dict) else {}
 
 
-def save_live_state(study: Study, state: Mapping[str, Any]) -> None:
-    """Store what was written."""
-    study._storage.set_study_system_attr(study._study_id, LIVE_KEY, dict(state))
+def claim_page(study: Study, before: object, finished: int) -> bool:
+    """Note of how many finished trials this process writes the page.
+
+    Args:
+        study: The study.
+        before: The number that was read.
+        finished: The new number.
+
+    Returns:
+        False if another process has claimed the page since.
+    """
+    stored = study_attr(study, LIVE_KEY, system=True)
+    state = stored if isinstance(stored, dict) else {}
+    if state.get("finished") != before:
+        return False
+    new = {**state, "finished": finished}
+    return compare_and_set(study, LIVE_KEY, stored, new, system=True)
+
+
+def save_live_state(study: Study, changes: Mapping[str, Any]) -> None:
+    """Store what was written, beside what others have stored."""
+    update(study, LIVE_KEY, lambda state: {**(state or {}), **changes}, system=True)
 
 
 def row_bytes(text: str) -> int:
@@ -57,16 +78,16 @@ def save_figure(study: Study, figure_id: str, text: str) -> None:
 
 def note(study: Study, trial: FrozenTrial | None = None) -> str:
     """The note of a study, or of one of its trials, in Markdown; empty if there is none."""
-    rows = {k: v for k, v in _attributes(study).items() if k.startswith(_note_key(trial, "str:"))}
-    return "".join(rows.get(f"{_note_key(trial, 'str:')}{i}", "") for i in range(len(rows)))
+    return _text(_attributes(study), _note_key(trial, "str:"))
 
 
-def save_note(study: Study, text: str, trial: FrozenTrial | None = None) -> None:
-    """Replace a note."""
-    version = _attributes(study).get(_note_key(trial, "ver"), 0)
-    _save_rows(study, _note_key(trial, "str:"), text)
+def save_note(study: Study, read: str, text: str, trial: FrozenTrial | None = None) -> bool:
+    """Replace the note that was read; false if somebody has written another one since."""
+    if not _save_rows(study, _note_key(trial, "str:"), text, read=read):
+        return False
     key = _note_key(trial, "ver")
-    study._storage.set_study_system_attr(study._study_id, key, int(version) + 1)
+    update(study, key, lambda version: int(version or 0) + 1, system=True)
+    return True
 
 
 def mark_infeasible_trials(storage: BaseStorage) -> None:
@@ -111,13 +132,25 @@ def _note_key(trial: FrozenTrial | None, kind: str) -> str:
     return f"dashboard:{whose}note_{kind}"
 
 
-def _save_rows(study: Study, prefix: str, text: str) -> None:
+def _text(attributes: Mapping[str, Any], prefix: str) -> str:
+    rows = {key: row for key, row in attributes.items() if key.startswith(prefix)}
+    return "".join(rows.get(f"{prefix}{i}", "") for i in range(len(rows)))
+
+
+def _save_rows(study: Study, prefix: str, text: str, *, read: str | None = None) -> bool:
+    """Replace a text; false if it is not the one that was read, where one is given."""
     if row_bytes(text) > ROW_BYTES:
         raise ValueError(
             f"{prefix!r} must have at most {ROW_BYTES} bytes as JSON, got {row_bytes(text)}"
         )
-    storage, study_id = study._storage, study._study_id
-    for key, value in _attributes(study).items():
-        if key.startswith(prefix) and key != f"{prefix}0" and value:  # of a longer one before
-            storage.set_study_system_attr(study_id, key, "")
-    storage.set_study_system_attr(study_id, f"{prefix}0", text)
+    attributes = _attributes(study)
+    if read is not None and _text(attributes, prefix) != read:
+        return False
+    longer = {
+        key: ""
+        for key, row in attributes.items()
+        if key.startswith(prefix) and key != f"{prefix}0" and row  # of a longer one before
+    }
+    first = attributes.get(f"{prefix}0")
+    written = compare_and_set(study, f"{prefix}0", first, text, system=True, also=longer)
+    return written or read is None  # of two that replace a figure, either stands as a whole

@@ -7,6 +7,8 @@ from typing import Any
 
 from optuna import Study
 
+from optuna_layerwise.storage.study_attrs import study_attr, write_once
+
 START_KEY = "olw:start"
 """Study system attribute."""
 _VERSION = 1
@@ -14,13 +16,13 @@ _VERSION = 1
 
 def stored_start(study: Study) -> dict[str, Any]:
     """What was stored; empty if nothing, or nothing that this version reads."""
-    start = study._storage.get_study_system_attrs(study._study_id).get(START_KEY)
+    start = study_attr(study, START_KEY, system=True)
     return dict(start) if isinstance(start, dict) and start.get("v") == _VERSION else {}
 
 
 def has_start(study: Study) -> bool:
     """Whether anything is stored, readable or not."""
-    return START_KEY in study._storage.get_study_system_attrs(study._study_id)
+    return study_attr(study, START_KEY, system=True) is not None
 
 
 def has_unreadable_start(study: Study) -> bool:
@@ -30,7 +32,5 @@ def has_unreadable_start(study: Study) -> bool:
 
 def store_start(study: Study, start: Mapping[str, Any]) -> dict[str, Any]:
     """Store it unless there is one; returns what is stored."""
-    if not stored_start(study):
-        record = {**start, "v": _VERSION}
-        study._storage.set_study_system_attr(study._study_id, START_KEY, record)
+    write_once(study, START_KEY, {**start, "v": _VERSION}, system=True)
     return stored_start(study)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from optuna import Study
@@ -22,6 +23,8 @@ from optuna.storages._rdb.models import StudyModel
 from optuna_layerwise.storage import _rows as rows
 from optuna_layerwise.storage.journal import FileJournalStorage
 from optuna_layerwise.storage.persistent import PersistentStorage, transaction
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def study_attr(study: Study, key: str, *, system: bool = False) -> Any:
@@ -38,7 +41,13 @@ def study_attr(study: Study, key: str, *, system: bool = False) -> Any:
 
 
 def compare_and_set(
-    study: Study, key: str, expected: Any, new: Any, *, system: bool = False
+    study: Study,
+    key: str,
+    expected: Any,
+    new: Any,
+    *,
+    system: bool = False,
+    also: Mapping[str, Any] = _NOTHING,
 ) -> bool:
     """Write an attribute if it still is what was read; whether it was written.
 
@@ -51,6 +60,8 @@ def compare_and_set(
         expected: What was read; ``None`` if there was nothing.
         new: JSON; ``None`` takes the attribute back.
         system: A system attribute instead of a user attribute.
+        also: Attributes to write with it, whatever they were: before it where there are no
+            transactions.
 
     Example:
         >>> study = optuna.create_study()
@@ -65,14 +76,15 @@ def compare_and_set(
         database = backend
 
         def swap(again: bool) -> bool:
-            return _swap(database, study._study_id, key, expected, new, system, again)
+            return _swap(database, study._study_id, key, expected, new, system, also, again)
 
         return backend.persist(swap) if isinstance(backend, PersistentStorage) else swap(False)
-    with _alone(storage):
+    with alone(storage):
         if not _same(study_attr(study, key, system=system), expected):
             return False
         write = storage.set_study_system_attr if system else storage.set_study_user_attr
-        write(study._study_id, key, new)
+        for name, value in {**also, key: new}.items():
+            write(study._study_id, name, value)
     return True
 
 
@@ -113,6 +125,7 @@ def _swap(
     expected: Any,
     new: Any,
     system: bool,
+    also: Mapping[str, Any],
     again: bool,
 ) -> bool:
     with transaction(backend) as session:
@@ -122,7 +135,7 @@ def _swap(
             return True
         if not _same(stored, expected):
             return False
-        rows.set_study_attrs(session, study_id, {key: new}, system=system)
+        rows.set_study_attrs(session, study_id, {**also, key: new}, system=system)
     return True
 
 
@@ -131,7 +144,7 @@ def _same(one: Any, other: Any) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
-def _alone(storage: BaseStorage) -> contextlib.AbstractContextManager[Any]:
+def alone(storage: BaseStorage) -> contextlib.AbstractContextManager[Any]:
     """Nobody else writes meanwhile, where that can be had."""
     if isinstance(storage, FileJournalStorage):
         return storage.alone()

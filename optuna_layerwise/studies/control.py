@@ -1,14 +1,17 @@
 """Orders to all workers of a study, on any machine: pause, stop, go on.
 
 An order is one attribute of the study. Workers read it between trials, and every few seconds
-within one.
+within one. It holds until `resume` takes it back; until then further orders add to it.
 """
 
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 import optuna
+
+from optuna_layerwise.storage import compare_and_set, update
 
 CONTROL_KEY = "olw:control"
 """Study user attribute: the value of an `Order`."""
@@ -50,7 +53,7 @@ def order_of(study: optuna.Study) -> Order:
     Raises:
         ValueError: if the storage holds something else there.
     """
-    stored = study.user_attrs.get(CONTROL_KEY, Order.RUN)
+    stored = _stored(study)
     try:
         return Order(stored)
     except ValueError as error:
@@ -77,9 +80,13 @@ def stop(study: optuna.Study, *, now: bool = False) -> None:
 
 
 def resume(study: optuna.Study) -> None:
-    """Take a pause or a stop back; workers that have ended have to be started again."""
-    if study.user_attrs.get(CONTROL_KEY, Order.RUN) != Order.RUN:
-        _give(study, Order.RUN)
+    """Take a pause or a stop back; workers that have ended have to be started again.
+
+    An order that somebody gives at the same moment stands.
+    """
+    stored = _stored(study)
+    if stored != Order.RUN:
+        compare_and_set(study, CONTROL_KEY, stored, Order.RUN.value)
 
 
 def is_paused(study: optuna.Study) -> bool:
@@ -87,5 +94,17 @@ def is_paused(study: optuna.Study) -> bool:
     return order_of(study).halts
 
 
+def _stored(study: optuna.Study) -> Any:
+    return study.user_attrs.get(CONTROL_KEY, Order.RUN)
+
+
 def _give(study: optuna.Study, order: Order) -> None:
-    study.set_user_attr(CONTROL_KEY, order.value)
+    """Add an order to the one that holds: a pause that follows a stop takes nothing of it back."""
+
+    def both(stored: Any) -> Any:
+        known = stored in [known.value for known in Order]
+        orders = (Order(stored), order) if known else (order,)
+        ends, at_once = any(o.ends for o in orders), any(o.at_once for o in orders)
+        return next(o.value for o in Order if o.halts and (o.ends, o.at_once) == (ends, at_once))
+
+    update(study, CONTROL_KEY, both)

@@ -6,6 +6,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -14,9 +15,10 @@ from optuna.trial import create_trial
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from optuna_dashboard._note import get_note, get_note_from_system_attrs
 
+from optuna_layerwise.reporting import dashboard
 from optuna_layerwise.reporting.dashboard import HEIGHT, LiveDashboard, write_page
 from optuna_layerwise.storage import open_storage
-from optuna_layerwise.storage.dashboard import ROW_BYTES, note, save_figure, save_note
+from optuna_layerwise.storage.dashboard import ROW_BYTES, claim_page, note, save_figure, save_note
 
 IDS = {"layer-plan", "block-importance", "best-so-far"}
 
@@ -76,7 +78,7 @@ def test_a_note_that_somebody_has_edited_stays() -> None:
     study = optuna.create_study()
     study.optimize(x, 2)
     write_page(study)
-    save_note(study, "my own words")
+    save_note(study, note(study), "my own words")
     study.optimize(x, 1)
     assert write_page(study)
     assert get_note(study) == "my own words"
@@ -135,11 +137,34 @@ def test_of_several_workers_one_writes() -> None:
     assert write_page(study, every=5)
 
 
+def test_of_two_that_write_a_page_at_once_neither_loses_the_others_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = optuna.create_study()
+    study.optimize(x, 5)
+    make = dashboard.study_note
+
+    def made_while_others_write(*args: Any, **kwargs: Any) -> str:
+        monkeypatch.undo()
+        study.optimize(x, 5)
+        assert write_page(study), "another worker, with more trials"
+        return make(*args, **kwargs)
+
+    monkeypatch.setattr(dashboard, "study_note", made_while_others_write)
+    write_page(study)
+    assert "10 trials finished" in note(study)
+    study.optimize(x, 1)
+    assert write_page(study)
+    assert "11 trials finished" in note(study), "it is still known as ours"
+    assert not save_note(study, "what it was before", "mine")
+    assert not claim_page(study, 5, 12)
+
+
 def test_an_error_becomes_one_warning_and_never_a_failed_trial(tmp_path: Path) -> None:
     storage = open_storage(f"sqlite:///{tmp_path}/live.db")
     study = optuna.create_study(storage=storage, sampler=optuna.samplers.RandomSampler())
     study.set_user_attr("olw:settings", json.dumps({"recipe": [], "trials": "many"}))
-    save_note(study, "x")
+    save_note(study, note(study), "x")
     key = "dashboard:note_ver"
     storage.set_study_system_attr(study._study_id, key, "no number")
     study._storage.set_study_system_attr(study._study_id, "dashboard:note_str:0", "")

@@ -6,7 +6,16 @@ import lives
 import optuna
 import pytest
 
-from optuna_layerwise.studies import Order, is_paused, open_study, order_of, pause, resume, stop
+from optuna_layerwise.studies import (
+    Order,
+    control,
+    is_paused,
+    open_study,
+    order_of,
+    pause,
+    resume,
+    stop,
+)
 from optuna_layerwise.studies.control import CONTROL_KEY
 
 
@@ -47,5 +56,26 @@ def test_what_is_no_order_is_an_error_that_resume_mends(study: optuna.Study) -> 
     study.set_user_attr(CONTROL_KEY, {"__reduce__": "os.system"})
     with pytest.raises(ValueError, match="study 's' has the order .* expected one of 'run'"):
         order_of(study)
+    resume(study)
+    assert order_of(study) is Order.RUN
+
+
+def test_of_two_orders_neither_is_lost(
+    url: str, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop(study)
+    pause(study, now=True)
+    assert order_of(study) is Order.STOP_NOW, "it holds until it is taken back"
+    read = control._stored
+
+    def read_before_another_order(study: optuna.Study) -> object:
+        monkeypatch.undo()
+        stored = read(study)
+        study.set_user_attr(CONTROL_KEY, Order.STOP.value)
+        return stored
+
+    monkeypatch.setattr(control, "_stored", read_before_another_order)
+    resume(study)
+    assert order_of(study) is Order.STOP, "it was given after this one had looked"
     resume(study)
     assert order_of(study) is Order.RUN
