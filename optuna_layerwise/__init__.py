@@ -5,8 +5,9 @@ Names are imported when first used, so that the samplers come without torch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from optuna_layerwise.lazy import lazily
 
 if TYPE_CHECKING:
     from optuna_layerwise.data import load_data
@@ -20,28 +21,6 @@ if TYPE_CHECKING:
     from optuna_layerwise.results import Final
     from optuna_layerwise.samplers import BioTuneSampler, CatCMAwMSampler, SetGASampler
     from optuna_layerwise.studies import open_study
-
-_HOMES = {
-    "BioTuneSampler": "samplers",
-    "CatCMAwMSampler": "samplers",
-    "Encoding": "encodings",
-    "Final": "results",
-    "FinetuneObjective": "objective",
-    "GenerationPruner": "pruning",
-    "LayerBench": "layerbench",
-    "LayerBenchObjective": "layerbench",
-    "ModelSpec": "models",
-    "Policy": "policy",
-    "Recipe": "policy",
-    "SetGASampler": "samplers",
-    "TrialPaused": "pausing",
-    "frozen": "models",
-    "load_data": "data",
-    "open_study": "studies",
-    "param_groups": "models",
-    "partition": "models",
-    "replace_head": "models",
-}
 
 __all__ = [
     "BioTuneSampler",
@@ -65,8 +44,4 @@ __all__ = [
     "replace_head",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazily(__name__)

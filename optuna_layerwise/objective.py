@@ -48,8 +48,6 @@ from optuna_layerwise.training import (
 )
 from optuna_layerwise.trial_files import TrialFiles
 
-PAPER_SEEDS = (684, 559, 629)
-"""The seeds of BioTune's code."""
 _MOST_CLASSES = 1_000
 """Names that are stored with the study: a database may take no more than 64 kB."""
 

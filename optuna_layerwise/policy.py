@@ -316,6 +316,9 @@ BIOTUNE_RECIPE = Recipe(
 )
 """The recipe of BioTune's experiments (their code; the paper states epochs and patience)."""
 
+PAPER_SEEDS = (684, 559, 629)
+"""The seeds of BioTune's code."""
+
 REVO_RECIPE = Recipe(
     optimizer="adam",
     lr=1e-3,

@@ -36,8 +36,8 @@ from optuna_layerwise.baselines import REFERENCES
 from optuna_layerwise.data import Images
 from optuna_layerwise.encodings import N_RECIPES, Encoding, Head
 from optuna_layerwise.finalists import n_finalists
-from optuna_layerwise.objective import PAPER_SEEDS, make_folds
-from optuna_layerwise.policy import BIOTUNE_RECIPE, Policy
+from optuna_layerwise.objective import make_folds
+from optuna_layerwise.policy import BIOTUNE_RECIPE, PAPER_SEEDS, Policy
 from optuna_layerwise.runs import RUN_KEY, utc_now
 from optuna_layerwise.studies import open_study, work
 from optuna_layerwise.training import Fit

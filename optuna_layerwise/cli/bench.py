@@ -8,12 +8,11 @@ import multiprocessing
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import optuna
 import typer
 from optuna.samplers import BaseSampler
-from rich.progress import track
 from rich.table import Table
 
 from optuna_layerwise.cli import protocols
@@ -21,9 +20,10 @@ from optuna_layerwise.cli.options import console
 from optuna_layerwise.cli.parsing import one_of, parse_assignment
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.layerbench import LayerBench, contest, encoding_for, open_tables, ranking
-from optuna_layerwise.layerbench.simulation import MODES
-from optuna_layerwise.reporting.statistics import Ranking
+
+if TYPE_CHECKING:  # with scipy
+    from optuna_layerwise.layerbench import LayerBench, ranking
+    from optuna_layerwise.reporting.statistics import Ranking
 
 app = typer.Typer(
     help="Benchmarks: samplers, encodings and published methods side by side.",
@@ -36,6 +36,7 @@ CONTESTANTS = (
     *("cmaes/continuous", "nsga2/binary", "biotune/biotune", "set-ga/set"),
     *("catcmawm/binary", "catcmawm/continuous", "catcmawm/hybrid", "catcmawm/profile"),
 )
+MODES = ("batches", "workers")
 TABLES = Path("benchmarks/layerbench/tables")
 RESULTS = Path("layerbench.jsonl")
 METRICS = ("accuracy", "balanced_accuracy")
@@ -74,10 +75,14 @@ def layerbench_command(
     output: Annotated[Path, typer.Option(help="JSON lines; finished cells stay.")] = RESULTS,
 ) -> None:
     """Search tables of real fine-tunings with many samplers, and rank them."""
+    from rich.progress import track
+
+    from optuna_layerwise.layerbench import contest, encoding_for, open_tables, ranking
+
     chosen = contestants or list(CONTESTANTS)
     benches = open_tables(tables)
     names = [one_of("set", name, tuple(benches)) for name in sets or benches]
-    one_of("mode", mode, tuple(MODES))
+    one_of("mode", mode, MODES)
     one_of("metric", metric, METRICS)
     for name, number in (("seeds", seeds), ("trials", trials), ("processes", processes)):
         if number < 1:
@@ -110,6 +115,8 @@ def layerbench_command(
 
 
 def _show(title: str, standing: list[ranking.Standing], ranked: Ranking | None) -> None:
+    from optuna_layerwise.layerbench import ranking
+
     head, *body = ranking.rows(standing, intervals=False)
     if ranked:
         apart = f"{ranked.critical_difference:.2f}"
@@ -149,6 +156,8 @@ def _run(cells: list[Cell], processes: int) -> Iterator[dict[str, Any]]:
 
 def run_cell(cell: Cell) -> dict[str, Any]:
     """One search, in whichever process."""
+    from optuna_layerwise.layerbench import contest
+
     path, contestant, seed, trials, mode, metric = cell
     encoding, settings = contestant_of(contestant, seed)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -171,6 +180,8 @@ def run_cell(cell: Cell) -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def _bench(path: str) -> LayerBench:
+    from optuna_layerwise.layerbench import LayerBench
+
     return LayerBench(path)
 
 

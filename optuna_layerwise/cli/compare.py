@@ -52,12 +52,12 @@ def compare_command(
     ] = None,
 ) -> None:
     """Compare methods over seeds and data sets, at equal trials, images and seconds."""
-    from optuna_layerwise.reporting.compare import compare
+    patterns = {name: str(pattern) for name, pattern in map(parse_assignment, group or ())}
+    chosen = find_studies(storage, [*(studies or ()), *patterns.values()])
+    from optuna_layerwise.reporting.compare import compare  # with scipy and plotly
     from optuna_layerwise.reporting.compare_tables import comparison_tables
     from optuna_layerwise.reporting.figures import Axis
 
-    patterns = {name: str(pattern) for name, pattern in map(parse_assignment, group or ())}
-    chosen = find_studies(storage, [*(studies or ()), *patterns.values()])
     budgets: dict[Axis, float] = {}
     if trials:
         budgets["trials"] = trials

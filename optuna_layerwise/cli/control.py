@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
-from optuna_layerwise.studies import pause, stop
 
 Now = Annotated[
     bool, typer.Option("--now", help="Give running trials back at their next step, too.")
@@ -16,12 +15,16 @@ Now = Annotated[
 
 def pause_command(study: StudyName, storage: Storage = DEFAULT_STORAGE, now: Now = False) -> None:
     """Ask all workers of a study, on any machine, to stop after their running trials."""
+    from optuna_layerwise.studies import pause
+
     pause(load_study(storage, study), now=now)
     console.print(f"study {study!r} pauses{_when(now)}; go on with `optuna-layerwise resume`")
 
 
 def stop_command(study: StudyName, storage: Storage = DEFAULT_STORAGE, now: Now = False) -> None:
     """End a study's workers after their running trials; nothing starts again until `resume`."""
+    from optuna_layerwise.studies import stop
+
     stop(load_study(storage, study), now=now)
     console.print(
         f"study {study!r} stops{_when(now)}; take it back with `optuna-layerwise resume`"

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console
-from optuna_layerwise.storage import is_writable, open_storage
 
 
 def dashboard_command(
@@ -25,7 +24,11 @@ def dashboard_command(
     ] = False,
 ) -> None:
     """Browse the studies in optuna-dashboard, with figures, notes, weights and plans."""
-    from optuna_layerwise.reporting.dashboard_server import is_loopback, serve
+    from optuna_layerwise.storage import is_writable, open_storage
+
+    read_only = not is_writable(storage)
+    opened = open_storage(storage, create=False, read_only=read_only, log=False)
+    from optuna_layerwise.reporting.dashboard_server import is_loopback, serve  # with sklearn
 
     if not is_loopback(host):
         danger = (
@@ -39,8 +42,6 @@ def dashboard_command(
                 "may"
             )
         console.print(f"[bold red]warning:[/bold red] {danger}", soft_wrap=True)
-    read_only = not is_writable(storage)
-    opened = open_storage(storage, create=False, read_only=read_only, log=False)
     serve(
         opened,
         host=host,

@@ -17,17 +17,13 @@ from optuna_layerwise.attributes import UnreadableAttribute
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, load_study
 from optuna_layerwise.cli.replaying import edited_outcomes, first_cause, stored_sampler
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
-from optuna_layerwise.samplers import rederive
 from optuna_layerwise.storage import (
     OtherSchemaError,
     all_trials,
-    damaged_attributes,
     open_storage,
-    remove_damaged,
-    study_names,
     upgrade_schema,
 )
-from optuna_layerwise.studies.doctor import Finding, examine
+from optuna_layerwise.studies.doctor.finding import Finding
 
 FINDINGS = 1
 """Exit code: something is wrong."""
@@ -46,6 +42,8 @@ def doctor_command(
     found: list[tuple[str, Finding, bool]] = []
     opened = _opened(storage, found, repair=repair)
     if opened is not None:
+        from optuna_layerwise.storage import study_names
+
         names = [study] if study else study_names(opened)
         if study is not None:
             load_study(storage, study, read_only=True)  # or say which there are
@@ -88,6 +86,9 @@ def _opened(
 
 def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) -> Iterator[Finding]:
     """The findings of a study, one after the other, so that repairs come before what follows."""
+    from optuna_layerwise.storage import damaged_attributes, remove_damaged
+    from optuna_layerwise.studies.doctor import examine
+
     damaged = damaged_attributes(storage, name)
     for one in damaged:
         of = "the study" if one.trial is None else f"trial {one.trial}"
@@ -154,6 +155,8 @@ def trial_files(study: optuna.Study) -> Iterator[Finding]:
 
 def draws(study: optuna.Study) -> Iterator[Finding]:
     """Suggestions and outcomes that do not re-derive."""
+    from optuna_layerwise.samplers import rederive
+
     try:
         found = rederive(study, stored_sampler(study))
         edited = edited_outcomes(study)

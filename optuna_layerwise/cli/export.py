@@ -25,10 +25,10 @@ def export_command(
     ] = None,
 ) -> None:
     """Write the chosen policy, its fine-tuned weights (safetensors) and a model card."""
-    from optuna_layerwise.reporting.export import PlanFormat, export
+    opened = load_study(storage, study, read_only=True)
+    from optuna_layerwise.reporting.export import PlanFormat, export  # with torch
 
     kind = one_of("format", format, get_args(PlanFormat))
-    opened = load_study(storage, study, read_only=True)
     command = command_of(opened)
     try:
         export(opened, to, trial=trial, format=kind, command=command)

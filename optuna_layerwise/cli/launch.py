@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-import sqlalchemy
 import typer
 
 from optuna_layerwise.cli import show
@@ -222,6 +221,8 @@ def absolute_url(url: str) -> str:
     """The URL of a file's database, whatever the folder of the process that reads it."""
     if (journal := journal_path(url)) is not None:
         return f"journal:///{os.path.abspath(journal)}"
+    import sqlalchemy
+
     prefix, database = "sqlite:///", ""
     with contextlib.suppress(sqlalchemy.exc.ArgumentError):
         database = sqlalchemy.make_url(url).database or ""

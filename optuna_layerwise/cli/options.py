@@ -5,18 +5,15 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import optuna
 import typer
 from rich.console import Console
 
-from optuna_layerwise.storage import (
-    PATIENCE_SECONDS,
-    open_storage,
-    study_names,
-    without_secrets,
-)
+from optuna_layerwise.data.names import DATA_NAMES
+
+if TYPE_CHECKING:
+    import optuna
 
 _SHOWN = 10
 console = Console()
@@ -34,7 +31,7 @@ def load_study(
     storage: str,
     name: str,
     *,
-    patience_seconds: float = PATIENCE_SECONDS,
+    patience_seconds: float | None = None,
     wait: bool = False,
     read_only: bool = False,
 ) -> optuna.Study:
@@ -43,12 +40,18 @@ def load_study(
     Raises:
         ValueError: if it does not; the message has those that do.
     """
+    import optuna
+
+    from optuna_layerwise.storage import (
+        PATIENCE_SECONDS,
+        open_storage,
+        study_names,
+        without_secrets,
+    )
+
+    patience = PATIENCE_SECONDS if patience_seconds is None else patience_seconds
     opened = open_storage(
-        storage,
-        create=False,
-        patience_seconds=patience_seconds,
-        wait=wait,
-        read_only=read_only,
+        storage, create=False, patience_seconds=patience, wait=wait, read_only=read_only
     )
     names = study_names(opened)
     if name not in names:
@@ -63,8 +66,6 @@ def load_study(
 
 def absolute(place: str | None) -> str | None:
     """An absolute path, if it is one that exists or looks like one; names stay."""
-    from optuna_layerwise.data import DATA_NAMES  # with torch
-
     if place is None or place in DATA_NAMES:
         return place
     path = Path(place)

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from optuna_layerwise.baselines import baseline_named
-from optuna_layerwise.data.published import PUBLISHED
+from optuna_layerwise.data.names import PUBLISHED_NAMES
 from optuna_layerwise.encodings import Head
-from optuna_layerwise.models import Granularity
-from optuna_layerwise.objective import PAPER_SEEDS
-from optuna_layerwise.policy import BIOTUNE_RECIPE, REVO_RECIPE, Recipe
+from optuna_layerwise.policy import BIOTUNE_RECIPE, PAPER_SEEDS, REVO_RECIPE, Granularity, Recipe
 
 DIGITS_RECIPE = Recipe(lr=3e-3, epochs=15, patience=5, batch_size=25)
 ENCODING_OF = {"biotune": "biotune", "set-ga": "set", "cmaes": "continuous"}
@@ -86,7 +84,7 @@ def revo(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
     """
     encoding = encoding or ENCODING_OF.get(sampler, "binary")
     lr = 2 * REVO_RECIPE.lr if encoding == "continuous-multiplier" else REVO_RECIPE.lr
-    has_own_splits = data in ("digits", *PUBLISHED) or Path(data).suffix == ".npz"
+    has_own_splits = data in ("digits", *PUBLISHED_NAMES) or Path(data).suffix == ".npz"
     return Preset(
         encoding=encoding,
         recipe=dataclasses.replace(REVO_RECIPE, lr=lr),

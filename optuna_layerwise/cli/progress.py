@@ -23,7 +23,6 @@ from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.show import best_trial
 from optuna_layerwise.runs import RUN_KEY
 from optuna_layerwise.storage import without_secrets
-from optuna_layerwise.studies import finished
 
 if TYPE_CHECKING:
     from optuna_layerwise.reporting.dashboard import LiveDashboard
@@ -76,6 +75,8 @@ def search_progress(
     if not console.is_terminal:
         yield lambda study, trial: console.print(trial_line(study, trial), highlight=False)
         return
+    from optuna_layerwise.studies import finished
+
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),

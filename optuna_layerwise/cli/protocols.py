@@ -11,7 +11,7 @@ import typer
 from optuna_layerwise.cli.options import STORAGE_VARIABLE, console
 from optuna_layerwise.cli.parsing import one_of, parse_assignment
 from optuna_layerwise.launch import INTERRUPTED
-from optuna_layerwise.protocols import TABLES, Table, latex, markdown_page, read_records
+from optuna_layerwise.protocols import TABLES, Table
 
 STORAGE = "sqlite:///optuna-layerwise-bench.db"
 RESULTS = Path("bench-results")
@@ -66,7 +66,12 @@ def _command(table: Table) -> Callable[..., None]:
         compute: Computes = None,
         threads: Threads = 1,
     ) -> None:
-        from optuna_layerwise.protocols import running  # with torch
+        from optuna_layerwise.protocols import (  # with scipy
+            latex,
+            markdown_page,
+            read_records,
+            running,  # with torch
+        )
         from optuna_layerwise.protocols.places import Places
         from optuna_layerwise.training import Compute
 

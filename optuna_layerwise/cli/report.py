@@ -42,9 +42,9 @@ def report_command(
     One file that opens without a network. Markdown, for terminals and pull requests, has the same
     without the figures.
     """
-    from optuna_layerwise.reporting.report import Format, report
-
     studies = find_studies(storage, study)
+    from optuna_layerwise.reporting.report import Format, report  # with scipy and plotly
+
     suffix = output.suffix.lower() if output else ""
     chosen = format or ("md" if suffix in (".md", ".markdown") or output == _STDOUT else "html")
     kind = one_of("format", chosen, get_args(Format))

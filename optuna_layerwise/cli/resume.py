@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,8 +16,9 @@ from optuna_layerwise.cli.options import (
     console,
     load_study,
 )
-from optuna_layerwise.cli.settings import Settings
-from optuna_layerwise.studies import resume
+
+if TYPE_CHECKING:
+    from optuna_layerwise.cli.settings import Settings
 
 Data = Annotated[str | None, typer.Option(help="Where the same data lies here.")]
 DataRoot = Annotated[
@@ -52,6 +53,9 @@ def resume_command(
     ] = True,
 ) -> None:
     """Continue a study with its stored settings; the data and weights must be the same."""
+    from optuna_layerwise.cli.settings import Settings
+    from optuna_layerwise.studies import resume
+
     opened = load_study(storage, study)
     if not work:
         resume(opened)

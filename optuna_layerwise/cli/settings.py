@@ -98,11 +98,11 @@ class Settings:
     model_digest: str = ""
 
     def __post_init__(self) -> None:
-        _known("encoding", self.encoding, ENCODINGS)
-        _known("sampler", self.sampler, SAMPLER_NAMES)
-        _known("pruner", self.pruner, PRUNERS)
+        known("encoding", self.encoding, ENCODINGS)
+        known("sampler", self.sampler, SAMPLER_NAMES)
+        known("pruner", self.pruner, PRUNERS)
         if self.baseline is not None:
-            _known("baseline", self.baseline, BASELINES)
+            known("baseline", self.baseline, BASELINES)
         if self.compute:
             from optuna_layerwise.training import Compute
 
@@ -291,7 +291,12 @@ class Settings:
         return read(cls, content, version=VERSION, key=SETTINGS_KEY, study=study.study_name)
 
 
-def _known(kind: str, name: str, names: Any) -> None:
+def known(kind: str, name: str, names: Any) -> None:
+    """Refuse a name that is not one of those that there are.
+
+    Raises:
+        ValueError: it has all of them, and the nearest.
+    """
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
         raise ValueError(

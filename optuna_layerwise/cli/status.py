@@ -13,18 +13,14 @@ import optuna
 import typer
 from optuna.exceptions import StorageInternalError
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study
-from optuna_layerwise.cli.progress import trial_line
 from optuna_layerwise.cli.snapshot import RunningTrial, Snapshot, take_snapshot
 from optuna_layerwise.storage import (
     all_trials,
     open_storage,
-    study_names,
     without_secrets,
     without_waiting,
 )
@@ -48,8 +44,13 @@ def status_command(
     if every <= 0:
         raise ValueError(f"--every must be more than 0 seconds, got {every}")
     opened = open_storage(storage, read_only=True)
-    names = [study] if study else study_names(opened)
-    studies = [load_study(storage, name, read_only=True) for name in names]
+    from optuna_layerwise.storage import study_names
+
+    if study is not None:
+        studies = [load_study(storage, study, read_only=True)]
+    else:
+        names = study_names(opened)
+        studies = [optuna.load_study(study_name=name, storage=opened) for name in names]
     if watch:
         watch_studies(studies, every)
         return
@@ -70,6 +71,8 @@ def status_command(
 
 def watch_studies(studies: Sequence[optuna.Study], every: float) -> None:
     """Show studies live until each is finalized, or stopped by an order and idle."""
+    from rich.live import Live
+
     try:
         with Live(console=console, auto_refresh=False) as live:
             while True:
@@ -85,6 +88,8 @@ def watch_studies(studies: Sequence[optuna.Study], every: float) -> None:
 @contextlib.contextmanager
 def study_progress(console: Console, study: optuna.Study) -> Iterator[Callable[[], None]]:
     """Yields a function that shows how far a study is: live, or a line for each new result."""
+    from rich.live import Live
+
     seen = {trial.number for trial in all_trials(study) if trial.state.is_finished()}
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
     due = 0.0
@@ -101,6 +106,8 @@ def study_progress(console: Console, study: optuna.Study) -> Iterator[Callable[[
             if live is not None:
                 live.update(view(take_snapshot(study)), refresh=True)
                 return
+            from optuna_layerwise.cli.progress import trial_line
+
             ended = [trial for trial in all_trials(study) if trial.state.is_finished()]
             for trial in ended:
                 if trial.number not in seen:
@@ -136,6 +143,8 @@ def overview(snapshots: Sequence[Snapshot]) -> Table:
 
 def view(now: Snapshot) -> RenderableType:
     """A bar, a line, and the workers."""
+    from rich.progress_bar import ProgressBar
+
     bar = ProgressBar(total=now.target or now.finished, completed=now.finished, width=_BAR_WIDTH)
     best = f"best {now.best[0]:.4f} (trial {now.best[1]})" if now.best else "no best yet"
     of = f" of {now.target}" if now.target else ""

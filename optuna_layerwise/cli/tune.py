@@ -9,18 +9,15 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from optuna_layerwise import digits
 from optuna_layerwise.baselines import BASELINES, baseline_named
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, absolute, console, load_study
 from optuna_layerwise.cli.parsing import channels, one_of, parse_assignment
 from optuna_layerwise.cli.presets import PRESETS, preset_named, tuning
 from optuna_layerwise.cli.resume import AllowDifferent
-from optuna_layerwise.cli.running import run
-from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings
-from optuna_layerwise.data import DATA_NAMES
+from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings, known
+from optuna_layerwise.data.names import DATA_NAMES
 from optuna_layerwise.encodings import ENCODINGS, Head
-from optuna_layerwise.models import Granularity, ModelSpec
-from optuna_layerwise.storage import open_storage, study_names
+from optuna_layerwise.policy import Granularity
 
 
 def tune_command(
@@ -202,10 +199,12 @@ def tune_command(
     if baseline is not None:
         sampler = sampler or "tpe"
     preset, sampler = preset_named(preset, sampler)
+    known("sampler", sampler, SAMPLER_NAMES)
     chosen = PRESETS[preset](sampler, encoding, data, seed)
     if baseline is not None:
         chosen = tuning(chosen, baseline)
-    on_digits = model in (None, digits.SPEC.name)
+    known("encoding", chosen.encoding, ENCODINGS)
+    on_digits = model in (None, Settings.model)
     if on_digits and data != "digits" and model is None:
         raise ValueError("--model is missing: name the pretrained network, such as resnet18")
     changes: dict[str, Any] = {
@@ -250,8 +249,10 @@ def tune_command(
     name = study or Path(data).stem or "study"
     arguments = dict(map(parse_assignment, model_arg or ()))
     size: dict[str, Any] = {} if image_size is None else {"image_size": image_size}
+    from optuna_layerwise.models import ModelSpec  # with torch
+
     network = ModelSpec(
-        name=model or digits.SPEC.name,
+        name=model or Settings.model,
         args=arguments,
         weights=None if weights == "none" else weights,
         **size,
@@ -266,7 +267,7 @@ def tune_command(
         split_seed=split_seed,
         resize=network.resize if resize is None else resize,
         skip_bad_images=skip_bad_images,
-        model=model or digits.SPEC.name,
+        model=model or Settings.model,
         model_args=arguments,
         weights=absolute(weights),
         mean=channels("mean", mean, network.mean),
@@ -295,6 +296,9 @@ def tune_command(
         threads=threads,
         live=live,
     )
+    from optuna_layerwise.cli.running import run
+    from optuna_layerwise.storage import open_storage, study_names
+
     stored = None
     try:  # a database is made when all else is found to be right
         names = study_names(open_storage(storage, create=False, log=False))

@@ -36,7 +36,7 @@ from optuna_layerwise.storage import (
     StorageUnusableError,
     without_secrets,
 )
-from optuna_layerwise.studies import StudyDeletedError, order_of, work
+from optuna_layerwise.studies import order_of
 
 Output = Annotated[
     str | None,
@@ -86,13 +86,6 @@ class Worker:
         Raises:
             ValueError: if the study cannot be worked on here: nothing was started.
         """
-        from optuna_layerwise.cli.running import (  # with torch
-            conclude,
-            introduce,
-            open_search,
-            say_why_it_ended,
-        )
-
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # on Ray and Slurm, too
         checked_seconds(self.lease_seconds, self.patience_seconds)
         patience = PATIENCE_SECONDS if self.patience_seconds is None else self.patience_seconds
@@ -100,6 +93,14 @@ class Worker:
         stored = Settings.from_study(
             load_study(self.storage, self.study, patience_seconds=patience, wait=wait)
         )
+        from optuna_layerwise.cli.running import (  # with torch
+            conclude,
+            introduce,
+            open_search,
+            say_why_it_ended,
+        )
+        from optuna_layerwise.studies import StudyDeletedError, work
+
         here = settings_here(
             stored,
             data=self.data,

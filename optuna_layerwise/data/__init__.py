@@ -1,12 +1,20 @@
-"""Data sets: decoded images, splits and folds."""
+"""Data sets: decoded images, splits and folds.
 
-from optuna_layerwise.data.digits import digits_source
-from optuna_layerwise.data.groups import grouped_split
-from optuna_layerwise.data.images import Images, SealedImages, Splits
-from optuna_layerwise.data.load import load_data
-from optuna_layerwise.data.shares import floor_split, nested_subset
-from optuna_layerwise.data.sources import DATA_NAMES
-from optuna_layerwise.data.splits import stratified_folds, stratified_split
+Names are imported when first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from optuna_layerwise.lazy import lazily
+
+if TYPE_CHECKING:
+    from optuna_layerwise.data.digits import digits_source
+    from optuna_layerwise.data.groups import grouped_split
+    from optuna_layerwise.data.images import Images, SealedImages, Splits
+    from optuna_layerwise.data.load import load_data
+    from optuna_layerwise.data.names import DATA_NAMES
+    from optuna_layerwise.data.shares import floor_split, nested_subset
+    from optuna_layerwise.data.splits import stratified_folds, stratified_split
 
 __all__ = [
     "DATA_NAMES",
@@ -21,3 +29,5 @@ __all__ = [
     "stratified_folds",
     "stratified_split",
 ]
+
+__getattr__, __dir__ = lazily(__name__)

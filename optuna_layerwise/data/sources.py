@@ -21,9 +21,6 @@ from optuna_layerwise.data.table import read_table
 
 Source: TypeAlias = "str | os.PathLike[str]"
 
-DATA_NAMES: tuple[str, ...] = ("digits", *PUBLISHED, *SKIN)
-"""The sources that are names; a folder of such a name is ``./name``, or a ``Path``."""
-
 _DEFAULTS: dict[str, Any] = {
     "root": None,
     "download": False,

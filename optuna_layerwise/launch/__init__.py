@@ -1,10 +1,18 @@
-"""Starting workers: on this machine, on Ray or with Slurm; each engine starts the same one."""
+"""Starting workers: on this machine, on Ray or with Slurm; each engine starts the same one.
 
-from optuna_layerwise.launch.exits import DONE, FAILED, HALTED, INTERRUPTED, WRONG
-from optuna_layerwise.launch.local import Place, cpu_places, gpu_places, start_process
-from optuna_layerwise.launch.on_ray import Cluster, connected
-from optuna_layerwise.launch.on_slurm import Jobs
-from optuna_layerwise.launch.supervising import Running, supervise
+Names are imported when first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from optuna_layerwise.lazy import lazily
+
+if TYPE_CHECKING:
+    from optuna_layerwise.launch.exits import DONE, FAILED, HALTED, INTERRUPTED, WRONG
+    from optuna_layerwise.launch.local import Place, cpu_places, gpu_places, start_process
+    from optuna_layerwise.launch.on_ray import Cluster, connected
+    from optuna_layerwise.launch.on_slurm import Jobs
+    from optuna_layerwise.launch.supervising import Running, supervise
 
 __all__ = [
     "DONE",
@@ -22,3 +30,5 @@ __all__ = [
     "start_process",
     "supervise",
 ]
+
+__getattr__, __dir__ = lazily(__name__)

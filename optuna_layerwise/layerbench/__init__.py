@@ -1,9 +1,17 @@
-"""LayerBench: a table of real layer-wise fine-tunings, for comparing samplers in seconds."""
+"""LayerBench: a table of real layer-wise fine-tunings, for comparing samplers in seconds.
 
-from optuna_layerwise.layerbench.bench import LayerBench, Training, open_tables
-from optuna_layerwise.layerbench.objective import FULL, GRID, LayerBenchObjective, encoding_for
-from optuna_layerwise.layerbench.surrogate import Kernel, Surrogate, features
-from optuna_layerwise.layerbench.table import SUFFIX, Table, read_table
+Names are imported when first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from optuna_layerwise.lazy import lazily
+
+if TYPE_CHECKING:
+    from optuna_layerwise.layerbench.bench import LayerBench, Training, open_tables
+    from optuna_layerwise.layerbench.objective import FULL, GRID, LayerBenchObjective, encoding_for
+    from optuna_layerwise.layerbench.surrogate import Kernel, Surrogate, features
+    from optuna_layerwise.layerbench.table import SUFFIX, Table, read_table
 
 __all__ = [
     "FULL",
@@ -20,3 +28,5 @@ __all__ = [
     "open_tables",
     "read_table",
 ]
+
+__getattr__, __dir__ = lazily(__name__)

@@ -1,23 +1,19 @@
-"""Optuna samplers for layer genes and any other search space."""
+"""Optuna samplers for layer genes and any other search space.
 
-from collections.abc import Callable
+Names are imported when first used.
+"""
 
-from optuna.samplers import BaseSampler
+from typing import TYPE_CHECKING
 
-from optuna_layerwise.samplers._algorithm import Encoding
-from optuna_layerwise.samplers._rederiving import Difference, Rederivation, rederive
-from optuna_layerwise.samplers.biotune import BioTuneSampler
-from optuna_layerwise.samplers.catcmawm import CatCMAwMSampler
-from optuna_layerwise.samplers.set_ga import SetGASampler
+from optuna_layerwise.lazy import lazily
 
-SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
-    "biotune": BioTuneSampler,
-    "catcmawm": CatCMAwMSampler,
-    "set-ga": SetGASampler,
-}
-"""Name to sampler; each takes ``seed=`` and ``encoding=``."""
-STARTS_INFORMED = {"catcmawm"}
-"""Of these, the ones that take known recipes and another study's trials as an option."""
+if TYPE_CHECKING:
+    from optuna_layerwise.samplers._algorithm import Encoding
+    from optuna_layerwise.samplers._rederiving import Difference, Rederivation, rederive
+    from optuna_layerwise.samplers.biotune import BioTuneSampler
+    from optuna_layerwise.samplers.catcmawm import CatCMAwMSampler
+    from optuna_layerwise.samplers.known import SAMPLERS, STARTS_INFORMED
+    from optuna_layerwise.samplers.set_ga import SetGASampler
 
 __all__ = [
     "SAMPLERS",
@@ -30,3 +26,5 @@ __all__ = [
     "SetGASampler",
     "rederive",
 ]
+
+__getattr__, __dir__ = lazily(__name__)

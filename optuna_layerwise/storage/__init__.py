@@ -1,75 +1,83 @@
-"""The one adapter that touches Optuna's private storage calls, and the keys that we store."""
+"""The one adapter that touches Optuna's private storage calls, and the keys that we store.
 
-from optuna_layerwise.storage.claims import (
-    ask,
-    is_seen_by_threads,
-    let_go,
-    renew,
-    requeue,
-    set_user_attrs,
-    tell,
-    write_pending,
-)
-from optuna_layerwise.storage.damage import (
-    Damaged,
-    damaged_attributes,
-    is_there,
-    remove_damaged,
-    study_names,
-    trial_numbers,
-)
-from optuna_layerwise.storage.databases import (
-    OtherSchemaError,
-    claims_are_atomic,
-    is_writable,
-    journal_path,
-    open_storage,
-)
-from optuna_layerwise.storage.enqueueing import enqueue_once
-from optuna_layerwise.storage.identity import STUDY_KEY, stored_study_id, study_id
-from optuna_layerwise.storage.keys import (
-    DATA_KEY,
-    FINAL_KEY,
-    FIRST_TRIALS_KEY,
-    RUN_KEY,
-    SETTINGS_KEY,
-)
-from optuna_layerwise.storage.leases import (
-    LEASE_KEY,
-    LEASE_SECONDS,
-    LONGEST_LEASE,
-    Lease,
-    LeaseLostError,
-    lease_of,
-)
-from optuna_layerwise.storage.outages import (
-    PATIENCE_SECONDS,
-    StorageUnusableError,
-    without_waiting,
-)
-from optuna_layerwise.storage.owner import Owner
-from optuna_layerwise.storage.relational import RelationalStorage
-from optuna_layerwise.storage.start import (
-    START_KEY,
-    has_start,
-    has_unreadable_start,
-    store_start,
-    stored_start,
-)
-from optuna_layerwise.storage.study_attrs import compare_and_set, study_attr, update, write_once
-from optuna_layerwise.storage.trials import (
-    TIE_KEY,
-    TRIAL_KEY,
-    all_trials,
-    generation_of,
-    own_record,
-    owner_of,
-    stored_trial,
-    trial_record,
-    write_trial_record,
-)
-from optuna_layerwise.storage.upgrading import upgrade_schema
-from optuna_layerwise.storage.urls import without_secrets
+Names are imported when first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from optuna_layerwise.lazy import lazily
+
+if TYPE_CHECKING:
+    from optuna_layerwise.storage.claims import (
+        ask,
+        is_seen_by_threads,
+        let_go,
+        renew,
+        requeue,
+        set_user_attrs,
+        tell,
+        write_pending,
+    )
+    from optuna_layerwise.storage.damage import (
+        Damaged,
+        damaged_attributes,
+        is_there,
+        remove_damaged,
+        study_names,
+        trial_numbers,
+    )
+    from optuna_layerwise.storage.databases import claims_are_atomic, is_writable
+    from optuna_layerwise.storage.enqueueing import enqueue_once
+    from optuna_layerwise.storage.identity import STUDY_KEY, stored_study_id, study_id
+    from optuna_layerwise.storage.keys import (
+        DATA_KEY,
+        FINAL_KEY,
+        FIRST_TRIALS_KEY,
+        RUN_KEY,
+        SETTINGS_KEY,
+    )
+    from optuna_layerwise.storage.leases import (
+        LEASE_KEY,
+        LEASE_SECONDS,
+        LONGEST_LEASE,
+        Lease,
+        LeaseLostError,
+        lease_of,
+    )
+    from optuna_layerwise.storage.opening import OtherSchemaError, journal_path, open_storage
+    from optuna_layerwise.storage.outages import (
+        PATIENCE_SECONDS,
+        StorageUnusableError,
+        without_waiting,
+    )
+    from optuna_layerwise.storage.owner import Owner
+    from optuna_layerwise.storage.relational import RelationalStorage
+    from optuna_layerwise.storage.start import (
+        START_KEY,
+        has_start,
+        has_unreadable_start,
+        store_start,
+        stored_start,
+    )
+    from optuna_layerwise.storage.study_attrs import (
+        compare_and_set,
+        study_attr,
+        update,
+        write_once,
+    )
+    from optuna_layerwise.storage.trials import (
+        TIE_KEY,
+        TRIAL_KEY,
+        all_trials,
+        generation_of,
+        own_record,
+        owner_of,
+        stored_trial,
+        trial_record,
+        write_trial_record,
+    )
+    from optuna_layerwise.storage.upgrading import upgrade_schema
+    from optuna_layerwise.storage.urls import without_secrets
 
 __all__ = [
     "DATA_KEY",
@@ -132,3 +140,5 @@ __all__ = [
     "write_pending",
     "write_trial_record",
 ]
+
+__getattr__, __dir__ = lazily(__name__)

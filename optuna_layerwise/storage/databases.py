@@ -1,4 +1,4 @@
-"""Opening a storage so that no waiting trial can be claimed twice, and none is lost."""
+"""Engines for the databases that can be worked on; see `open_storage`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 
 from optuna_layerwise.storage import sqlite
 from optuna_layerwise.storage.journal import FileJournalStorage, JournalFile
-from optuna_layerwise.storage.outages import PATIENCE_SECONDS, persist
+from optuna_layerwise.storage.opening import OtherSchemaError, journal_path
 from optuna_layerwise.storage.relational import RelationalStorage
 from optuna_layerwise.storage.schema import Schema, inspect
-from optuna_layerwise.storage.urls import with_driver, without_secrets
+from optuna_layerwise.storage.urls import check_password, without_secrets
 from optuna_layerwise.storage.wal import prefer_log
 
 # Seconds, but for the user timeout: a server that is gone without a word is noticed.
@@ -34,76 +33,9 @@ _CONNECT: dict[str, dict[str, Any]] = {
     "mysql+pymysql": {"connect_timeout": 10, "read_timeout": 120, "write_timeout": 120},
 }
 _TRIES = 20  # more than there are tables
-_JOURNAL = "journal://"
-_EXPECTED = (
-    "Expected sqlite:///tune.db, postgresql://user@host/db, mysql://user@host/db or "
-    "journal:///tune.log"
-)
 
 
-class OtherSchemaError(ConnectionError):
-    """The tables are of another version of Optuna."""
-
-
-def open_storage(
-    url: str,
-    *,
-    create: bool = True,
-    patience_seconds: float = PATIENCE_SECONDS,
-    wait: bool = False,
-    read_only: bool = False,
-    log: bool = True,
-) -> BaseStorage:
-    """The storage behind a URL, for any number of worker processes.
-
-    ``sqlite:///file.db``, ``postgresql://...`` (driver psycopg), ``mysql://...`` or
-    ``mariadb://...`` (driver pymysql), and for a journal file ``journal:///file.log`` or a path
-    that ends with ``.log``; a URL that names its own driver is taken as it is. As with SQLite,
-    three slashes are followed by a relative path and four by an absolute one.
-
-    Args:
-        url: As above.
-        create: Make a file that does not exist, and tables in a database that has none.
-        patience_seconds: How long a storage that was opened may be away, before what was to be
-            read or written fails with `StorageUnusableError`.
-        wait: Wait as long for a storage that cannot be reached now, too.
-        read_only: Change nothing, and create nothing: a file stays as it is, byte for byte.
-        log: Give a SQLite file a write-ahead log, where it can have one.
-
-    Raises:
-        ConnectionError: if the storage cannot be reached, is not a URL, or its driver is absent.
-        OtherSchemaError: if its tables are not those of this release of Optuna.
-        FileNotFoundError: if a file, or the tables, are not there and are not to be made.
-    """
-    url = with_driver(url)
-    path, create = journal_path(url), create and not read_only
-    shown = repr(path) if path else without_secrets(url)
-    if not create:
-        file = path
-        if url.startswith("sqlite:///"):
-            file = url.removeprefix("sqlite:///").partition("?")[0]
-        if file not in (None, "", ":memory:") and not Path(file).is_file():
-            raise FileNotFoundError(f"there is no database {shown}; `tune` makes one")
-    try:
-        return persist(
-            lambda again: _open(url, path, patience_seconds, create, read_only, log),
-            place=shown,
-            seconds=patience_seconds if wait else 0.0,
-        )
-    except (OtherSchemaError, FileNotFoundError):
-        raise
-    except (
-        sqlalchemy.exc.SQLAlchemyError,
-        StorageInternalError,
-        ImportError,
-        ValueError,
-        OSError,
-    ) as error:
-        reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
-        raise ConnectionError(f"cannot open the storage {shown}: {reason}. {_EXPECTED}") from error
-
-
-def _open(
+def open_engine(
     url: str,
     journal: str | None,
     patience_seconds: float,
@@ -111,8 +43,10 @@ def _open(
     read_only: bool,
     log: bool,
 ) -> BaseStorage:
+    """A storage behind a URL with a driver, or behind the file of a journal."""
     if journal is not None:
         return FileJournalStorage(JournalFile(journal, patience_seconds=patience_seconds))
+    check_password(url)
     parsed = sqlalchemy.make_url(url)
     driver, name = parsed.drivername, parsed.get_backend_name()
     if name not in ("sqlite", "postgresql", "mysql"):
@@ -213,16 +147,6 @@ def _with_tables(make: Callable[[], RelationalStorage]) -> RelationalStorage:
                 raise
             time.sleep(random.uniform(0, 0.1))
     return make()
-
-
-def journal_path(url: str) -> str | None:
-    """The file of a journal, if the URL is that of one."""
-    if url.startswith(_JOURNAL):
-        path = url.removeprefix(_JOURNAL)
-        if path[:1] != "/" or len(path) < 2:
-            raise ConnectionError(f"{url!r} is no journal. {_EXPECTED}")
-        return path[1:]
-    return url if url.endswith(".log") and "://" not in url else None
 
 
 def is_writable(url: str) -> bool:

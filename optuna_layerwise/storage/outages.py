@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 PATIENCE_SECONDS = 300.0
 """How long a storage may be away before its worker gives up."""
@@ -89,6 +88,8 @@ def persist(operation: Callable[[bool], _T], *, place: str, seconds: float) -> _
 
 def passes(error: BaseException) -> bool:
     """Whether the storage may do tomorrow what it did not do now."""
+    from sqlalchemy.exc import DBAPIError
+
     error = _cause(error)
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ESTALE)
@@ -107,6 +108,8 @@ def passes(error: BaseException) -> bool:
 
 def _cause(error: BaseException) -> BaseException:
     """What the database said, under what Optuna and SQLAlchemy make of it."""
+    from sqlalchemy.exc import PendingRollbackError
+
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, PendingRollbackError) and error.__context__ is not None:
@@ -116,6 +119,8 @@ def _cause(error: BaseException) -> BaseException:
 
 def _reason(error: BaseException) -> str:
     """One line, in the words of the database."""
+    from sqlalchemy.exc import DBAPIError
+
     error = _cause(error)
     said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     if isinstance(said, OSError) and said.strerror:

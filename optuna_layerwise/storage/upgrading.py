@@ -25,7 +25,7 @@ from optuna.storages import RDBStorage
 
 from optuna_layerwise.storage.schema import Revisions, inspect
 from optuna_layerwise.storage.sqlite import path_of
-from optuna_layerwise.storage.urls import with_driver, without_secrets
+from optuna_layerwise.storage.urls import scrubbed, with_driver, without_secrets
 
 _CHECK = re.compile(r",\s*CONSTRAINT studydirection CHECK \(direction IN \([^)]*\)\)")
 _LATER = ("study_directions", "trial_intermediate_values", "trial_heartbeats")
@@ -56,7 +56,7 @@ def upgrade_schema(url: str) -> str:
             )
         _upgrade(url)
     except Exception as error:  # alembic raises what it likes
-        reason = " ".join(str(error).split("\n")[0].split()).rstrip(".")
+        reason = scrubbed(" ".join(str(error).split("\n")[0].split()).rstrip("."), url)
         raise ConnectionError(
             f"cannot upgrade {without_secrets(url)}: {reason}; it is as it was. Optuna's release "
             "that made it still reads it"

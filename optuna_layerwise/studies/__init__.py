@@ -1,8 +1,16 @@
-"""Studies in a database: open, work, pause, resume, stop."""
+"""Studies in a database: open, work, pause, resume, stop.
 
-from optuna_layerwise.studies.control import Order, is_paused, order_of, pause, resume, stop
-from optuna_layerwise.studies.opening import open_study, requeue_abandoned
-from optuna_layerwise.studies.working import StudyDeletedError, count, finished, work
+Names are imported when first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from optuna_layerwise.lazy import lazily
+
+if TYPE_CHECKING:
+    from optuna_layerwise.studies.control import Order, is_paused, order_of, pause, resume, stop
+    from optuna_layerwise.studies.opening import open_study, requeue_abandoned
+    from optuna_layerwise.studies.working import StudyDeletedError, count, finished, work
 
 __all__ = [
     "Order",
@@ -18,3 +26,5 @@ __all__ = [
     "stop",
     "work",
 ]
+
+__getattr__, __dir__ = lazily(__name__)

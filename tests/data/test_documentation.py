@@ -8,6 +8,7 @@ from pathlib import Path
 from torchvision import datasets
 
 from optuna_layerwise.data import DATA_NAMES
+from optuna_layerwise.data.names import PUBLISHED_NAMES, SKIN_NAMES
 from optuna_layerwise.data.published import PUBLISHED
 from optuna_layerwise.data.skin import SKIN
 
@@ -35,3 +36,8 @@ def test_the_documented_checksums_are_those_of_torchvision() -> None:
         datasets.DTD._MD5,
     }
     assert set(re.findall(r"`([0-9a-f]{32})`", PAGE)) == known
+
+
+def test_the_names_that_the_command_line_tells_are_those_that_can_be_read() -> None:
+    assert set(PUBLISHED_NAMES) == set(PUBLISHED)
+    assert set(SKIN_NAMES) == set(SKIN)

@@ -1,6 +1,16 @@
-"""What is wrong with a study, and what can be done."""
+"""What is wrong with a study, and what can be done.
 
-from optuna_layerwise.studies.doctor.examining import CHECKS, Check, examine, is_ours
-from optuna_layerwise.studies.doctor.finding import Finding, Severity
+Names are imported when first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from optuna_layerwise.lazy import lazily
+
+if TYPE_CHECKING:
+    from optuna_layerwise.studies.doctor.examining import CHECKS, Check, examine, is_ours
+    from optuna_layerwise.studies.doctor.finding import Finding, Severity
 
 __all__ = ["CHECKS", "Check", "Finding", "Severity", "examine", "is_ours"]
+
+__getattr__, __dir__ = lazily(__name__)

@@ -1,0 +1,61 @@
+"""The command ``replay``."""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+
+import typer
+
+from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
+from optuna_layerwise.cli.parsing import one_of, parse_assignment
+from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
+from optuna_layerwise.samplers import SAMPLERS
+
+
+def replay_command(
+    study: StudyName,
+    storage: Storage = DEFAULT_STORAGE,
+    sampler: Annotated[
+        str | None,
+        typer.Option(help=f"Sampler of a study that `tune` did not make: {', '.join(SAMPLERS)}."),
+    ] = None,
+    sampler_option: Annotated[
+        list[str] | None,
+        typer.Option(help="Option that the sampler was made with, as name=value; repeatable."),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help=f"Encoding that the sampler was given: {', '.join(ENCODINGS)}."),
+    ] = None,
+    blocks: Annotated[
+        str | None, typer.Option(help="Blocks of the encoding, as in stem,layer1,...,head.")
+    ] = None,
+    head: Annotated[
+        str, typer.Option(help="Head of the encoding: always (trained) or search.")
+    ] = "always",
+    lr: Annotated[float, typer.Option(help="Learning rate of the encoding.")] = 1e-3,
+) -> None:
+    """Draw every suggestion of a study again, and say where one differs (exit code 1)."""
+    from optuna_layerwise.cli.replaying import replay, stored_sampler
+    from optuna_layerwise.cli.settings import Settings
+
+    opened = load_study(storage, study, read_only=True)
+    if sampler is None:
+        made = stored_sampler(opened)
+    else:
+        if (encoding is None) != (blocks is None):
+            raise ValueError("--encoding and --blocks are given together, or neither")
+        settings = Settings(
+            sampler=one_of("sampler", sampler, tuple(SAMPLERS)),
+            sampler_options=dict(map(parse_assignment, sampler_option or ())),
+        )
+        made = settings.make_sampler(
+            Encoding.preset(
+                encoding, blocks.split(","), head=one_of("head", head, get_args(Head)), lr=lr
+            )
+            if encoding and blocks
+            else None,
+            joins=False,
+        )
+    if not replay(console, opened, made):
+        raise typer.Exit(1)

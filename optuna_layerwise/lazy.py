@@ -1,0 +1,52 @@
+"""Packages whose names are imported when they are first used (PEP 562).
+
+Such a package has its imports in a block ``if TYPE_CHECKING:``, for people, editors and mypy; at
+run time the same block says where a name is defined.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def lazily(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """The ``__getattr__`` and ``__dir__`` of a package.
+
+    Args:
+        package: Its ``__name__``.
+
+    Example:
+        >>> load, names = lazily("optuna_layerwise")
+        >>> load("Policy").__name__, "Policy" in names()
+        ('Policy', True)
+    """
+    homes = homes_of(package)
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(homes[name]), name)
+        setattr(sys.modules[package], name, value)  # so that it is asked for once
+        return value
+
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *homes})
+
+    return load, names
+
+
+def homes_of(package: str) -> dict[str, str]:
+    """The names in a package's block ``if TYPE_CHECKING:``, and the modules that define them."""
+    loader: Any = sys.modules[package].__loader__
+    return {
+        alias.name: str(node.module)
+        for block in ast.parse(loader.get_source(package)).body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }

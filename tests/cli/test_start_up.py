@@ -1,0 +1,75 @@
+"""What a command imports before it has something to do with it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from optuna_layerwise.cli.app import COMMANDS
+
+HEAVY = ("torch", "torchvision", "sklearn", "plotly", "scipy", "transformers", "timm", "pandas")
+RUN = """
+import json, sys
+from optuna_layerwise.cli import main
+code = 0
+try:
+    main()
+except SystemExit as end:
+    code = end.code
+print(json.dumps([code, sorted(sys.modules)]))
+"""
+HELP = [("--help",), ("--version",), *((name, "--help") for name in COMMANDS)]
+MISTAKES = [
+    *(("unknown",), ("--unknown",), *((name, "--unknown") for name in COMMANDS)),
+    *(("tune", "--preset", "unknown"), ("tune", "--sampler", "unknown")),
+    *((name, "--storage", "sqlite:///absent.db") for name in ("compare", "dashboard", "doctor")),
+    *(
+        (name, "--study", "s", "--storage", "sqlite:///absent.db")
+        for name in ("status", "pause", "resume", "worker", "report", "export", "replay")
+    ),
+    ("launch", "--study", "s", "--storage", "sqlite:///absent.db", "--workers", "1"),
+]
+
+
+def run(folder: Path, *words: str) -> tuple[int, set[str]]:
+    """The exit code of a command, and what its process has imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *words], cwd=folder, capture_output=True, text=True
+    )
+    code, modules = json.loads(done.stdout.splitlines()[-1])
+    return code or 0, set(modules)
+
+
+@pytest.mark.parametrize("words", HELP, ids=" ".join)
+def test_help_needs_nothing_heavy(words: tuple[str, ...], tmp_path: Path) -> None:
+    code, modules = run(tmp_path, *words)
+    assert code == 0
+    assert not modules & set(HEAVY)
+
+
+@pytest.mark.parametrize("words", MISTAKES, ids=" ".join)
+def test_a_mistake_is_said_before_anything_heavy_is_imported(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    code, modules = run(tmp_path, *words)
+    assert code == 2
+    assert not modules & set(HEAVY)
+
+
+def test_status_of_a_study_needs_nothing_heavy(tmp_path: Path) -> None:
+    import optuna
+
+    optuna.create_study(storage=f"sqlite:///{tmp_path / 'a.db'}", study_name="a")
+    code, modules = run(tmp_path, "status", "--storage", "sqlite:///a.db")
+    assert code == 0
+    assert not modules & set(HEAVY)
+
+
+def test_the_list_of_commands_imports_none_of_them(tmp_path: Path) -> None:
+    _, modules = run(tmp_path, "--help")
+    assert "optuna" not in modules
+    assert "optuna_layerwise.cli.tune" not in modules
