@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
-from optuna.trial import TrialState
 from safetensors.torch import save_model
 
 from optuna_layerwise.baselines import BASELINES, REFERENCES
@@ -24,7 +23,7 @@ from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.racing import still_in_the_race
 from optuna_layerwise.results import Candidate, Final, claim, stored_final
 from optuna_layerwise.runs import finite_or_none, run_of
-from optuna_layerwise.storage import FINAL_KEY, TIE_KEY
+from optuna_layerwise.storage import FINAL_KEY, best_first, only_infeasible, violation_of
 from optuna_layerwise.training import Cost, Fit, Trainer, higher_is_better
 
 
@@ -197,17 +196,16 @@ def _save(entrant: _Entrant, index: int, path: Path) -> dict[str, str]:
 
 
 def _best(study: optuna.Study, top: int) -> list[tuple[int, Policy, dict[str, Any]]]:
-    """Of the best complete trials, all different: number, policy, and what it tuned beside it.
-
-    Ties as in the search.
-    """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    sign = -1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1
-    complete.sort(
-        key=lambda t: (sign * (t.value or 0.0), t.user_attrs.get(TIE_KEY, math.inf), t.number)
-    )
+    """Of the best feasible trials, all different: number, policy, and what it tuned beside it."""
+    if infeasible := only_infeasible(study):
+        raise ValueError(
+            f"study {study.study_name!r}: {infeasible}. Run more trials, or loosen the "
+            "constraints in a new study, before finalizing"
+        )
     best: dict[tuple[Policy, str], tuple[int, Policy, dict[str, Any]]] = {}
-    for trial in complete:
+    for trial in best_first(study):
+        if violation_of(trial):
+            break  # and so are all that follow
         run = run_of(study, trial)  # a trial of another objective has none
         if run is not None and (policy := Policy(run.policy)).trained:
             found = (trial.number, policy, run.recipe)

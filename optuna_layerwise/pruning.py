@@ -11,7 +11,7 @@ from optuna.pruners import BasePruner, SuccessiveHalvingPruner
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_layerwise.storage import all_trials, generation_of
+from optuna_layerwise.storage import all_trials, generation_of, violation_of
 
 
 class GenerationPruner(BasePruner):
@@ -73,6 +73,7 @@ class GenerationPruner(BasePruner):
             if other.number != trial.number
             and generation_of(other) == generation
             and _has_come_to(step, other)
+            and not violation_of(other)  # a feasible trial ranks before it, whatever its values
         ]
         if len(others) < self._n_others:
             return False

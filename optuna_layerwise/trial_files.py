@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from optuna_layerwise.storage import TIE_KEY, all_trials
+from optuna_layerwise.storage import all_trials, place, standing_of
 from optuna_layerwise.training import Checkpoint
 from optuna_layerwise.training.checkpoint import remove_whole, write_whole
 
@@ -96,15 +95,15 @@ class TrialFiles:
             weights: Content of their file; empty if it trained nothing of its own.
         """
         files, trials = self._found(study), all_trials(study)
+        direction = study.direction
         kept = {
-            n: (trials[n].value or 0.0, trials[n].user_attrs.get(TIE_KEY, math.inf))
+            n: standing_of(trials[n], direction)
             for _, n, kind in files
             if kind == "safetensors" and n < len(trials) and trials[n].state == TrialState.COMPLETE
         }
         if weights and math.isfinite(value):
-            kept[number] = (value, tie)
-        sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
-        order = sorted(kept, key=lambda n: (sign * kept[n][0], kept[n][1], n))
+            kept[number] = place(trials[number], direction, value=value, tie=tie)
+        order = sorted(kept, key=kept.__getitem__)
         best = order[: self.keep_weights]
         try:
             if number in best:

@@ -399,3 +399,26 @@ def test_of_two_that_finalize_at_once_one_opens_the_test(
         case.objective.finalize(case.study, top=1, seeds=(0,))
     assert case.test.opened == 0
     assert stored_final(case.study) is None
+
+
+def constrained(case: Case, feasible: set[int]) -> optuna.Study:
+    """The same trials, of which only some keep a constraint."""
+    study = optuna.create_study(direction=case.objective.direction)
+    for trial in case.study.trials:
+        trial.system_attrs["constraints:memory"] = 0.0 if trial.number in feasible else 1.0
+        study.add_trial(trial)
+    return study
+
+
+def test_finalists_are_feasible_however_good_the_others_are(case: Case) -> None:
+    final = case.objective.finalize(constrained(case, {3}), top=3, seeds=(0,))
+    assert [finalist.name for finalist in final.finalists] == ["trial 3"]
+    values = [trial.value or 0.0 for trial in case.study.trials]
+    assert values[3] < max(values)
+
+
+def test_search_without_a_feasible_trial_is_not_finalized(case: Case) -> None:
+    opened = case.test.opened
+    with pytest.raises(ValueError, match="no feasible trial yet; the least infeasible is trial"):
+        case.objective.finalize(constrained(case, set()), seeds=(0,))
+    assert case.test.opened == opened

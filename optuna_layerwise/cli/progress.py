@@ -20,9 +20,8 @@ from rich.progress import (
 )
 
 from optuna_layerwise.cli.settings import Settings
-from optuna_layerwise.cli.show import best_trial
 from optuna_layerwise.runs import RUN_KEY
-from optuna_layerwise.storage import without_secrets
+from optuna_layerwise.storage import best_trial, only_infeasible, without_secrets
 
 if TYPE_CHECKING:
     from optuna_layerwise.reporting.dashboard import LiveDashboard
@@ -104,5 +103,6 @@ def trial_line(study: optuna.Study, trial: FrozenTrial) -> str:
 
 
 def _best(study: optuna.Study) -> str:
-    best = best_trial(study)
-    return f"best {best.value:.4f} (trial {best.number})" if best else "no best yet"
+    if best := best_trial(study):
+        return f"best {best.value:.4f} (trial {best.number})"
+    return only_infeasible(study) or "no best yet"

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import optuna
-from optuna.trial import FrozenTrial
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +16,7 @@ from optuna_layerwise.policy import Recipe
 from optuna_layerwise.reporting.report_grid import clean, mean_and_spread, tuned_text
 from optuna_layerwise.results import Final, stored_final
 from optuna_layerwise.runs import readable_runs
+from optuna_layerwise.storage import best_trial, only_infeasible
 
 _SNOWFLAKE = "❄"
 _WIDTH = 24
@@ -78,14 +78,6 @@ def commands(where: str, storage: str) -> str:
     )
 
 
-def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The best complete trial."""
-    try:
-        return study.best_trial
-    except (ValueError, RuntimeError):  # no trial is complete, or there are several objectives
-        return None
-
-
 def comparison(studies: Sequence[optuna.Study]) -> Table:
     """Studies side by side: the search, its cost, and the one test result of each."""
     rows = [_facts(study) for study in studies]
@@ -118,6 +110,8 @@ def _facts(study: optuna.Study) -> dict[str, str]:
     }
     if best := best_trial(study):
         facts["best value (validation)"] = f"{best.value:.4f}"
+    elif infeasible := only_infeasible(study):
+        facts["best value (validation)"] = infeasible
     if final := stored_final(study):
         facts["found (test)"] = mean_and_spread(final.chosen, final.metric)
         facts["trained share"] = f"{final.chosen.trained_share:.1%}"

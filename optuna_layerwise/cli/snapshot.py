@@ -12,9 +12,15 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.cli.settings import Settings
-from optuna_layerwise.cli.show import best_trial
 from optuna_layerwise.results import claimant, stored_final
-from optuna_layerwise.storage import LEASE_KEY, all_trials, lease_of, owner_of
+from optuna_layerwise.storage import (
+    LEASE_KEY,
+    all_trials,
+    best_trial,
+    lease_of,
+    only_infeasible,
+    owner_of,
+)
 from optuna_layerwise.studies import order_of
 
 
@@ -56,7 +62,8 @@ class Snapshot:
         target: Finished trials asked for; ``None`` if `tune` did not create the study.
         finished: Complete, pruned or failed trials.
         trials: Number in each state.
-        best: Value, trial.
+        best: Value and number of the best feasible trial.
+        infeasible: What to say instead while all trials are infeasible; else empty.
         running: Trials that run.
         median_seconds: Of the finished trials.
         remaining_seconds: Until the target, if the living workers go on at that pace.
@@ -69,6 +76,7 @@ class Snapshot:
     finished: int
     trials: dict[str, int]
     best: tuple[float, int] | None
+    infeasible: str
     running: Sequence[RunningTrial]
     median_seconds: float | None
     remaining_seconds: float | None
@@ -102,6 +110,7 @@ def take_snapshot(study: optuna.Study) -> Snapshot:
         finished=len(ended),
         trials=states,
         best=None if best is None or best.value is None else (best.value, best.number),
+        infeasible=only_infeasible(study),
         running=running,
         median_seconds=median,
         remaining_seconds=remaining,

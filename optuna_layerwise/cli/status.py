@@ -65,6 +65,8 @@ def status_command(
         return
     console.print(overview(snapshots))
     for snapshot in snapshots:
+        if snapshot.infeasible:
+            console.print(Text(f"{snapshot.study}: {snapshot.infeasible}"), soft_wrap=True)
         if study and snapshot.running:
             console.print(workers(snapshot.running))
 
@@ -147,6 +149,7 @@ def view(now: Snapshot) -> RenderableType:
 
     bar = ProgressBar(total=now.target or now.finished, completed=now.finished, width=_BAR_WIDTH)
     best = f"best {now.best[0]:.4f} (trial {now.best[1]})" if now.best else "no best yet"
+    best = now.infeasible or best
     of = f" of {now.target}" if now.target else ""
     line = f"{now.study}: {now.finished}{of} trials, {now.state}; {best}{_remaining(now)}"
     return Group(Text(line), bar, *([workers(now.running)] if now.running else []))

@@ -10,7 +10,7 @@ from optuna_layerwise.reporting.markdown import fenced
 from optuna_layerwise.reporting.report_grid import clean, mean_and_spread
 from optuna_layerwise.reporting.rows import History, Row
 from optuna_layerwise.results import stored_final
-from optuna_layerwise.storage import trial_record
+from optuna_layerwise.storage import trial_record, without_feasible
 
 PACKAGES = ("optuna-layerwise", "optuna", "torch", "torchvision", "cmaes")
 MAX_BLOCKS = 80
@@ -36,8 +36,10 @@ def study_note(history: History, *, sampler: str, resume: str) -> str:
     for best in history.best_first[:1]:
         value = f"{best.value:.6g} {markdown(history.metric)}"
         lines += [f"**Best so far: {value}, trial {best.number}**", "", *_plan(history, best), ""]
-    if not history.best_first:
-        lines += ["No trial has a value within its constraints yet.", ""]
+    if least := history.least_infeasible:
+        lines += [f"**{without_feasible(least.trial).capitalize()}.**", ""]
+    elif not history.best_first:
+        lines += ["No trial has a value yet.", ""]
     lines += _tested(history)
     facts = {"sampler": sampler, "seed": _seed(history), **_settings(history)}
     lines += ["| made with | |", "|---|---|"]

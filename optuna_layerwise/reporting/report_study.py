@@ -26,6 +26,7 @@ from optuna_layerwise.reporting.report_page import Page, PlanRow, Section, Tile
 from optuna_layerwise.reporting.report_warnings import warnings_of
 from optuna_layerwise.reporting.rows import Row
 from optuna_layerwise.results import Candidate, Final
+from optuna_layerwise.storage import without_feasible
 
 _BEST = 10
 """Trials in the table."""
@@ -63,7 +64,9 @@ def study_page(facts: Facts, command: str = "", versions: Mapping[str, str] | No
 def _found(facts: Facts) -> Section:
     best = facts.best
     if best is None:
-        return Section("What was found", ["Nothing yet: no trial has completed with a value."])
+        least = facts.history.least_infeasible
+        found = without_feasible(least.trial) if least else "no trial has completed with a value"
+        return Section("What was found", [f"Nothing yet: {found}."])
     chosen = facts.final.chosen if facts.final else None
     policy = chosen.policy if chosen else best.policy
     share = chosen.trained_share if chosen else best.trained_share

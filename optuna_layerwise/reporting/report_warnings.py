@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from optuna_layerwise.reporting.report_facts import NO_VALUE, Facts
 from optuna_layerwise.reporting.report_grid import clean, number
 from optuna_layerwise.reporting.statistics import binomial_margin
+from optuna_layerwise.storage import without_feasible
 
 FEW_TRIALS = 30
 """Three generations of ten: before, the first random draws are most of the search."""
@@ -104,6 +105,8 @@ def _trials(facts: Facts) -> Iterator[str]:
             f"{len(rows)} of {len(facts.finished)} trials gave no value: {listed} (trials "
             f"{numbers})."
         )
+    if least := facts.history.least_infeasible:
+        yield f"There is {without_feasible(least.trial)}."
     infeasible = sum(row.value is not None and not row.feasible for row in facts.finished)
     if infeasible:
         yield f"{infeasible} trials broke a constraint and cannot be the best."

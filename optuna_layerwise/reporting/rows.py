@@ -21,9 +21,11 @@ from optuna_layerwise.reporting.guessing import policies_from_parameters
 from optuna_layerwise.storage import (
     RUN_KEY,
     SETTINGS_KEY,
-    TIE_KEY,
+    Standing,
     all_trials,
     generation_of,
+    standing_of,
+    violation_of,
 )
 
 _FINGERPRINT = "olw:fingerprint:"
@@ -119,8 +121,16 @@ class History:
 
     @property
     def best_first(self) -> list[Row]:
-        """Rows that can be the best; ties as in the search."""
-        return sorted((row for row in self.rows if row.counts), key=self._rank)
+        """Rows that can be the best, ordered as in the search."""
+        return sorted((row for row in self.rows if row.counts), key=self._standing)
+
+    @property
+    def least_infeasible(self) -> Row | None:
+        """The best row with a value while all of those are infeasible."""
+        valued = [row for row in self.rows if row.value is not None]
+        if any(row.feasible for row in valued):
+            return None
+        return min(valued, key=self._standing, default=None)
 
     @property
     def as_finished(self) -> list[Row]:
@@ -148,9 +158,9 @@ class History:
     def _max_lr(self) -> float:
         return number(self.recipe.get("max_lr")) or math.inf
 
-    def _rank(self, row: Row) -> tuple[float, float, int]:
-        tie = number(row.trial.user_attrs.get(TIE_KEY))
-        return -self.sign * (row.value or 0.0), math.inf if tie is None else tie, row.number
+    def _standing(self, row: Row) -> Standing:
+        direction = StudyDirection.MAXIMIZE if self.sign > 0 else StudyDirection.MINIMIZE
+        return standing_of(row.trial, direction)
 
 
 def read(study: optuna.Study) -> History:
@@ -193,7 +203,7 @@ def _row(trial: FrozenTrial, run: Mapping[str, Any], guess: Mapping[str, float] 
         trial=trial,
         outcome=outcome if isinstance(outcome, str) else _OUTCOMES[trial.state],
         value=value if value is not None and math.isfinite(value) else None,
-        feasible=all(c <= 0 for c in trial.constraints.values()),
+        feasible=not violation_of(trial),
         policy=_policy(run) or guess,
         trained_share=number(run.get("trained_share")),
         images=number(run.get("images_seen")),

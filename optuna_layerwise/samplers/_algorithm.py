@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from optuna_layerwise.storage.standing import FINISHED, Standing
+
 Genes = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Facts = dict[str, Any]
@@ -66,28 +68,32 @@ class Member:
         number: Trial number.
         genes: The executed point [n]; NaN where the trial did not have the gene.
         facts: Those of its `Draw`; ``None`` for a trial that someone else proposed.
-        order: Sorts members from best to worst: (class, cost, tie, number), where class 0 is
-            finished (the cost is finite), 1 pruned, 2 failed or missing.
+        order: Sorts members from best to worst; a missing one is as one that failed.
     """
 
     number: int
     genes: Genes
     facts: Facts | None
-    order: tuple[int, float, float, int]
+    order: Standing
 
     @property
     def finished(self) -> bool:
-        """Whether the trial ended with a finite value."""
-        return self.order[0] == 0
+        """Whether the trial ended with a finite value within its constraints."""
+        return self.order.outcome == FINISHED
 
     @property
     def cost(self) -> float:
         """The value to minimise; only meaningful where `finished`."""
-        return self.order[1]
+        return self.order.cost
 
     def beats(self, other: Member) -> bool:
         """Strictly better; the trial number, which only orders, does not count."""
-        return self.order[:3] < other.order[:3]
+        return self.merit < other.merit
+
+    @property
+    def merit(self) -> tuple[float, ...]:
+        """The order without the number: equal for trials that are equally good."""
+        return self.order[:-1]
 
 
 class Rng(Protocol):

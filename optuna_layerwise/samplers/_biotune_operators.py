@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optuna_layerwise.samplers._algorithm import Genes, Mask, Member, Rng, Space, uniform_gene
+from optuna_layerwise.storage.standing import INFEASIBLE, Standing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Individual:
         return self.member.number
 
 
-def rank(individual: Individual) -> tuple[int, float, float, int]:
+def rank(individual: Individual) -> Standing:
     """Sorts individuals from best to worst."""
     return individual.member.order
 
@@ -133,6 +134,9 @@ def adapt(
     return np.where(categorical, np.where(taken, c, genes), pulled)
 
 
+_WIDEST = np.finfo(float).max / 4
+
+
 def extinction_factors(
     members: Sequence[Member], mode: Literal["range", "rank", "unit"]
 ) -> npt.NDArray[np.float64] | None:
@@ -140,20 +144,25 @@ def extinction_factors(
 
     ``unit`` is the paper's formula, (f_i + f_min (i / (m - 1) - 1)) / f_max, for costs in
     [0, 1]; a cost below 0 is a maximised value, whose cost is 1 - value. It depends on the
-    origin of f, so ``range`` shifts f_min to 0. Failed and pruned members have factor 1.
+    origin of f, so ``range`` shifts f_min to 0. Failed, pruned and infeasible members have factor
+    1. Ranks stand for costs that are too far apart for floating point, and for those of
+    infeasible members where nobody is better.
     """
     ranks = np.arange(len(members)) / max(len(members) - 1, 1)
     if mode == "rank":
         return ranks
     finished = np.array([m.finished for m in members])
     if not finished.any():
-        return None
+        return ranks if any(m.order.outcome == INFEASIBLE for m in members) else None
     f = np.array([m.cost if m.finished else -np.inf for m in members])
     f = np.where(finished, f, f.max())
     low, high = f.min(), f.max()
+    if high / 2 - low / 2 > _WIDEST:
+        return np.where(finished, ranks, 1.0)
     if mode == "unit" and low < 0:
         f, low, high = f + 1, low + 1, high + 1
     if high == low or (mode == "unit" and high <= 0):
         return None
-    factors = (f + low * (ranks - 1)) / high if mode == "unit" else (f - low) / (high - low)
+    with np.errstate(over="ignore"):  # what is too large is clipped
+        factors = (f + low * (ranks - 1)) / high if mode == "unit" else (f - low) / (high - low)
     return np.where(finished, np.clip(factors, 0, 1), 1.0)

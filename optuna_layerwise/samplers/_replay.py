@@ -32,7 +32,8 @@ from optuna_layerwise.samplers._codec import (
     to_gene,
 )
 from optuna_layerwise.samplers._threads import one_thread
-from optuna_layerwise.storage import TIE_KEY, own_record
+from optuna_layerwise.storage import Standing, own_record, standing_of
+from optuna_layerwise.storage.standing import FAILED
 
 SearchSpace = dict[str, BaseDistribution]
 _KEPT_STATES = 32
@@ -81,7 +82,7 @@ class Replay:
     ) -> None:
         self.study_id = study_id
         self._algorithm = algorithm
-        self._sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
+        self._direction = direction
         self._encoding = encoding
         self._fixed = search_space is not None
         self._starts = [0]
@@ -228,9 +229,11 @@ class Replay:
     def _member(self, trial: FrozenTrial, search_space: SearchSpace, *, missing: bool) -> Member:
         if missing or not trial.state.is_finished():
             nothing = np.full(len(search_space), np.nan)
-            return Member(trial.number, nothing, None, (2, 0.0, 0.0, trial.number))
+            worst = Standing(FAILED, 0.0, 0.0, 0.0, trial.number)
+            return Member(trial.number, nothing, None, worst)
         genes = [_gene(trial, name, distribution) for name, distribution in search_space.items()]
-        return Member(trial.number, np.array(genes), self._facts(trial), self._order(trial))
+        standing = standing_of(trial, self._direction)
+        return Member(trial.number, np.array(genes), self._facts(trial), standing)
 
     def _record(self, trial: FrozenTrial) -> dict[str, Any]:
         record = own_record(trial, self.study_id)
@@ -241,17 +244,6 @@ class Replay:
         facts = record.get("facts")
         executed_otherwise = trial.system_attrs.get("fixed_params") or record.get("given")
         return facts if isinstance(facts, dict) and not executed_otherwise else None
-
-    def _order(self, trial: FrozenTrial) -> tuple[int, float, float, int]:
-        value = trial.values[0] if trial.values else math.nan
-        if trial.state == TrialState.PRUNED:
-            return (1, self._sign * value if math.isfinite(value) else math.inf, 0.0, trial.number)
-        if trial.state == TrialState.FAIL or not math.isfinite(value):
-            return (2, 0.0, 0.0, trial.number)
-        tie = trial.user_attrs.get(TIE_KEY)
-        if not isinstance(tie, int | float) or not math.isfinite(tie):
-            tie = math.inf
-        return (0, self._sign * value, float(tie), trial.number)
 
 
 def _gene(trial: FrozenTrial, name: str, distribution: BaseDistribution) -> float:

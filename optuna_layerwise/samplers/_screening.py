@@ -65,7 +65,7 @@ class Screen:
         """Fitted to normal scores of the ranks; none while there is too little to learn from."""
         if len(self.members) < min(max(_FEWEST, 2 * len(self.space.names)), _KEPT):
             return None
-        outcomes = [m.order[:3] for m in self.members]
+        outcomes = [m.merit for m in self.members]
         place = {outcome: k for k, outcome in enumerate(sorted(set(outcomes)))}
         if len(place) < 2:
             return None

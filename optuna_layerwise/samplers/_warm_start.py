@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from optuna import Study
-from optuna.study import StudyDirection
-from optuna.trial import TrialState
 
 from optuna_layerwise.samplers._algorithm import Genes
+from optuna_layerwise.storage import best_first
 
 GAMMA = 0.1
 """Share of the finished trials that counts as good."""
@@ -35,15 +34,12 @@ def best_params(study: Study) -> tuple[Params, ...]:
     """
     if len(study.directions) != 1:
         raise ValueError(f"init_from must have one objective, got {len(study.directions)}")
-    sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    finished = [t for t in trials if t.params and math.isfinite(t.values[0])]
+    finished = [trial for trial in best_first(study) if trial.params]
     if not finished:
         raise ValueError(
             f"init_from: study {study.study_name!r} has no finished trial with parameters and a "
             "finite value; run it first"
         )
-    finished.sort(key=lambda trial: (sign * trial.values[0], trial.number))
     n = max(math.floor(GAMMA * len(finished)), _LEAST)
     n = min(n, _MOST, max(_VALUES // max(len(t.params) for t in finished), 1))
     return tuple(tuple(sorted(trial.params.items())) for trial in finished[:n])

@@ -241,7 +241,7 @@ class BioTune:
             probes = [m for m in members if of(m, "probe") == elite.number]
             others = [m for m in others if m not in probes]
             best = min(probes, key=lambda m: m.order, default=elite.member)
-            tied = len({m.order[:3] for m in probes}) < len(probes)
+            tied = len({m.merit for m in probes}) < len(probes)
             if best.beats(elite.member) and not (self.compat_ties and tied):
                 exploited[place] = dataclasses.replace(
                     individual(best, population), extinction=elite.extinction

@@ -128,7 +128,7 @@ class CatCMA:
             return state
         known = [m for m in members if not np.isnan(m.genes).all()]
         ranked = sorted(known, key=lambda m: m.order)[: self.population]
-        tied = len({member.order[:3] for member in ranked}) < 2
+        tied = len({member.merit for member in ranked}) < 2
         model = state.model
         if not tied:
             model = model.learn(*self._points(state, ranked))

@@ -30,6 +30,7 @@ from optuna_layerwise.samplers._algorithm import (
     uniform_gene,
 )
 from optuna_layerwise.samplers._cohort import CohortSampler
+from optuna_layerwise.storage.standing import FAILED
 
 TRIES = 10
 """Tries for each place of a batch before random points fill it."""
@@ -122,7 +123,7 @@ class SetGA:
         known = [m for m in members if not np.isnan(m.genes).all()]
         best: dict[bytes, Member] = {}
         for member in sorted((*state.best, *known), key=lambda m: m.order):
-            if member.order[0] < 2:
+            if member.order.outcome != FAILED:
                 best.setdefault(identity(state.space, member.genes), member)
         visited = state.visited.union(identity(state.space, m.genes) for m in known)
         return State(state.space, visited, tuple(best.values())[: self.parents])

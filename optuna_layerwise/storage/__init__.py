@@ -52,6 +52,16 @@ if TYPE_CHECKING:
     )
     from optuna_layerwise.storage.owner import Owner
     from optuna_layerwise.storage.relational import RelationalStorage
+    from optuna_layerwise.storage.standing import (
+        Standing,
+        best_first,
+        best_trial,
+        only_infeasible,
+        place,
+        standing_of,
+        violation_of,
+        without_feasible,
+    )
     from optuna_layerwise.storage.start import (
         START_KEY,
         has_start,
@@ -80,6 +90,14 @@ if TYPE_CHECKING:
     from optuna_layerwise.storage.urls import without_secrets
 
 __all__ = [
+    "without_feasible",
+    "violation_of",
+    "standing_of",
+    "place",
+    "only_infeasible",
+    "best_trial",
+    "best_first",
+    "Standing",
     "DATA_KEY",
     "FINAL_KEY",
     "FIRST_TRIALS_KEY",

@@ -14,9 +14,9 @@ from typing import Any
 
 from optuna import Study
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_layerwise.storage.standing import CONSTRAINTS_KEY, constraints_of, standing_of
 from optuna_layerwise.storage.study_attrs import compare_and_set, study_attr, update
 
 LIVE_KEY = "olw:dashboard"
@@ -24,7 +24,6 @@ LIVE_KEY = "olw:dashboard"
 ROW_BYTES = 60_000
 """Of one attribute as JSON; MySQL holds 65,535."""
 _FIGURE = "dashboard:plot_data:"
-_CONSTRAINTS = "constraints"
 
 
 def live_state(study: Study) -> dict[str, Any]:
@@ -95,7 +94,7 @@ def mark_infeasible_trials(storage: BaseStorage) -> None:
 
     It knows those of Optuna 4 only; nothing is written.
     """
-    all_trials, best_trial = storage.get_all_trials, storage.get_best_trial
+    all_trials, best_by_value = storage.get_all_trials, storage.get_best_trial
 
     def get_all_trials(
         study_id: int, deepcopy: bool = True, states: Any = None
@@ -104,11 +103,10 @@ def mark_infeasible_trials(storage: BaseStorage) -> None:
 
     def get_best_trial(study_id: int) -> FrozenTrial:
         complete = all_trials(study_id, False, (TrialState.COMPLETE,))
-        feasible = [t for t in complete if all(c <= 0 for c in t.constraints.values())]
-        if len(feasible) in (0, len(complete)):
-            return best_trial(study_id)
-        sign = -1 if storage.get_study_directions(study_id)[0] == StudyDirection.MAXIMIZE else 1
-        return min(feasible, key=lambda t: sign * (t.value or 0.0))
+        directions = storage.get_study_directions(study_id)
+        if len(directions) != 1 or not any(map(constraints_of, complete)):
+            return best_by_value(study_id)
+        return min(complete, key=lambda trial: standing_of(trial, directions[0]))
 
     replaced: Sequence[Any] = (get_all_trials, get_best_trial)
     for function in replaced:
@@ -116,10 +114,11 @@ def mark_infeasible_trials(storage: BaseStorage) -> None:
 
 
 def _with_old_key(trial: FrozenTrial) -> FrozenTrial:
-    if _CONSTRAINTS in trial.system_attrs or not trial.constraints:
+    constraints = constraints_of(trial)
+    if CONSTRAINTS_KEY in trial.system_attrs or not constraints:
         return trial
     marked = copy.copy(trial)
-    marked._system_attrs = {**trial.system_attrs, _CONSTRAINTS: list(trial.constraints.values())}
+    marked._system_attrs = {**trial.system_attrs, CONSTRAINTS_KEY: list(constraints.values())}
     return marked
 
 

@@ -25,6 +25,7 @@ from optuna_layerwise.studies import open_study, pause, stop, work
 
 KEYS = {
     *("study", "state", "order", "target", "finished", "trials", "best", "running"),
+    "infeasible",
     *("median_seconds", "remaining_seconds"),
 }
 

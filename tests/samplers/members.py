@@ -9,6 +9,7 @@ import numpy as np
 
 from optuna_layerwise.samplers._algorithm import Algorithm, Draw, Genes, Member, Space
 from optuna_layerwise.samplers._rng import TrialRng
+from optuna_layerwise.storage.standing import FAILED, FINISHED, INFEASIBLE, PRUNED, Standing
 
 
 def cube(
@@ -51,9 +52,13 @@ def member(
     facts: dict[str, Any] | None = None,
     tie: float = 0.0,
     pruned: bool = False,
+    violation: float = 0.0,
 ) -> Member:
     """The outcome of a trial; without a cost it failed."""
-    order = (2, 0.0, 0.0, number) if cost is None else (int(pruned), cost, tie, number)
+    order = Standing(FAILED, 0.0, 0.0, 0.0, number)
+    if cost is not None:
+        outcome = INFEASIBLE if violation else PRUNED if pruned else FINISHED
+        order = Standing(outcome, violation, cost, tie, number)
     return Member(number, np.asarray(genes, dtype=float), facts, order)
 
 

@@ -183,7 +183,8 @@ def test_more_members_than_the_population_are_told_the_best() -> None:
     search = Serial(CatCMA(), MIXED)
     draws = search.ask()
     members = [member(i, d.genes, float(i), facts=d.facts) for i, d in enumerate(draws)]
-    more = [*members, *(dataclasses.replace(m, order=(0, 99.0, 0.0, m.number)) for m in members)]
+    worse = [dataclasses.replace(m, order=m.order._replace(cost=99.0)) for m in members]
+    more = [*members, *worse]
     assert_same(tell(search.state, more), tell(search.state, members))
 
 

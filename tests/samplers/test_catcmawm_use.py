@@ -23,7 +23,7 @@ from optuna_layerwise.encodings import ENCODINGS, Encoding
 from optuna_layerwise.samplers import BioTuneSampler, CatCMAwMSampler, catcmawm
 from optuna_layerwise.samplers._algorithm import Member
 from optuna_layerwise.samplers._warm_start import ALPHA, best_params, promising
-from optuna_layerwise.storage import open_storage, trial_record
+from optuna_layerwise.storage import open_storage, stored_start, trial_record
 
 BLOCKS = ["stem", "layer1", "layer2", "layer3", "head"]
 
@@ -213,8 +213,7 @@ def test_warm_start_begins_at_the_best_tenth_of_another_study(source: optuna.Stu
     kinds = [trial.params["kind"] for trial in best]
     [q] = state.model.probabilities
     assert q == pytest.approx([(kinds.count(kind) + 1) / 13 for kind in "abc"])
-    [start] = study._storage.get_study_system_attrs(study._study_id).values()
-    assert start["warm"] == [trial.params for trial in best]
+    assert stored_start(study)["warm"] == [trial.params for trial in best]
 
 
 def test_best_of_a_maximised_study_are_its_highest(source: optuna.Study) -> None:
