@@ -78,7 +78,7 @@ class Replay:
         direction: StudyDirection,
         encoding: Encoding | None,
         search_space: Mapping[str, BaseDistribution] | None,
-        study_id: str | None,
+        study_id: str | None = None,
     ) -> None:
         self.study_id = study_id
         self._algorithm = algorithm
