@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any, Literal
 
+from optuna_layerwise.plain import plain
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Penalty:
@@ -31,6 +33,7 @@ class Penalty:
     head_weight: float = 0.01
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         _one_of("name", self.name, ("l2-sp", "l1-sp"))
         _number("weight", self.weight)
         _number("head_weight", self.head_weight)
@@ -51,6 +54,7 @@ class Unfreezing:
     every: float | None = None
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         _one_of("name", self.name, ("last-to-first", "first-to-last"))
         if self.every is not None:
             _number("every", self.every, above=0.0)
@@ -78,6 +82,7 @@ class GradientNorms:
     reset: bool = True
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         _one_of("name", self.name, ("auto-rgn",))
         _one_of("every", self.every, ("epoch", "once"))
         _whole("batches", self.batches)
@@ -102,6 +107,7 @@ class LowRank:
     alpha: float = 16.0
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         _one_of("name", self.name, ("lora",))
         _whole("rank", self.rank)
         _number("alpha", self.alpha, above=0.0)
@@ -133,6 +139,11 @@ def method_from(content: Mapping[str, Any]) -> Method:
     if unknown := sorted(set(content) - set(known)):
         raise ValueError(f"unknown fields {unknown}; method {name} has {known}")
     return kind(**content)
+
+
+def _make_plain(method: Method) -> None:
+    for field in dataclasses.fields(method):
+        object.__setattr__(method, field.name, plain(getattr(method, field.name)))
 
 
 def _one_of(field: str, value: object, choices: tuple[str, ...]) -> None:

@@ -21,6 +21,7 @@ from optuna_layerwise.finalists import finalize
 from optuna_layerwise.fingerprint import Fingerprint, record
 from optuna_layerwise.models import ModelSpec, trained_share
 from optuna_layerwise.pausing import StopSignals, TrialPaused
+from optuna_layerwise.plain import plain
 from optuna_layerwise.policy import Policy, Recipe, higher_is_better
 from optuna_layerwise.repeats import PastTrainings, training_key
 from optuna_layerwise.results import Final
@@ -133,7 +134,7 @@ class FinetuneObjective(Trainer):
                 raise ValueError(f"a baseline always trains its head, got head={head!r}")
             recipe = baseline.applied(recipe)
         super().__init__(spec, data, recipe, device=device, compute=compute)
-        self.seeds = tuple(seeds)
+        self.seeds, n_folds = tuple(plain(seed) for seed in seeds), plain(n_folds)
         if not self.seeds:
             raise ValueError("seeds must have at least one seed, got none")
         self.pretrained = baseline is None or baseline.pretrained

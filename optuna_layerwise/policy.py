@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from optuna_layerwise.methods import METHODS, Method, method_from
+from optuna_layerwise.plain import plain
 
 Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine"]
@@ -177,6 +178,8 @@ class Recipe:
     method: Method | None = None
 
     def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):
+            object.__setattr__(self, each.name, plain(getattr(self, each.name)))
         for field, choices in (
             ("optimizer", get_args(Optimizer)),
             ("schedule", get_args(Schedule)),

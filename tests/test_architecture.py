@@ -22,18 +22,19 @@ INITS = sorted(ROOT.rglob("__init__.py"))
 
 ARROWS: dict[str, set[str]] = {
     # room or module beside the rooms: what it may import
-    "methods": set(),
-    "policy": {"methods"},
+    "plain": set(),
+    "methods": {"plain"},
+    "policy": {"plain", "methods"},
     "attributes": set(),
     "cost": set(),
     "lazy": set(),
     "fingerprint": {"policy", "attributes", "storage"},
     "pausing": set(),
     "pruning": {"storage"},
-    "storage": set(),
+    "storage": {"plain"},
     "data": set(),
-    "encodings": {"policy"},
-    "samplers": {"storage"},
+    "encodings": {"plain", "policy"},
+    "samplers": {"plain", "storage"},
     "models": {"policy"},
     "training": {"policy", "methods", "cost", "models", "data"},
     "baselines": {"policy", "methods", "encodings"},
@@ -48,7 +49,17 @@ ARROWS: dict[str, set[str]] = {
         *("policy", "storage", "data", "training", "baselines", "runs", "racing", "results"),
     },
     "objective": {
-        *("policy", "pausing", "storage", "data", "encodings", "models", "training", "baselines"),
+        *(
+            "plain",
+            "policy",
+            "pausing",
+            "storage",
+            "data",
+            "encodings",
+            "models",
+            "training",
+            "baselines",
+        ),
         *(
             "digits",
             "runs",
@@ -75,7 +86,17 @@ ARROWS: dict[str, set[str]] = {
 }
 ARROWS["cli"] = set(ARROWS)
 WITHOUT_TORCH = (
-    *("methods", "policy", "pausing", "pruning", "storage", "encodings", "baselines", "samplers"),
+    *(
+        "plain",
+        "methods",
+        "policy",
+        "pausing",
+        "pruning",
+        "storage",
+        "encodings",
+        "baselines",
+        "samplers",
+    ),
     *("studies", "launch"),
     *("attributes", "fingerprint", "runs", "results", "reporting", "visualization", "cli"),
     *("layerbench", "protocols"),

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from optuna_layerwise.plain import plain
 from optuna_layerwise.storage.standing import FINISHED, Standing
 
 Genes = npt.NDArray[np.float64]
@@ -111,10 +112,17 @@ def uniform_gene(rng: Rng, name: str, index: int | None = None) -> float:
 
 def check_whole(name: str, value: object, *, least: int) -> None:
     """Refuse an option that is no whole number, or too small."""
-    if not isinstance(value, int):
+    if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{name} must be a whole number, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def check_share(name: str, value: object) -> None:
+    """Refuse an option that is no number above 0 and at most 1."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and 0 < value <= 1):  # type: ignore[operator]
+        raise ValueError(f"{name} must be above 0 and at most 1, got {value!r}")
 
 
 def check_flag(name: str, value: object) -> None:
@@ -136,9 +144,9 @@ def preset_with(presets: Mapping[str, A], preset: str, options: Mapping[str, Any
     Raises:
         ValueError: for an unknown preset, or an option out of range.
     """
-    if preset not in presets:
+    if not isinstance(preset, str) or preset not in presets:
         raise ValueError(f"preset must be one of {list(presets)}, got {preset!r}")
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: plain(value) for name, value in options.items() if value is not None}
     return dataclasses.replace(presets[preset], **given)
 
 

@@ -45,7 +45,8 @@ class Start:
                     f"spread{where} must be above 0 and at most {WIDEST}, got {spread!r}"
                 )
         for name, p in self.probabilities:
-            if not (min(p, default=-1) >= 0 and abs(sum(p) - 1) <= 1e-6):
+            numbers = all(isinstance(share, int | float) for share in p)
+            if not (numbers and min(p, default=-1) >= 0 and abs(sum(p) - 1) <= 1e-6):
                 raise ValueError(
                     f"the probabilities of {name!r} must be at least 0 and sum to 1, got {p}"
                 )

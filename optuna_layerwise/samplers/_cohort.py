@@ -21,6 +21,12 @@ from optuna.trial import FrozenTrial
 from optuna_layerwise.samplers._algorithm import Algorithm, Draw, Encoding, uniform_gene
 from optuna_layerwise.samplers._codec import contains, from_gene, native
 from optuna_layerwise.samplers._fingerprint import fingerprint
+from optuna_layerwise.samplers._options import (
+    check_encoding,
+    checked_seed,
+    checked_seeds,
+    checked_space,
+)
 from optuna_layerwise.samplers._replay import Replay, Snapshot
 from optuna_layerwise.samplers._rng import TrialRng
 from optuna_layerwise.samplers._threads import one_thread
@@ -63,14 +69,13 @@ class CohortSampler(BaseSampler):
         search_space: Mapping[str, BaseDistribution] | None,
         seed_with: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        if seed is not None and seed < 0:
-            raise ValueError(f"seed must be at least 0, got {seed}")
+        check_encoding(encoding)
         self._algorithm = algorithm
-        self._seed = seed
+        self._seed = checked_seed(seed)
         self._encoding = encoding
-        self._search_space = search_space
-        _check_seeds(seed_with, search_space or (encoding.search_space if encoding else {}))
-        self._seed_with = [dict(params) for params in seed_with]
+        self._search_space = checked_space(search_space)
+        known = self._search_space or (encoding.search_space if encoding else {})
+        self._seed_with = checked_seeds(seed_with, known)
         self._lock = threading.RLock()
         self._replay: Replay | None = None
         self._replayed: tuple[BaseStorage, int] | None = None
@@ -321,17 +326,3 @@ class CohortSampler(BaseSampler):
             self._replay.update(all_trials(study))
             return self._replay
         return kept
-
-
-def _check_seeds(
-    seeds: Sequence[Mapping[str, Any]], search_space: Mapping[str, BaseDistribution]
-) -> None:
-    for i, params in enumerate(seeds):
-        if not isinstance(params, Mapping):
-            raise ValueError(f"seed_with must be a list of dictionaries, but [{i}] is {params!r}")
-        for name, value in params.items():
-            if name in search_space and not contains(search_space[name], value):
-                raise ValueError(
-                    f"seed_with[{i}] has {name!r} = {value!r}, which is not a value of "
-                    f"{search_space[name]}"
-                )

@@ -25,6 +25,7 @@ from optuna_layerwise.samplers._algorithm import (
     Rng,
     Space,
     check_flag,
+    check_share,
     check_whole,
     name_with_options,
     preset_with,
@@ -93,8 +94,7 @@ class BioTune:
                 f"elites must be from 0 to population - 1 = {self.population - 1}, "
                 f"got {self.elites}"
             )
-        if not 0 < self.perturbation <= 1:
-            raise ValueError(f"perturbation must be above 0 and at most 1: {self.perturbation}")
+        check_share("perturbation", self.perturbation)
         for field, choices in (
             ("reproduction", ("sequential", "batched")),
             ("extinction", ("range", "rank", "unit")),

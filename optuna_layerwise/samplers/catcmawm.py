@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from optuna import Study
 from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial
 
+from optuna_layerwise.plain import plain
 from optuna_layerwise.samplers._algorithm import (
     Draw,
     Encoding,
@@ -35,6 +37,7 @@ from optuna_layerwise.samplers._catcmawm_layout import Layout, lay_out
 from optuna_layerwise.samplers._catcmawm_model import Model
 from optuna_layerwise.samplers._catcmawm_start import Start
 from optuna_layerwise.samplers._cohort import CohortSampler
+from optuna_layerwise.samplers._options import check_encoding, checked_space, named
 from optuna_layerwise.samplers._replay import make_space
 from optuna_layerwise.samplers._rng import TrialRng
 from optuna_layerwise.samplers._screening import Screen
@@ -255,6 +258,10 @@ class CatCMAwMSampler(CohortSampler):
         init_from: Study | None = None,
         seed_with: Sequence[Mapping[str, Any]] = (),
     ) -> None:
+        check_encoding(encoding)
+        search_space, spread = checked_space(search_space), plain(spread)
+        if init_from is not None and not isinstance(init_from, Study):
+            raise ValueError(f"init_from must be a study, as Optuna loads it, got {init_from!r}")
         if population is None and preset == "default" and search_space and not encoding:
             population = library_population(search_space)
         options: dict[str, Any] = {
@@ -267,12 +274,17 @@ class CatCMAwMSampler(CohortSampler):
             begin = dataclasses.replace(self._given.begin, spread=spread, level_spread=spread)
             self._given = dataclasses.replace(self._given, begin=begin)
         self._informed = encoding if preset == "default" else None
-        self._mean, self._spread, self._probabilities = mean or {}, spread, probabilities or {}
+        self._mean, self._spread = named("mean", mean), spread
+        self._probabilities = named("probabilities", probabilities)
+        for name, p in self._probabilities.items():
+            if not isinstance(p, list | tuple):
+                raise ValueError(f"the probabilities of {name!r} must be a list, got {p!r}")
         self._warm = best_params(init_from) if init_from else ()
         algorithm = self._beginning(self._warm)
         known = search_space or (encoding.search_space if encoding else {})
         spreads = spread if isinstance(spread, Mapping) else {}
-        for name in [*self._mean, *self._probabilities, *spreads]:
+        self._named = [*self._mean, *self._probabilities, *spreads]
+        for name in self._named:
             if search_space is not None and name not in known:
                 raise ValueError(
                     f"{name!r} is no parameter of the search space, whose are {sorted(known)}"
@@ -287,6 +299,19 @@ class CatCMAwMSampler(CohortSampler):
             search_space=search_space,
             seed_with=seed_with,
         )
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """As for all samplers; warns of options for parameters that no trial has had so far."""
+        known = super().infer_relative_search_space(study, trial)
+        fixed = self._search_space is not None
+        if known and not fixed and (unknown := sorted(set(self._named) - set(known))):
+            self._warn(
+                f"an option says where {unknown} begin, but no trial has had such parameters so "
+                f"far; there are {sorted(known)}"
+            )
+        return known
 
     def _gene_alone(self, rng: TrialRng, name: str, distribution: BaseDistribution) -> float:
         """Where the search begins, if anything is said about that; else uniform."""

@@ -24,6 +24,7 @@ from optuna_layerwise.samplers._algorithm import (
     Member,
     Rng,
     Space,
+    check_share,
     check_whole,
     name_with_options,
     preset_with,
@@ -71,8 +72,7 @@ class SetGA:
             check_whole(field, getattr(self, field), least=0)
         if not self.cohort_size(1):
             raise ValueError("mutants, crossovers and immigrants must not all be 0, got 0")
-        if not 0 < self.mutation <= 1:
-            raise ValueError(f"mutation must be above 0 and at most 1, got {self.mutation}")
+        check_share("mutation", self.mutation)
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyModel
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from optuna_layerwise.plain import plain
 from optuna_layerwise.storage import _rows as rows
 from optuna_layerwise.storage.persistent import PersistentStorage, transaction
 from optuna_layerwise.storage.study_attrs import alone
@@ -49,7 +50,7 @@ def enqueue_once(study: Study, points: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _trial(place: int, params: Mapping[str, Any]) -> FrozenTrial:
-    attributes = {"fixed_params": dict(params), FIRST_KEY: place}
+    attributes = {"fixed_params": plain(params), FIRST_KEY: place}
     return create_trial(state=TrialState.WAITING, system_attrs=attributes)
 
 
