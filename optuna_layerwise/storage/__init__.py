@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from optuna_layerwise.storage.outages import (
         PATIENCE_SECONDS,
         StorageUnusableError,
+        is_of_storage,
         without_waiting,
     )
     from optuna_layerwise.storage.owner import Owner
@@ -122,6 +123,7 @@ __all__ = [
     "generation_of",
     "has_start",
     "has_unreadable_start",
+    "is_of_storage",
     "is_seen_by_threads",
     "is_there",
     "is_writable",

@@ -18,13 +18,20 @@ PATIENCE_SECONDS = 300.0
 _QUIET_SECONDS = 0.5
 _LONGEST_PAUSE = 5.0
 
-# What goes away by itself: classes of PostgreSQL's states (connection, resources, operator,
-# rolled back, locked), numbers of MySQL's errors (the same), and texts of SQLite's.
-_STATES = ("08", "53", "57P", "40", "55P03")
-_NUMBERS = {0, 1040, 1053, 1205, 1213, 1927, 2002, 2003, 2006, 2013, 2014, 2055}
-_TEXTS = ("is locked", "is full", "unable to open database file", "disk i/o error")
-# What a server says while it refuses a connection for good.
-_REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "access denied")
+# A server's error is taken for one that goes away by itself (a lock, a time-out, a restart, a
+# read-only standby, too many connections, and whatever else its operators mend), but for those
+# of the statement or of its content, and these: it refuses the connection, or this user, for good.
+_REFUSALS = (
+    *("authentication failed", "does not exist", "no pg_hba.conf entry", "access denied"),
+    *("unknown database", "permission denied"),
+)
+# MySQL's numbers of such that its driver does not tell from the others: privileges, hosts,
+# columns, packets that are too long, and transactions that we have opened for reading.
+_REFUSED_NUMBERS = {1044, 1045, 1049, 1054, 1129, 1130, 1142, 1143, 1153, 1227, 1370, 1698, 1792}
+_TEXTS = (
+    *("is locked", "is full", "unable to open database file", "disk i/o error"),
+    "locking protocol",
+)
 
 _logger = logging.getLogger(__name__)
 _here = threading.local()
@@ -88,41 +95,64 @@ def persist(operation: Callable[[bool], _T], *, place: str, seconds: float) -> _
 
 def passes(error: BaseException) -> bool:
     """Whether the storage may do tomorrow what it did not do now."""
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy import exc
 
     error = _cause(error)
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ESTALE)
-    if not isinstance(error, DBAPIError) or any(t in _reason(error).lower() for t in _REFUSALS):
+    if not isinstance(error, exc.DBAPIError) or isinstance(
+        error, exc.DataError | exc.IntegrityError
+    ):
+        return False
+    text = _reason(error).lower()
+    if error.connection_invalidated:
+        return True
+    if isinstance(error, exc.ProgrammingError | exc.NotSupportedError) or any(
+        refusal in text for refusal in _REFUSALS
+    ):
         return False
     state = getattr(error.orig, "sqlstate", None)
-    if isinstance(state, str):
-        return error.connection_invalidated or state.startswith(_STATES)
     number = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    if isinstance(number, int):
-        return error.connection_invalidated or number in _NUMBERS
-    text = _reason(error).lower()
-    lost = error.connection_invalidated or "connection" in text or "server" in text
+    if isinstance(state, str) or isinstance(number, int):
+        return number not in _REFUSED_NUMBERS
+    lost = "connection" in text or "server" in text
     return lost or any(t in text for t in _TEXTS)
+
+
+def refuses_writes(error: BaseException) -> bool:
+    """Whether PostgreSQL has said that the transaction is read-only."""
+    from sqlalchemy import exc
+
+    error = _cause(error)
+    said = error.orig if isinstance(error, exc.DBAPIError) else None
+    return getattr(said, "sqlstate", None) == "25006"
+
+
+def is_of_storage(error: BaseException) -> bool:
+    """Whether a database has raised it, and not about the value that it was given."""
+    from sqlalchemy import exc
+
+    ours = isinstance(error, exc.SQLAlchemyError | StorageInternalError)
+    return ours and not isinstance(_cause(error), exc.DataError | exc.IntegrityError)
 
 
 def _cause(error: BaseException) -> BaseException:
     """What the database said, under what Optuna and SQLAlchemy make of it."""
-    from sqlalchemy.exc import PendingRollbackError
+    from sqlalchemy import exc
 
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
         error = error.__cause__
-    if isinstance(error, PendingRollbackError) and error.__context__ is not None:
+    if isinstance(error, exc.PendingRollbackError) and error.__context__ is not None:
         error = error.__context__  # Optuna asks a second time, in a session that is broken
     return error
 
 
 def _reason(error: BaseException) -> str:
     """One line, in the words of the database."""
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy import exc
 
     error = _cause(error)
-    said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    said = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
     if isinstance(said, OSError) and said.strerror:
         return said.strerror
     text = said.args[-1] if said.args and isinstance(said.args[-1], str) else str(said)

@@ -11,7 +11,12 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy.orm import Session
 
-from optuna_layerwise.storage.outages import PATIENCE_SECONDS, persist
+from optuna_layerwise.storage.outages import (
+    PATIENCE_SECONDS,
+    StorageUnusableError,
+    persist,
+    refuses_writes,
+)
 from optuna_layerwise.storage.urls import without_secrets
 
 _P = ParamSpec("_P")
@@ -54,7 +59,22 @@ class PersistentStorage(RDBStorage):
 
     def persist(self, operation: Callable[[bool], _T]) -> _T:
         """Do something, again if the database was away; see `outages.persist`."""
-        return persist(operation, place=without_secrets(self.url), seconds=self.patience_seconds)
+        server = self.engine.name != "sqlite"
+
+        def on_fresh_connections(again: bool) -> _T:
+            if again and server:  # old ones would stay read-only, say, when the server is not
+                self.remove_session()
+                self.engine.dispose()
+            try:
+                return operation(again)
+            except Exception as error:
+                if for_reading and refuses_writes(error):  # and always will
+                    raise StorageUnusableError(f"{place} was opened for reading") from error
+                raise
+
+        place = without_secrets(self.url)
+        for_reading = self.engine.get_execution_options().get("postgresql_readonly", False)
+        return persist(on_fresh_connections, place=place, seconds=self.patience_seconds)
 
     delete_study = _again_and_again(RDBStorage.delete_study)
     set_study_user_attr = _again_and_again(RDBStorage.set_study_user_attr)

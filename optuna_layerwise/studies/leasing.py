@@ -13,6 +13,7 @@ import optuna
 from optuna_layerwise.storage import (
     Lease,
     StorageUnusableError,
+    is_of_storage,
     is_seen_by_threads,
     let_go,
     renew,
@@ -81,10 +82,12 @@ class Keeper:
                             self._renew()
                             renewed = time.monotonic()
                         self._on_tick()
-                    except StorageUnusableError:
-                        pass  # it may answer at the next tick; that it is away, others say
                     except KeyError:  # somebody has deleted the study
                         self._lose()
+                    except Exception as error:
+                        if not (isinstance(error, StorageUnusableError) or is_of_storage(error)):
+                            raise
+                        # It may answer at the next tick; that it is away, others say.
         finally:
             self._trial.storage.remove_session()
 

@@ -18,6 +18,7 @@ from optuna_layerwise.storage import (
     Lease,
     LeaseLostError,
     StorageUnusableError,
+    is_of_storage,
     lease_of,
     requeue,
     stored_trial,
@@ -90,15 +91,19 @@ def run_trial(
             return Outcome.GONE if keeper.lost or _is_elsewhere(trial, lease) else Outcome.PAUSED
         except StorageUnusableError:
             raise
-        except OSError as error:
-            retries[trial.number] += 1
-            if retries[trial.number] <= MAX_RETRIES and _give_back(trial, lease):
-                warnings.warn(f"trial {trial.number} is tried again after {error!r}", stacklevel=3)
-                return Outcome.GONE
-            _fail(trial, lease)
-            raise
-        except Exception:
-            _fail(trial, lease)
+        except Exception as error:
+            of_storage = is_of_storage(error)
+            if of_storage or isinstance(error, OSError):
+                retries[trial.number] += 1
+                again = retries[trial.number] <= MAX_RETRIES
+                if (again or of_storage) and _give_back(trial, lease) and again:
+                    cause = error.__cause__ if of_storage and error.__cause__ else error
+                    warnings.warn(
+                        f"trial {trial.number} is tried again after {cause!r}", stacklevel=3
+                    )
+                    return Outcome.GONE
+            if not of_storage:  # it says nothing about the trial
+                _fail(trial, lease)
             raise
         except BaseException:  # a second Ctrl-C
             _give_back(trial, lease)
@@ -126,9 +131,14 @@ def _evaluate(
 
 def _give_back(trial: optuna.Trial, lease: Lease) -> bool:
     """Whether the trial was still this worker's, and waits now; one of somebody else stays."""
-    stored = stored_trial(trial)
-    held = lease_of(stored)
-    return held is not None and held.token == lease.token and requeue(trial.study, stored)
+    try:
+        stored = stored_trial(trial)
+        held = lease_of(stored)
+        return held is not None and held.token == lease.token and requeue(trial.study, stored)
+    except Exception as error:
+        if is_of_storage(error) or isinstance(error, StorageUnusableError):
+            return False  # then its lease runs out
+        raise
 
 
 def _is_elsewhere(trial: optuna.Trial, lease: Lease) -> bool:
