@@ -1,8 +1,9 @@
-# The two commands that a fresh machine needs: `make demo` and `make test`.
+# The two commands that a fresh machine needs: `make demo` and `make test`. `make test-oldest` tests
+# what touches Optuna on the oldest release that is supported; all else is that of `make test`.
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-oldest lint clean
 
 demo: .venv/demo
 	rm -f demo.db
@@ -10,6 +11,10 @@ demo: .venv/demo
 
 test: .venv/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+test-oldest: .venv-oldest/test
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n 2 --dist worksteal -m "not slow" \
+	  tests/samplers tests/storage tests/studies tests/reporting
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -24,8 +29,16 @@ lint: .venv/test
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ .venv/demo
 
+.venv-oldest/test: .venv/test
+	$(PYTHON) -m venv --clear .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --no-deps 'optuna==4.7.*'
+	other=$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])'); \
+	  own=$$(.venv-oldest/bin/python -c 'import site; print(site.getsitepackages()[0])'); \
+	  echo "import site; site.addsitedir('$$other')" > "$$own/others.pth"
+	touch $@
+
 .venv/bin/pip:
 	$(PYTHON) -m venv --clear .venv
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-oldest

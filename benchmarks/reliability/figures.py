@@ -62,7 +62,7 @@ def outcome(study: optuna.Study) -> list[tuple[Any, ...]]:
             trial.params,
             trial.values,
             trial.intermediate_values,
-            {**trial_record(trial), "owner": None},
+            {**trial_record(trial), "owner": None, "study": None},
         )
         for trial in all_trials(study)
         if trial.state != TrialState.WAITING

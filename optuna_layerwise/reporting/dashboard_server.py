@@ -49,7 +49,10 @@ class ArtifactFolders:
 
         Raises:
             ArtifactNotFound: if it is nowhere.
+            ValueError: if the id would lead out of the folders, which Optuna 4 does not look at.
         """
+        if artifact_id != Path(artifact_id).name:
+            raise ValueError(f"Invalid artifact_id: it must be the name of a file: {artifact_id}")
         for store in self._stores:
             try:
                 return store.open_reader(artifact_id)

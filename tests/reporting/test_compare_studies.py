@@ -168,7 +168,8 @@ def test_infeasible_and_infinite_values_are_no_best() -> None:
     study = optuna.create_study(direction="maximize")
     for value in (9.0, float("inf"), 1.0):
         trial = study.ask()
-        trial.set_constraint("memory", 1.0 if value == 9.0 else -1.0)
+        broken = [1.0 if value == 9.0 else -1.0]
+        study._storage.set_trial_system_attr(trial._trial_id, "constraints", broken)
         study.tell(trial, value)
     assert curve(study).best("trials", 3) == 1.0
 

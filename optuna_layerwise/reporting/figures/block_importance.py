@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import optuna
 import plotly.graph_objects as go
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial
@@ -39,6 +40,7 @@ MAX_CELLS = 30_000
 _TOP = 5
 """Trials that PED-ANOVA should at least compare with the others."""
 _LEAST = 100
+_OPTUNA_4 = optuna.__version__.startswith("4.")
 
 
 def block_importance(
@@ -125,6 +127,8 @@ def importances(history: History, rows: Sequence[Row]) -> dict[str, float]:
     top = min(0.5, max(0.1, _TOP / len(rows)))
     if costs[math.ceil(top * len(costs)) - 1] == costs[-1]:  # no trial is below the top ones
         return {}
+    if _OPTUNA_4 and history.n_objectives > 1:
+        return {}
     chosen = copy.copy(history.study)
     trials = [row.trial for row in rows]
     setattr(chosen, "get_trials", lambda *_, **__: trials)  # noqa: B010
@@ -141,8 +145,13 @@ def importances(history: History, rows: Sequence[Row]) -> dict[str, float]:
 
 
 def _comparable(trials: Sequence[FrozenTrial]) -> list[str]:
-    """Parameters of which no range, nor their absence, is that of a single trial."""
+    """Parameters of which no range, nor their absence, is that of a single trial.
+
+    Optuna 4 compares only trials that have all parameters: there it is those that all have.
+    """
     names = dict.fromkeys(name for trial in trials for name in trial.distributions)
+    if _OPTUNA_4:
+        names = {n: None for n in names if all(n in trial.distributions for trial in trials)}
     counts = {name: Counter(trial.distributions.get(name) for trial in trials) for name in names}
     return [name for name, found in counts.items() if min(found.values()) > 1]
 
