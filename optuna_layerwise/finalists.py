@@ -23,7 +23,13 @@ from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.racing import still_in_the_race
 from optuna_layerwise.results import Candidate, Final, claim, stored_final
 from optuna_layerwise.runs import finite_or_none, run_of
-from optuna_layerwise.storage import FINAL_KEY, best_first, only_infeasible, violation_of
+from optuna_layerwise.storage import (
+    FINAL_KEY,
+    all_trials,
+    best_first,
+    only_infeasible,
+    violation_of,
+)
 from optuna_layerwise.training import Cost, Fit, Trainer, higher_is_better
 
 
@@ -70,8 +76,9 @@ def finalize(
     """
     if (stored := stored_final(study)) is not None:
         return stored
+    finished = sum(trial.state.is_finished() for trial in all_trials(study))
     if top is None:
-        top = n_finalists(sum(t.state.is_finished() for t in study.get_trials(deepcopy=False)))
+        top = n_finalists(finished)
     if top < 1 or not seeds:
         raise ValueError(f"top and seeds must give at least one training, got {top} and {seeds}")
     best = _best(study, top)
@@ -119,7 +126,7 @@ def finalize(
     chosen = winner.candidate(test)
     judged = [baseline.candidate(test) for baseline in baselines]
     finalists = [chosen, *(loser.candidate() for loser in losers)]
-    final = Final(metric, chosen, finalists, judged, saved)
+    final = Final(metric, chosen, finalists, judged, saved, finished)
     study.set_user_attr(FINAL_KEY, final.as_json())
     return final
 

@@ -74,6 +74,8 @@ class Final:
             those that dropped out of the race last.
         baselines: With the same recipe and seeds, with test metrics.
         weights: Where the chosen policy's weights were saved (``path``), and their ``sha256``.
+        trials: Finished trials that the choice was made among; ``None`` if an older release
+            made it, which did not store that.
     """
 
     metric: Metric
@@ -81,6 +83,7 @@ class Final:
     finalists: list[Candidate]
     baselines: list[Candidate]
     weights: dict[str, str] | None = None
+    trials: int | None = None
 
     @property
     def trainings_saved(self) -> int:

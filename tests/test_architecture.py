@@ -45,8 +45,10 @@ ARROWS: dict[str, set[str]] = {
     "seed_loop": {"policy", "cost", "data", "training", "runs", "repeats"},
     "racing": set(),
     "results": {"policy", "attributes", "storage"},
+    "answer": {"policy", "storage", "results"},
     "finalists": {
         *("policy", "storage", "data", "training", "baselines", "runs", "racing", "results"),
+        "answer",
     },
     "objective": {
         *(
@@ -75,6 +77,7 @@ ARROWS: dict[str, set[str]] = {
     "launch": {"pausing"},
     "reporting": {
         *("policy", "storage", "encodings", "studies", "attributes", "runs", "results"),
+        "answer",
     },
     "visualization": {"reporting"},
     "layerbench": {"policy", "encodings", "storage", "reporting"},
@@ -98,7 +101,8 @@ WITHOUT_TORCH = (
         "samplers",
     ),
     *("studies", "launch"),
-    *("attributes", "fingerprint", "runs", "results", "reporting", "visualization", "cli"),
+    *("attributes", "fingerprint", "runs", "results", "answer", "reporting", "visualization"),
+    "cli",
     *("layerbench", "protocols"),
 )
 OPTUNA_AND_TORCH = {"finalists"}

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from optuna_layerwise.answer import answer_of
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.cost import Cost
 from optuna_layerwise.policy import Recipe
@@ -108,6 +109,8 @@ def _facts(study: optuna.Study) -> dict[str, str]:
         "devices": ", ".join(sorted(devices)) or "-",
         "seconds": f"{sum(cost.seconds for cost in costs):.0f}",
     }
+    if (answer := answer_of(study, trials)) is not None and answer.trial is not None:
+        facts[f"{answer.word} trial"] = str(answer.trial.number)
     if best := best_trial(study):
         facts["best value (validation)"] = f"{best.value:.4f}"
     elif infeasible := only_infeasible(study):

@@ -11,12 +11,12 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_layerwise.answer import Answer, answer_of
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.results import claimant, stored_final
 from optuna_layerwise.storage import (
     LEASE_KEY,
     all_trials,
-    best_trial,
     lease_of,
     only_infeasible,
     owner_of,
@@ -62,8 +62,12 @@ class Snapshot:
         target: Finished trials asked for; ``None`` if `tune` did not create the study.
         finished: Complete, pruned or failed trials.
         trials: Number in each state.
-        best: Value and number of the best feasible trial.
+        best: Value and number of the best feasible trial; of a finalized study those of the trial
+            that was chosen and tested.
         infeasible: What to say instead while all trials are infeasible; else empty.
+        chosen: Whether that trial was chosen and tested.
+        later: Finished trials that the choice did not know; ``None`` where nothing was chosen, or
+            that is not recorded.
         running: Trials that run.
         median_seconds: Of the finished trials.
         remaining_seconds: Until the target, if the living workers go on at that pace.
@@ -77,6 +81,8 @@ class Snapshot:
     trials: dict[str, int]
     best: tuple[float, int] | None
     infeasible: str
+    chosen: bool
+    later: int | None
     running: Sequence[RunningTrial]
     median_seconds: float | None
     remaining_seconds: float | None
@@ -101,7 +107,7 @@ def take_snapshot(study: optuna.Study) -> Snapshot:
     remaining = None
     if median is not None and target is not None and (living or len(ended) >= target):
         remaining = max(target - len(ended), 0) * median / max(living, 1)
-    best = best_trial(study)
+    answer = answer_of(study, trials)
     return Snapshot(
         study=study.study_name,
         state=_state(study, living, searched=target is not None and len(ended) >= target),
@@ -109,12 +115,19 @@ def take_snapshot(study: optuna.Study) -> Snapshot:
         target=target,
         finished=len(ended),
         trials=states,
-        best=None if best is None or best.value is None else (best.value, best.number),
-        infeasible=only_infeasible(study),
+        best=None if answer is None else _best(answer),
+        infeasible="" if answer is not None else only_infeasible(study),
+        chosen=answer is not None and answer.final is not None,
+        later=answer.later if answer is not None and answer.final is not None else None,
         running=running,
         median_seconds=median,
         remaining_seconds=remaining,
     )
+
+
+def _best(answer: Answer) -> tuple[float, int] | None:
+    trial = answer.trial
+    return (trial.values[0], trial.number) if trial is not None and trial.values else None
 
 
 def stored_settings(study: optuna.Study) -> Settings | None:

@@ -16,6 +16,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from optuna_layerwise.answer import later_words
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study
 from optuna_layerwise.cli.snapshot import RunningTrial, Snapshot, take_snapshot
 from optuna_layerwise.storage import (
@@ -138,7 +139,7 @@ def overview(snapshots: Sequence[Snapshot]) -> Table:
             f"{now.finished} of {now.target}" if now.target else str(now.finished),
             *(str(now.trials[state]) for state in ("running", "waiting", "fail")),
             *((f"{now.best[0]:.4f}", str(now.best[1])) if now.best else ("-", "-")),
-            now.state,
+            now.state + (f", {later_words(now.later)}" if now.later else ""),
         )
     return table
 
@@ -148,8 +149,11 @@ def view(now: Snapshot) -> RenderableType:
     from rich.progress_bar import ProgressBar
 
     bar = ProgressBar(total=now.target or now.finished, completed=now.finished, width=_BAR_WIDTH)
-    best = f"best {now.best[0]:.4f} (trial {now.best[1]})" if now.best else "no best yet"
+    word = "chosen" if now.chosen else "best"
+    best = f"{word} {now.best[0]:.4f} (trial {now.best[1]})" if now.best else "no best yet"
     best = now.infeasible or best
+    if now.later:
+        best += f", {later_words(now.later)}"
     of = f" of {now.target}" if now.target else ""
     line = f"{now.study}: {now.finished}{of} trials, {now.state}; {best}{_remaining(now)}"
     return Group(Text(line), bar, *([workers(now.running)] if now.running else []))

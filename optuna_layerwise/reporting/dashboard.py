@@ -40,11 +40,11 @@ class LiveDashboard:
     """A callback for `study.optimize` and `work` that keeps three figures and two notes.
 
     The figures (layer plans, block importance, best value so far against the cost) are on the
-    study's *History* page, the notes beside the study and its best trial; notes that somebody
-    has edited are left alone. Written in a thread after the first trial, then after every
-    ``every`` trials but at most 2 % of the time, and at the end of a ``with`` block. Of several
-    workers one writes. All of it has less than 200 kB. An error becomes one warning, never a
-    failed trial.
+    study's *History* page, the notes beside the study and the trial whose plan is its answer;
+    notes that somebody has edited are left alone. Written in a thread after the first trial, then
+    after every ``every`` trials but at most 2 % of the time, and at the end of a ``with`` block.
+    Of several workers one writes. All of it has less than 200 kB. An error becomes one warning,
+    never a failed trial.
 
     Args:
         every: Trials from one writing to the next.
@@ -151,7 +151,7 @@ def write_page(study: optuna.Study, *, resume: str = "", every: int = 1) -> bool
     sampler = type(study.sampler).__name__
     resume = resume or f"open_study(storage, study_name={history.name!r}, sampler={sampler}(...))"
     _save_note(study, state, "note", study_note(history, sampler=sampler, resume=resume))
-    best = history.best_first[0] if history.best_first else None
+    best = history.answer_row
     if best is not None:
         former = state.get("trial")
         if isinstance(former, int) and former != best.number and former < len(history.rows):

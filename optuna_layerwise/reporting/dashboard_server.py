@@ -10,6 +10,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import BinaryIO
@@ -21,7 +22,9 @@ import optuna_dashboard
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 
+from optuna_layerwise.answer import answer_of
 from optuna_layerwise.reporting.rows import settings_in
 from optuna_layerwise.results import Final
 from optuna_layerwise.storage.dashboard import mark_infeasible_trials
@@ -137,7 +140,7 @@ def make_server(storage: BaseStorage, *, host: str = "127.0.0.1", port: int = 80
         OSError: if the address cannot be listened on.
     """
     store = ArtifactFolders(artifact_folders(storage))
-    mark_infeasible_trials(storage)
+    mark_infeasible_trials(storage, partial(_answer, storage))
     app = optuna_dashboard.wsgi(storage, artifact_store=store)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
@@ -149,6 +152,13 @@ def make_server(storage: BaseStorage, *, host: str = "127.0.0.1", port: int = 80
         return wsgi_server(host, port, app, Server, _Quiet)
     except OSError as error:
         raise OSError(f"cannot listen on {host}:{port}: {error}; choose another --port") from error
+
+
+def _answer(storage: BaseStorage, study_id: int) -> FrozenTrial | None:
+    """The trial whose plan a study gives."""
+    name = storage.get_study_name_from_id(study_id)
+    found = answer_of(optuna.load_study(study_name=name, storage=storage))
+    return None if found is None else found.trial
 
 
 def serve(

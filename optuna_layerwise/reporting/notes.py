@@ -1,4 +1,4 @@
-"""What a study and its best trial are, in Markdown, for the notes of optuna-dashboard."""
+"""What a study and its answer are, in Markdown, for the notes of optuna-dashboard."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from optuna_layerwise.reporting.markdown import fenced
 from optuna_layerwise.reporting.report_grid import clean, mean_and_spread
 from optuna_layerwise.reporting.rows import History, Row
-from optuna_layerwise.results import stored_final
 from optuna_layerwise.storage import trial_record, without_feasible
 
 PACKAGES = ("optuna-layerwise", "optuna", "torch", "torchvision", "cmaes")
@@ -33,14 +32,7 @@ def study_note(history: History, *, sampler: str, resume: str) -> str:
     lines = [f"**{markdown(history.name)}**: {finished}{of} trials finished", ""]
     if each:
         lines += [f"Trials: {each}.", ""]
-    for best in history.best_first[:1]:
-        value = f"{best.value:.6g} {markdown(history.metric)}"
-        lines += [f"**Best so far: {value}, trial {best.number}**", "", *_plan(history, best), ""]
-    if least := history.least_infeasible:
-        lines += [f"**{without_feasible(least.trial).capitalize()}.**", ""]
-    elif not history.best_first:
-        lines += ["No trial has a value yet.", ""]
-    lines += _tested(history)
+    lines += [*_answer(history), *_tested(history)]
     facts = {"sampler": sampler, "seed": _seed(history), **_settings(history)}
     lines += ["| made with | |", "|---|---|"]
     lines += [f"| {name} | {markdown(value)} |" for name, value in facts.items() if value]
@@ -49,11 +41,12 @@ def study_note(history: History, *, sampler: str, resume: str) -> str:
 
 
 def trial_note(history: History, row: Row) -> str:
-    """Why the best trial is the best, and its plan."""
-    lines = [f"**The best trial so far**: {row.value:.6g} {markdown(history.metric)}", ""]
+    """Why a trial is the study's answer, and its plan."""
+    which = "The trial that was chosen and tested" if history.final else "The best trial so far"
+    lines = [f"**{which}**{_value(history, row)}", ""]
     if row.trained_share is not None:
         lines += [f"It trains {row.trained_share:.1%} of the parameters.", ""]
-    return "\n".join([*lines, *_plan(history, row), ""])
+    return "\n".join([*lines, *_plan(history), ""])
 
 
 def markdown(text: object) -> str:
@@ -64,8 +57,25 @@ def markdown(text: object) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", line)
 
 
-def _plan(history: History, row: Row) -> list[str]:
-    policy = dict(row.policy or {})
+def _answer(history: History) -> list[str]:
+    row, final = history.answer_row, history.final
+    if row is None and final is None:
+        if least := history.least_infeasible:
+            return [f"**{without_feasible(least.trial).capitalize()}.**", ""]
+        return ["No trial has a value yet.", ""]
+    which = "Best so far" if final is None else "Chosen"
+    name = f"trial {row.number}" if row is not None else markdown(final and final.chosen.name)
+    value = _value(history, row) if row is not None else ""
+    return [f"**{which}: {name}**{value}", "", *_plan(history), ""]
+
+
+def _value(history: History, row: Row) -> str:
+    value = "no value" if row.value is None else f"{row.value:.6g}"
+    return f", {value} {markdown(history.metric)} in the search"
+
+
+def _plan(history: History) -> list[str]:
+    policy = dict(history.answer_policy or {})
     if not policy:
         return []
     lines = [f"| block | {history.rate_name} |", "|---|---|"]
@@ -79,11 +89,7 @@ def _plan(history: History, row: Row) -> list[str]:
 
 def _tested(history: History) -> list[str]:
     """The result of a study that has been finalized."""
-    try:
-        final = stored_final(history.study)
-    except ValueError:  # not as `finalize` writes it
-        final = None
-    if final is None:
+    if (final := history.final) is None:
         return []
     lines = ["**On the test split, opened once** (mean ± standard deviation)", ""]
     lines += [f"| method | test {markdown(final.metric)} |", "|---|---|"]

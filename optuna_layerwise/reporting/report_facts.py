@@ -9,10 +9,10 @@ from typing import Any
 
 import optuna
 
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Recipe
 from optuna_layerwise.reporting.report_grid import clean
 from optuna_layerwise.reporting.rows import History, Row, number, read, setups_in
-from optuna_layerwise.results import Final, stored_final
+from optuna_layerwise.results import Final
 from optuna_layerwise.storage import DATA_KEY, RUN_KEY
 
 NO_VALUE = ("diverged", "out of memory", "failed")
@@ -25,19 +25,25 @@ class Facts:
 
     Args:
         history: Its trials.
-        final: Its result, if it has been finalized and can be read.
-        unreadable: Why the result cannot be read; empty if it can.
         images: ``train``, ``val``, ``test`` to the number of images; empty if not known.
         classes: Names; empty if not known.
         setups: The stored fingerprints of what trials were made with.
     """
 
     history: History
-    final: Final | None
-    unreadable: str
     images: Mapping[str, int]
     classes: Sequence[str]
     setups: Sequence[Mapping[str, Any]]
+
+    @property
+    def final(self) -> Final | None:
+        """Its result, if it has been finalized and can be read."""
+        return self.history.final
+
+    @property
+    def unreadable(self) -> str:
+        """Why the result cannot be read; empty if it can."""
+        return self.history.unreadable
 
     @property
     def metric(self) -> str:
@@ -70,7 +76,7 @@ class Facts:
 
     @property
     def best(self) -> Row | None:
-        """The best trial."""
+        """The best trial of the search, whatever was chosen."""
         return next(iter(self.history.best_first), None)
 
     def run(self, row: Row) -> Mapping[str, Any]:
@@ -110,21 +116,12 @@ class Facts:
 def facts(study: optuna.Study) -> Facts:
     """Read a study; what cannot be read is said, not raised."""
     history = read(study)
-    final, unreadable = None, ""
-    try:
-        final = stored_final(study)
-        if final is not None:
-            Policy(final.chosen.policy)
-    except ValueError as error:
-        final, unreadable = None, str(error)
     about = history.attributes.get(DATA_KEY)
     about = about if isinstance(about, dict) else {}
     sizes = {split: number(about.get(split)) for split in ("train", "val", "test")}
     classes = about.get("classes")
     return Facts(
         history=history,
-        final=final,
-        unreadable=unreadable,
         images={split: int(n) for split, n in sizes.items() if n and n > 0},
         classes=[clean(c) for c in classes] if isinstance(classes, list) else [],
         setups=setups_in(history.attributes),

@@ -17,7 +17,9 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_layerwise.answer import Answer, answer_among, readable_final
 from optuna_layerwise.reporting.guessing import policies_from_parameters
+from optuna_layerwise.results import Final
 from optuna_layerwise.storage import (
     RUN_KEY,
     SETTINGS_KEY,
@@ -106,6 +108,8 @@ class History:
         settings: What the command line was told; empty for studies that it did not make.
         attributes: The study's user attributes.
         rows: By number.
+        final: The result of the study, if it has been finalized and can be read.
+        unreadable: Why the result cannot be read; empty if it can.
     """
 
     study: optuna.Study
@@ -118,6 +122,8 @@ class History:
     settings: Mapping[str, Any]
     attributes: Mapping[str, Any]
     rows: Sequence[Row]
+    final: Final | None = None
+    unreadable: str = ""
 
     @property
     def best_first(self) -> list[Row]:
@@ -131,6 +137,26 @@ class History:
         if any(row.feasible for row in valued):
             return None
         return min(valued, key=self._standing, default=None)
+
+    @property
+    def answer(self) -> Answer | None:
+        """Which plan the study gives."""
+        return answer_among([row.trial for row in self.rows], self.final, self._direction)
+
+    @property
+    def answer_row(self) -> Row | None:
+        """The trial whose plan the study gives, if it has that trial."""
+        found = self.answer
+        number = found.trial.number if found is not None and found.trial is not None else None
+        return next((row for row in self.rows if row.number == number), None)
+
+    @property
+    def answer_policy(self) -> Mapping[str, float] | None:
+        """The plan that the study gives, if it is known."""
+        if self.final is not None:
+            return self.final.chosen.policy
+        row = self.answer_row
+        return None if row is None else row.policy
 
     @property
     def as_finished(self) -> list[Row]:
@@ -159,8 +185,11 @@ class History:
         return number(self.recipe.get("max_lr")) or math.inf
 
     def _standing(self, row: Row) -> Standing:
-        direction = StudyDirection.MAXIMIZE if self.sign > 0 else StudyDirection.MINIMIZE
-        return standing_of(row.trial, direction)
+        return standing_of(row.trial, self._direction)
+
+    @property
+    def _direction(self) -> StudyDirection:
+        return StudyDirection.MAXIMIZE if self.sign > 0 else StudyDirection.MINIMIZE
 
 
 def read(study: optuna.Study) -> History:
@@ -179,6 +208,7 @@ def read(study: optuna.Study) -> History:
     if lr is None and not any("policy" in run for run in runs):
         lr = guessed_lr
     names = study.metric_names
+    final, unreadable = readable_final(study)
     return History(
         study=study,
         name=study.study_name,
@@ -190,6 +220,8 @@ def read(study: optuna.Study) -> History:
         settings=settings,
         attributes=attributes,
         rows=[_row(t, r, guessed.get(t.number)) for t, r in zip(trials, runs, strict=True)],
+        final=final,
+        unreadable=unreadable,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna import Study
@@ -89,10 +89,16 @@ def save_note(study: Study, read: str, text: str, trial: FrozenTrial | None = No
     return True
 
 
-def mark_infeasible_trials(storage: BaseStorage) -> None:
+def mark_infeasible_trials(
+    storage: BaseStorage, answer: Callable[[int], FrozenTrial | None] = lambda study_id: None
+) -> None:
     """Let a dashboard that reads this storage object know constraints, and the best within them.
 
-    It knows those of Optuna 4 only; nothing is written.
+    It knows the constraints of Optuna 4 only; nothing is written.
+
+    Args:
+        storage: What the dashboard reads.
+        answer: Id of a study to the trial that is its answer, if it has one.
     """
     all_trials, best_by_value = storage.get_all_trials, storage.get_best_trial
 
@@ -102,6 +108,8 @@ def mark_infeasible_trials(storage: BaseStorage) -> None:
         return [_with_old_key(t) for t in all_trials(study_id, deepcopy, states)]
 
     def get_best_trial(study_id: int) -> FrozenTrial:
+        if (found := answer(study_id)) is not None:
+            return _with_old_key(found)
         complete = all_trials(study_id, False, (TrialState.COMPLETE,))
         directions = storage.get_study_directions(study_id)
         if len(directions) != 1 or not any(map(constraints_of, complete)):

@@ -25,8 +25,7 @@ from optuna_layerwise.studies import open_study, pause, stop, work
 
 KEYS = {
     *("study", "state", "order", "target", "finished", "trials", "best", "running"),
-    "infeasible",
-    *("median_seconds", "remaining_seconds"),
+    *("median_seconds", "remaining_seconds", "chosen", "later", "infeasible"),
 }
 
 
@@ -44,7 +43,9 @@ def test_status_for_scripts_is_one_json_object_a_study(cli: Cli) -> None:
     a, b = (json.loads(line) for line in out.splitlines())
     assert set(a) == set(b) == KEYS
     assert (a["study"], a["state"], a["finished"], a["target"]) == ("a", "finalized", 2, 2)
-    assert a["best"] == [load("a").best_value, load("a").best_trial.number]
+    chosen = int(load("a").user_attrs["olw:final"]["chosen"]["name"].removeprefix("trial "))
+    assert a["best"] == [load("a").trials[chosen].value, chosen]
+    assert (a["chosen"], a["later"], b["chosen"]) == (True, 0, False)
     assert a["remaining_seconds"] == 0
     assert (b["state"], b["order"], b["finished"], b["best"]) == ("paused", "pause", 0, None)
     [line] = cli("status", "--json", "--study", "b")[1].splitlines()
@@ -129,7 +130,7 @@ def test_watching_ends_with_the_study(cli: Cli) -> None:
     cli(*DIGITS, "--trials", "2")
     code, out, _ = cli("status", "--watch", "--every", "0.1")
     assert code == 0
-    assert "digits: 2 of 2 trials, finalized; best 0." in out
+    assert "digits: 2 of 2 trials, finalized; chosen 0." in out
 
 
 def test_watching_shows_progress_until_ctrl_c(cli: Cli) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from optuna_layerwise.reporting.figures.look import empty_figure, labels, new_figure
+from optuna_layerwise.reporting.figures.look import empty_figure, labels, new_figure, shown
 from optuna_layerwise.reporting.figures.plans import plan_height, plan_traces
 from optuna_layerwise.reporting.rows import History
 
@@ -16,13 +16,12 @@ TITLE = "Best plan of each study"
 def best_plans(histories: Sequence[History]) -> go.Figure:
     """One column a study: a snowflake for frozen, a colour for the rate.
 
+    It is the plan that was chosen and tested, or else that of the best trial.
+
     Where a study does not know its learning rate, all show multiples of it.
     """
     found = [
-        (history, row)
-        for history in histories
-        for row in history.best_first[:1]
-        if row.policy is not None
+        (history, policy) for history in histories if (policy := history.answer_policy) is not None
     ]
     if not found:
         return empty_figure(TITLE, "No study has a best trial with a layer plan yet.")
@@ -37,12 +36,12 @@ def best_plans(histories: Sequence[History]) -> go.Figure:
     )
     figure.add_traces(
         plan_traces(
-            [row.policy or {} for _, row in found],
+            [policy for _, policy in found],
             [history.rate if known else _multiple for history, _ in found],
             blocks,
             [
-                f"{name}<br>trial {row.number}: {row.value:.4g}"
-                for name, (_, row) in zip(names, found, strict=True)
+                f"{name}<br>{_whose(history)}"
+                for name, (history, _) in zip(names, found, strict=True)
             ],
             found[0][0].rate_name if known else "multiple of the learning rate",
             "",
@@ -50,6 +49,13 @@ def best_plans(histories: Sequence[History]) -> go.Figure:
     )
     figure.update_layout(xaxis={"type": "category", "showgrid": False}, yaxis={"showgrid": False})
     return figure
+
+
+def _whose(history: History) -> str:
+    row = history.answer_row
+    if row is None:
+        return shown(history.final.chosen.name) if history.final else ""
+    return f"trial {row.number}" + ("" if row.value is None else f": {row.value:.4g}")
 
 
 def _multiple(multiplier: float) -> float:

@@ -26,11 +26,17 @@ MAX_OTHERS = 150
 
 
 def learning_curves(history: History, *, n_best: int = 4) -> go.Figure:
-    """Validation values epoch by epoch: the ``n_best`` best trials, and the others in grey."""
+    """Validation values epoch by epoch: the ``n_best`` best trials, and the others in grey.
+
+    The study's answer is the first of the best, whatever its rank in the search.
+    """
     reported = [row for row in history.rows if row.trial.intermediate_values]
     if not reported:
         return empty_figure(TITLE, "No trial of this study has reported values on its way.")
-    best = [row for row in history.best_first if row.trial.intermediate_values][:n_best]
+    answer = history.answer_row
+    ranked = [row for row in history.best_first if row is not answer]
+    ranked = [answer, *ranked] if answer is not None else ranked
+    best = [row for row in ranked if row.trial.intermediate_values][:n_best]
     others = [row for row in reported if row not in best]
     kept = [others[i] for i in thinned(len(others), MAX_OTHERS)]
     ends = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,7 +18,6 @@ from optuna_layerwise.reporting.figures.look import (
     shown,
 )
 from optuna_layerwise.reporting.rows import History, number
-from optuna_layerwise.storage import FINAL_KEY
 
 TITLE = "From validation to test"
 MAX_ROWS = 40
@@ -102,19 +100,13 @@ def validation_test_gap(histories: Sequence[History]) -> go.Figure:
 
 def _results(history: History) -> Iterator[_Result]:
     """Of what was found and of the baselines; what is not as `finalize` writes it is left out."""
-    final = history.attributes.get(FINAL_KEY)
-    if not isinstance(final, dict):
+    if (final := history.final) is None:
         return
     best = history.best_first
-    baselines = final.get("baselines")
-    for i, found in enumerate(
-        [final.get("chosen"), *(baselines if isinstance(baselines, list) else [])]
-    ):
-        if not isinstance(found, dict):
-            continue
-        val, test = (_values(found.get(split), final.get("metric")) for split in ("val", "test"))
+    for i, found in enumerate([final.chosen, *final.baselines]):
+        val, test = (_values(seeds, final.metric) for seeds in (found.val, found.test))
         if val and test:
-            name = f"found ({found.get('name')})" if i == 0 else str(found.get("name"))
+            name = f"found ({found.name})" if i == 0 else found.name
             yield _Result(name, best[0].value if best and i == 0 else None, val, test)
 
 
@@ -134,8 +126,6 @@ def _all_results(histories: Sequence[History]) -> list[_Result]:
     return own + shared
 
 
-def _values(seeds: Any, metric: object) -> list[float]:
-    if not isinstance(seeds, list):
-        return []
-    found = [number(seed.get(metric)) for seed in seeds if isinstance(seed, Mapping)]
+def _values(seeds: Sequence[Mapping[str, float | None]], metric: str) -> list[float]:
+    found = [number(seed.get(metric)) for seed in seeds]
     return [value for value in found if value is not None]

@@ -1,0 +1,131 @@
+"""Whatever shows a plan of a study shows the same one."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from databases import close
+from optuna.storages import BaseStorage
+from optuna.trial import create_trial
+from report_studies import BLOCKS, a_result
+from rich.console import Console
+
+from optuna_layerwise.cli.progress import trial_line
+from optuna_layerwise.cli.show import comparison
+from optuna_layerwise.cli.snapshot import take_snapshot
+from optuna_layerwise.cli.status import overview, view
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.reporting.dashboard import write_page
+from optuna_layerwise.reporting.dashboard_server import make_server
+from optuna_layerwise.reporting.export import export
+from optuna_layerwise.reporting.figures import best_plans, learning_curves
+from optuna_layerwise.reporting.report import report
+from optuna_layerwise.reporting.rows import read
+from optuna_layerwise.results import Final
+from optuna_layerwise.runs import Run
+from optuna_layerwise.storage import FINAL_KEY, RUN_KEY, TIE_KEY, open_storage
+from optuna_layerwise.storage.dashboard import note
+
+RATES = (0.11, 0.22, 0.33)
+"""Of the head in trials 0, 1 and 2, whose values are equal."""
+TIES = (0.5, 0.2, 0.4)
+
+
+def tied(*, chosen: int | None, storage: BaseStorage | None = None) -> optuna.Study:
+    """Optuna names the first of equal values, the search trial 1, and finalizing trial 2."""
+    study = optuna.create_study(storage=storage, study_name="tied", direction="maximize")
+    for rate, tie in zip(RATES, TIES, strict=True):
+        run = Run({**dict.fromkeys(BLOCKS, 0.0), "head": rate}, 0, 0, 0.1)
+        attributes = {RUN_KEY: run.as_json(), TIE_KEY: tie}
+        study.add_trial(
+            create_trial(value=0.8, user_attrs=attributes, intermediate_values={0: 0.8})
+        )
+    if chosen is not None:
+        study.set_user_attr(FINAL_KEY, result_of(chosen).as_json())
+    return study
+
+
+def result_of(number: int) -> Final:
+    result = a_result()
+    policy = {**dict.fromkeys(BLOCKS, 0.0), "head": RATES[number]}
+    named = dataclasses.replace(result.chosen, name=f"trial {number}", policy=policy)
+    return dataclasses.replace(result, chosen=named, finalists=[named], trials=3)
+
+
+def printed(*things: object) -> str:
+    console = Console(width=200, record=True, file=io.StringIO())
+    for thing in things:
+        console.print(thing)
+    return console.export_text()
+
+
+def rates(text: str) -> set[float]:
+    """Which of the three plans a text has."""
+    return {rate for rate in RATES if f"{rate:.2f}" in text or f"{rate:.2e}" in text}
+
+
+def places(study: optuna.Study, folder: Path) -> Iterator[tuple[str, str]]:
+    """What shows the study's answer, each with what it shows."""
+    write_page(study)
+    yield "the study's note", note(study)
+    yield "progress", view_of(study)
+    yield "status", printed(overview([take_snapshot(study)]))
+    yield "compare", printed(comparison([study]))
+    found = report(study, format="html").partition("What was found")[2].partition("</section>")[0]
+    yield "the report", found
+    yield "markdown", report(study, format="md").partition("## What was found")[2][:900]
+    yield "plans side by side", best_plans([read(study)]).to_json()
+
+
+def view_of(study: optuna.Study) -> str:
+    return printed(view(take_snapshot(study)))
+
+
+@pytest.mark.parametrize("chosen", [None, 2, 0])
+def test_every_place_shows_the_same_plan(chosen: int | None, tmp_path: Path) -> None:
+    study = tied(chosen=chosen)
+    expected = 1 if chosen is None else chosen
+    assert study.best_trial.number == 0
+    for place, text in places(study, tmp_path):
+        others = [n for n in range(3) if n != expected]
+        if place not in ("progress", "status", "compare", "plans side by side"):
+            assert rates(text) == {RATES[expected]}, place
+        if chosen is None or place not in ("the report", "markdown"):
+            assert not [n for n in others if re.search(rf"trial {n}\b", text)], place
+    assert take_snapshot(study).best == (0.8, expected)
+    row = read(study).answer_row
+    assert row is not None
+    first_curve = learning_curves(read(study)).data
+    assert f"trial {expected}" in [line.name for line in first_curve]
+    noted = [trial.number for trial in study.trials if note(study, trial)]
+    assert noted == [expected]
+    assert rates(note(study, study.trials[expected])) == {RATES[expected]}
+
+
+def test_export_writes_the_chosen_plan_and_the_card_shows_it(tmp_path: Path) -> None:
+    study = tied(chosen=2)
+    export(study, tmp_path)
+    assert Policy.load(tmp_path / "policy.json")["head"] == RATES[2]
+    assert rates((tmp_path / "README.md").read_text()) == {RATES[2]}
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, 1), (2, 2)])
+def test_the_dashboard_calls_the_answer_the_best_trial(
+    chosen: int | None, expected: int, tmp_path: Path
+) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    study = tied(chosen=chosen, storage=storage)
+    make_server(storage, port=0).server_close()
+    assert storage.get_best_trial(study._study_id).number == expected
+    close(storage)
+
+
+def test_a_line_of_progress_names_the_best_trial_as_the_search_does() -> None:
+    study = tied(chosen=None)
+    assert trial_line(study, study.trials[0]).endswith("best 0.8000 (trial 1)")
