@@ -7,7 +7,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import optuna
 from optuna.study import StudyDirection
@@ -37,6 +37,7 @@ from optuna_layerwise.storage import (
     set_user_attrs,
     stored_trial,
     trial_record,
+    update,
     write_once,
     write_trial_record,
 )
@@ -51,6 +52,8 @@ from optuna_layerwise.trial_files import TrialFiles
 
 _MOST_CLASSES = 1_000
 """Names that are stored with the study: a database may take no more than 64 kB."""
+_MOST_NOTICES, _LONGEST_NOTICE = 20, 500
+"""Warnings about the data that are stored with the study, and characters of each."""
 
 
 class FinetuneObjective(Trainer):
@@ -194,7 +197,7 @@ class FinetuneObjective(Trainer):
             ValueError: if the study's direction does not suit the metric.
         """
         self._check_direction(trial.study)
-        self._describe_data(trial.study)
+        self.describe_data(trial.study)
         own = StopSignals()
         with own as stop:
             frozen = self._claimed(trial)
@@ -269,14 +272,27 @@ class FinetuneObjective(Trainer):
         self._finish(trial, run)
         return run.mean(self.recipe.metric) if run.outcome in TRAINED else math.nan
 
-    def _describe_data(self, study: optuna.Study) -> None:
-        """Store once how many images there are of what: it says which differences are chance."""
+    def describe_data(self, study: optuna.Study) -> None:
+        """Store how many images there are of what, and what loading them warned about.
+
+        The sizes say which differences are chance. They are stored once; warnings that another
+        process had not given are added.
+        """
         if self._described is study:
             return
         data = self.data
         sizes = {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
         names = list(data.classes)[:_MOST_CLASSES]
-        write_once(study, DATA_KEY, {**sizes, "classes": names})
+        stored = write_once(study, DATA_KEY, {**sizes, "classes": names})
+        if data.notices and isinstance(stored, dict):
+
+            def with_notices(about: Any) -> dict[str, Any]:
+                had = about.get("notices") if isinstance(about, dict) else None
+                had = had if isinstance(had, list) else []
+                ours = [text[:_LONGEST_NOTICE] for text in data.notices]
+                return {**about, "notices": list(dict.fromkeys([*had, *ours]))[:_MOST_NOTICES]}
+
+            update(study, DATA_KEY, with_notices)
         self._described = study
 
     def _checkpoint(

@@ -163,6 +163,7 @@ def run(
         begin_or_join(study, objective, settings, allow_different=allow_different)
     else:
         store_changes(study, settings, stored)
+    objective.describe_data(study)
     if unpause:
         resume(study)
     introduce(console, search)
@@ -221,6 +222,8 @@ def conclude(console: Console, search: Search, storage: str) -> None:
     if settings.live:
         live_dashboard(study, storage).refresh(study)
     show.show(console, *show.result(final, settings))
+    for text in search.data.notices:
+        console.print(f"about the data: {text}", markup=False, soft_wrap=True)
     costs = [run.cost for run in readable_runs(study, study.get_trials(deepcopy=False)).values()]
     console.print(f"operations of the search: {show.saving(costs)} over training every block")
 

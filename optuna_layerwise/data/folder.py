@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 
 import numpy as np
 
 from optuna_layerwise.data.decode import SUFFIXES
+from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import Part, RawData
 
 SPLIT_FOLDERS = {
@@ -58,10 +58,9 @@ def read_folder(root: Path) -> RawData:
     masks: list[Path] = []
     parts = {split: _part(root, folder, expected, masks) for split, folder in splits.items()}
     if masks:
-        warnings.warn(
+        notice(
             f"{len(masks)} files of {root} are left out as masks of the images beside them, such "
             f"as {masks[0].relative_to(root)}",
-            stacklevel=2,
         )
     return RawData(expected, parts)
 

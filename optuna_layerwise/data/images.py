@@ -136,6 +136,8 @@ class Splits:
         fingerprint: Hexadecimal SHA-256 of everything that decides the splits' content.
         source: What the data was loaded from.
         classes: The class names.
+        notices: What a reader of results must know about the data, such as test images that are
+            also among the training images; each was a warning when the data was loaded.
     """
 
     train: Images
@@ -144,6 +146,7 @@ class Splits:
     fingerprint: str
     source: str
     classes: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
 
 def _all_rows(pixels: NDArray[np.uint8]) -> Rows:

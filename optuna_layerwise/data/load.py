@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import platformdirs
 
 from optuna_layerwise.data.images import Images, SealedImages, Splits
+from optuna_layerwise.data.notices import kept_notices, notice
 from optuna_layerwise.data.raw import Part, content_digests, fingerprint, split
 from optuna_layerwise.data.sources import Source, read_source
 from optuna_layerwise.data.store import Decoded, decode_in_memory, decode_to_disk
@@ -81,14 +81,15 @@ def load_data(
             f"paper_split draws single images, so that groups of {group_by!r} cannot stay "
             "together; leave one of the two out"
         )
-    raw = read_source(
-        source,
-        seed=split_seed,
-        root=None if root is None else Path(root).expanduser(),
-        download=download,
-        columns=columns,
-        group_by=group_by,
-    )
+    with kept_notices() as said:
+        raw = read_source(
+            source,
+            seed=split_seed,
+            root=None if root is None else Path(root).expanduser(),
+            download=download,
+            columns=columns,
+            group_by=group_by,
+        )
     if image_size < raw.least_size:
         raise ValueError(
             f"image_size must be at least {raw.least_size} for {source}, got {image_size}"
@@ -114,15 +115,31 @@ def load_data(
         cache = platformdirs.user_cache_path("optuna-layerwise") / "images"
         folder = (Path(cache_dir) if cache_dir is not None else cache) / key
         decoded = decode_to_disk(parts, image_size, folder=folder, resize=resize)
-    _report_bad(parts, decoded, skip=skip_bad_images)
-    _warn_of_leaks(parts, decoded, contents)
-    train, val_images, test_images = (
-        _images(raw.classes, parts[name], decoded[name]) for name in ("train", "val", "test")
-    )
-    _require_every_split(train, val_images, test_images, classes_may_lack=paper_split)
+    with kept_notices() as said_of_images:
+        _report_bad(parts, decoded, skip=skip_bad_images)
+        _warn_of_leaks(parts, decoded, contents)
+        train, val_images, test_images = (
+            _images(raw.classes, parts[name], decoded[name]) for name in ("train", "val", "test")
+        )
+        _require_every_split(train, val_images, test_images, classes_may_lack=paper_split)
     return Splits(
-        train, val_images, SealedImages(test_images), key, os.fspath(source), raw.classes
+        train,
+        val_images,
+        SealedImages(test_images),
+        key,
+        os.fspath(source),
+        raw.classes,
+        notices=_without_places([*said, *said_of_images], source, root),
     )
+
+
+def _without_places(said: Sequence[str], *places: Source | None) -> tuple[str, ...]:
+    """The texts with names instead of paths: they are published, and the data may move."""
+    known = [Path(place) for place in places if place is not None]
+    paths = {*known, *(path.expanduser().absolute() for path in known)} - {Path()}
+    for path in sorted(paths, key=lambda path: -len(str(path))):
+        said = [text.replace(str(path), path.name or "the data") for text in said]
+    return tuple(said)
 
 
 def _warn_of_leaks(
@@ -141,11 +158,10 @@ def _warn_of_leaks(
     }
     seen = dict([*good["val"], *good["train"]])
     if leaks := [f"{name} = {seen[digest]}" for digest, name in good["test"] if digest in seen]:
-        warnings.warn(
+        notice(
             f"{len(leaks)} of {len(parts['test'])} test images have the same content as one to "
             f"train or validate on: {', '.join(leaks[:3])}{', ...' if len(leaks) > 3 else ''}; "
             "what they add to the test result is no evidence",
-            stacklevel=3,
         )
 
 
@@ -164,7 +180,7 @@ def _report_bad(parts: Mapping[str, Part], decoded: Mapping[str, Decoded], *, sk
         raise ValueError(
             f"{message}: {shown}; repair or remove them, or pass skip_bad_images=True"
         )
-    warnings.warn(f"{message} and are left out: {shown}", stacklevel=3)
+    notice(f"{message} and are left out: {shown}")
 
 
 def _images(classes: tuple[str, ...], part: Part, decoded: Decoded) -> Images:
@@ -181,7 +197,7 @@ def _require_every_split(
         message = f"the training split has no image of the classes {lacking}"
         if not classes_may_lack:
             raise ValueError(f"{message}; add images")
-        warnings.warn(f"{message}: nothing can learn them", stacklevel=3)
+        notice(f"{message}: nothing can learn them")
     for name, images in (("validation", val), ("test", test)):
         if not len(images):
             raise ValueError(f"the {name} split has no image that can be decoded; add images")

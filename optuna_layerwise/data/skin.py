@@ -5,11 +5,11 @@ Images of one lesion (HAM10000) or patient (ISIC 2020) stay in one split, unless
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from optuna_layerwise.data.decode import SUFFIXES
+from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import RawData
 from optuna_layerwise.data.rows import read_rows
 from optuna_layerwise.data.table import table_data
@@ -82,9 +82,8 @@ def _images(root: Path) -> dict[str, Path]:
         if path.suffix.lower() in SUFFIXES and found.setdefault(path.stem, path) is not path:
             again.append(path)
     if again:
-        warnings.warn(
+        notice(
             f"{len(again)} images below {root} have the name of another, which is taken instead: "
             f"{again[0]} is left, {found[again[0].stem]} is taken",
-            stacklevel=2,
         )
     return found

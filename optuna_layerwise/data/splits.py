@@ -7,11 +7,12 @@ covers the resulting assignment, so that such a change is noticed.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from optuna_layerwise.data.notices import notice
 
 
 def stratified_split(
@@ -98,9 +99,8 @@ def stratified_folds(
             folds[(first + offset) % n_folds].append(piece)
         first += len(members) % n_folds
     if small:
-        warnings.warn(
+        notice(
             f"these classes have fewer images than the {n_folds} folds, so that some of their "
             f"images sit in several folds: {', '.join(small)}",
-            stacklevel=2,
         )
     return tuple(np.sort(np.concatenate(fold)) for fold in folds)

@@ -7,7 +7,6 @@ together, such as those of one patient) and perhaps the split it is in.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from optuna_layerwise.data.folder import SPLIT_FOLDERS
 from optuna_layerwise.data.groups import refuse_leaks
+from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import Part, RawData
 from optuna_layerwise.data.rows import Row, read_rows
 
@@ -106,10 +106,9 @@ def _each_once(path: Path, rows: list[Row]) -> list[Row]:
         again.append(row)
     if again:
         shown = ", ".join(f"{row.image} (line {row.line})" for row in again[:3])
-        warnings.warn(
+        notice(
             f"{len(again)} rows of {path} repeat an image and count once: {shown}"
             f"{', ...' if len(again) > 3 else ''}",
-            stacklevel=2,
         )
     return list(first.values())
 

@@ -27,6 +27,7 @@ class Facts:
         history: Its trials.
         images: ``train``, ``val``, ``test`` to the number of images; empty if not known.
         classes: Names; empty if not known.
+        notices: What loading the data warned about.
         setups: The stored fingerprints of what trials were made with.
     """
 
@@ -34,6 +35,7 @@ class Facts:
     images: Mapping[str, int]
     classes: Sequence[str]
     setups: Sequence[Mapping[str, Any]]
+    notices: Sequence[str] = ()
 
     @property
     def final(self) -> Final | None:
@@ -119,12 +121,13 @@ def facts(study: optuna.Study) -> Facts:
     about = history.attributes.get(DATA_KEY)
     about = about if isinstance(about, dict) else {}
     sizes = {split: number(about.get(split)) for split in ("train", "val", "test")}
-    classes = about.get("classes")
+    classes, notices = about.get("classes"), about.get("notices")
     return Facts(
         history=history,
         images={split: int(n) for split, n in sizes.items() if n and n > 0},
         classes=[clean(c) for c in classes] if isinstance(classes, list) else [],
         setups=setups_in(history.attributes),
+        notices=[clean(text) for text in notices] if isinstance(notices, list) else [],
     )
 
 

@@ -21,7 +21,8 @@ _LISTED = 10
 def warnings_of(facts: Facts) -> list[str]:
     """Sentences, the gravest first; none if there is nothing to say."""
     found = [*_no_test(facts), *_chance(facts), *_search(facts), *_trials(facts), *_setups(facts)]
-    return [clean(text) for text in found]
+    data = [f"About the data: {text}." for text in facts.notices]
+    return [clean(text) for text in [*data, *found]]
 
 
 def _no_test(facts: Facts) -> Iterator[str]:
