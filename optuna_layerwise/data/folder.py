@@ -13,11 +13,16 @@ from optuna_layerwise.data.raw import Part, RawData
 
 SPLIT_FOLDERS = {
     "train": "train",
+    "training": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
     "test": "test",
+    "testing": "test",
 }
+"""What folders and the cells of a split column may be called, in lower case."""
+JUNK_FOLDERS = ("__macosx",)
+"""Folders that programs leave behind, in lower case."""
 
 _MASK = re.compile(r"(.+)_mask(_\d+)?")
 
@@ -39,12 +44,12 @@ def read_folder(root: Path) -> RawData:
             "the name of a data set as docs/data.md has it, such as 'cifar10' or 'digits'"
         )
     folders = _folders(root)
-    if "train" in folders and folders.keys() <= SPLIT_FOLDERS.keys():
-        if "test" not in folders:
-            raise ValueError(f"{root} has a train folder but no test folder, got {list(folders)}")
-        splits = {SPLIT_FOLDERS[name]: folder for name, folder in folders.items()}
+    named = {name: SPLIT_FOLDERS.get(name.lower()) for name in folders}
+    if "train" in named.values() and None not in named.values():
+        splits = {split: folders[name] for name, split in named.items() if split}
         if len(splits) < len(folders):
-            raise ValueError(f"{root} has two folders for val, got {list(folders)}; keep one")
+            twice = next(s for s in splits if list(named.values()).count(s) > 1)
+            raise ValueError(f"{root} has two folders for {twice}, got {list(folders)}; keep one")
     else:
         splits = {"pool": root}
     classes = {split: _classes(folder) for split, folder in splits.items()}
@@ -69,7 +74,9 @@ def _folders(root: Path) -> dict[str, Path]:
     return {
         path.name: path
         for path in sorted(root.iterdir())
-        if path.is_dir() and not path.name.startswith(".")
+        if path.is_dir()
+        and not path.name.startswith(".")
+        and path.name.lower() not in JUNK_FOLDERS
     }
 
 

@@ -96,14 +96,15 @@ def load_data(
         )
     if resize is not None and resize < image_size:
         raise ValueError(f"resize must be at least image_size ({image_size}), got {resize}")
-    parts = split(
-        raw,
-        val=val,
-        test=test,
-        seed=split_seed,
-        train_fraction=train_fraction,
-        paper_split=paper_split,
-    )
+    with kept_notices() as said_of_splits:
+        parts = split(
+            raw,
+            val=val,
+            test=test,
+            seed=split_seed,
+            train_fraction=train_fraction,
+            paper_split=paper_split,
+        )
     contents = content_digests(parts)
     parameters = {"image_size": image_size, "val": val, "test": test, "split_seed": split_seed}
     if resize is not None:  # absent, so that studies that never knew it keep their fingerprint
@@ -129,7 +130,7 @@ def load_data(
         key,
         os.fspath(source),
         raw.classes,
-        notices=_without_places([*said, *said_of_images], source, root),
+        notices=_without_places([*said, *said_of_splits, *said_of_images], source, root),
     )
 
 

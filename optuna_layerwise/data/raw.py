@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from optuna_layerwise.data.decode import Item
 from optuna_layerwise.data.groups import grouped_split
+from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.shares import floor_split, nested_subset
 from optuna_layerwise.data.splits import stratified_split
 
@@ -45,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class RawData:
-    """A data set as its source has it: a ``pool``, or ``train``, ``test`` and perhaps ``val``."""
+    """A data set as its source has it: a ``pool``, or ``train`` and perhaps ``val``, ``test``."""
 
     classes: tuple[str, ...]
     parts: Mapping[str, Part]
@@ -74,8 +75,18 @@ def split(
         return {name: parts["pool"].take(i) for name, i in zip(names, chosen, strict=True)}
     if "pool" in parts:
         parts = _cut(parts["pool"], {"train": 1 - val - test, "val": val, "test": test}, seed)
-    elif "val" not in parts:
-        parts |= _cut(parts["train"], {"train": 1 - val, "val": val}, seed)
+    else:
+        if parts.keys() == {"train"}:
+            parts = _cut(parts["train"], {"train": 1 - val - test, "val": val, "test": test}, seed)
+            notice("the data have a train split only: val and test are cut from it")
+        if "test" not in parts:
+            parts |= _cut(parts["train"], {"train": 1 - test, "test": test}, seed)
+            notice(
+                f"the data have no test split: {len(parts['test'])} of their training images "
+                "were set aside for the test"
+            )
+        if "val" not in parts:
+            parts |= _cut(parts["train"], {"train": 1 - val, "val": val}, seed)
     if train_fraction != 1:
         kept = nested_subset(parts["train"].labels, train_fraction, seed=seed)
         parts["train"] = parts["train"].take(kept)

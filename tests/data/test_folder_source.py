@@ -115,11 +115,34 @@ def test_different_classes_in_train_and_another_split_are_named(
         load_data(root, image_size=8)
 
 
-def test_train_without_test_and_two_vals_are_refused(write_pool: WritePool) -> None:
+@pytest.mark.parametrize(
+    ("train", "other", "own"),
+    [
+        ("train", "val", "val"),
+        ("Train", "Validation", "val"),
+        ("Training", "Testing", "test"),
+        ("TRAIN", "Test", "test"),
+    ],
+)
+def test_usual_names_of_split_folders_are_known_and_a_missing_test_split_is_said(
+    write_pool: WritePool, train: str, other: str, own: str
+) -> None:
+    root = write_pool({"a": 20, "b": 20}, name=f"data/{train}").parent
+    write_pool({"a": 3, "b": 4}, name=f"data/{other}")
+    (root / "__MACOSX").mkdir()
+    if own == "val":
+        with pytest.warns(UserWarning, match="no test split: 8 of their training images"):
+            splits = load_data(root, image_size=8)
+        assert [len(splits.train), len(splits.val), len(splits.test)] == [32, 7, 8]
+        assert len(splits.notices) == 1
+    else:
+        splits = load_data(root, image_size=8)
+        assert [len(splits.train), len(splits.val), len(splits.test)] == [32, 8, 7]
+
+
+def test_two_folders_for_val_are_refused(write_pool: WritePool) -> None:
     root = write_pool({"a": 5, "b": 5}, name="data/train").parent
     shutil.copytree(root / "train", root / "val")
-    with pytest.raises(ValueError, match="no test folder"):
-        load_data(root, image_size=8)
     shutil.copytree(root / "train", root / "valid")
     shutil.copytree(root / "train", root / "test")
     with pytest.raises(ValueError, match="two folders for val"):

@@ -191,9 +191,9 @@ BROKEN: dict[str, tuple[list[str], str]] = {
         ["image,label,split", *rows(4, ",dev")],
         "line 2: the split must be .*'dev'",
     ),
-    "no test": (
-        ["image,label,split", *rows(4, ",train")],
-        r"train and test, got only \['train'\]",
+    "no train": (
+        ["image,label,split", *rows(4, ",test")],
+        r"must have train, got only \['test'\]",
     ),
     "class in train only": (
         ["image,label,split", *rows(8, ",train"), "a8.png,a,test", "a10.png,a,test"],
