@@ -29,6 +29,7 @@ from optuna_layerwise.storage import (
     best_first,
     only_infeasible,
     violation_of,
+    write_once,
 )
 from optuna_layerwise.training import Cost, Fit, Trainer, higher_is_better
 
@@ -127,8 +128,8 @@ def finalize(
     judged = [baseline.candidate(test) for baseline in baselines]
     finalists = [chosen, *(loser.candidate() for loser in losers)]
     final = Final(metric, chosen, finalists, judged, saved, finished)
-    study.set_user_attr(FINAL_KEY, final.as_json())
-    return final
+    write_once(study, FINAL_KEY, final.as_json())
+    return stored_final(study) or final
 
 
 class _Entrant:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import optuna
 
-from optuna_layerwise.attributes import VERSION_FIELD, read
+from optuna_layerwise.attributes import VERSION_FIELD, UnreadableAttribute, read
 from optuna_layerwise.policy import Metric
-from optuna_layerwise.storage import FINAL_KEY, Owner
+from optuna_layerwise.storage import FINAL_KEY, IncompleteValueError, Owner, study_attr
 
 CLAIM_KEY = "olw:finalizing"
 """Study user attribute: the process that finalizes."""
@@ -101,7 +101,11 @@ def stored_final(study: optuna.Study) -> Final | None:
     Raises:
         UnreadableAttribute: if it cannot be read.
     """
-    content = study.user_attrs.get(FINAL_KEY)
+    try:
+        content = study_attr(study, FINAL_KEY)
+    except IncompleteValueError as error:
+        name = study.study_name
+        raise UnreadableAttribute(str(error), key=FINAL_KEY, study=name) from error
     if content is None:
         return None
     return read(Final, content, version=_VERSION, key=FINAL_KEY, study=study.study_name)

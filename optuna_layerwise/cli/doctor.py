@@ -86,20 +86,27 @@ def _opened(
 
 def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) -> Iterator[Finding]:
     """The findings of a study, one after the other, so that repairs come before what follows."""
-    from optuna_layerwise.storage import damaged_attributes, remove_damaged
+    from optuna_layerwise.storage import (
+        FINAL_KEY,
+        PART_KEY,
+        RUN_KEY,
+        damaged_attributes,
+        remove_damaged,
+    )
     from optuna_layerwise.studies.doctor import examine
 
-    damaged = damaged_attributes(storage, name)
+    damaged, results_are_whole = damaged_attributes(storage, name), True
     for one in damaged:
         of = "the study" if one.trial is None else f"trial {one.trial}"
-        yield Finding(
-            "error",
-            f"attribute {one.key!r} of {of} is no JSON: {one.text[:40]!r}",
-            "--repair removes it; until then nobody can read the study",
-            one.trial,
-            partial(remove_damaged, storage, one),
-        )
-    if not damaged or repair:
+        problem = f"attribute {one.key!r} of {of} is no JSON: {one.text[:40]!r}"
+        if one.key in (FINAL_KEY, RUN_KEY) or one.key.startswith(PART_KEY):
+            results_are_whole = False
+            remedy = "it holds a result: restore it from a backup; until then nobody can read it"
+            yield Finding("error", problem, remedy, one.trial)
+            continue
+        remedy = "--repair removes it; until then nobody can read the study"
+        yield Finding("error", problem, remedy, one.trial, partial(remove_damaged, storage, one))
+    if results_are_whole and (repair or not damaged):
         study = optuna.load_study(study_name=name, storage=storage)
         yield from examine(study, stored_settings, trial_files, *([draws] if replay else []))
 

@@ -24,6 +24,7 @@ from optuna_layerwise.storage import (
     RUN_KEY,
     SETTINGS_KEY,
     Standing,
+    all_study_attrs,
     all_trials,
     generation_of,
     standing_of,
@@ -194,7 +195,7 @@ class History:
 
 def read(study: optuna.Study) -> History:
     """Read a study; one pass over its trials, none of which is copied."""
-    attributes = study.user_attrs
+    attributes = all_study_attrs(study)
     settings = settings_in(attributes)
     trials = all_trials(study)
     runs = [mapping_or_empty(trial.user_attrs.get(RUN_KEY)) for trial in trials]

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         without_waiting,
     )
     from optuna_layerwise.storage.owner import Owner
+    from optuna_layerwise.storage.parts import PART_KEY, IncompleteValueError
     from optuna_layerwise.storage.relational import RelationalStorage
     from optuna_layerwise.storage.standing import (
         Standing,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
         stored_start,
     )
     from optuna_layerwise.storage.study_attrs import (
+        all_study_attrs,
         compare_and_set,
         study_attr,
         update,
@@ -97,6 +99,7 @@ __all__ = [
     "LEASE_KEY",
     "LEASE_SECONDS",
     "LONGEST_LEASE",
+    "PART_KEY",
     "PATIENCE_SECONDS",
     "RUN_KEY",
     "SETTINGS_KEY",
@@ -105,6 +108,7 @@ __all__ = [
     "TIE_KEY",
     "TRIAL_KEY",
     "Damaged",
+    "IncompleteValueError",
     "Lease",
     "LeaseLostError",
     "OtherSchemaError",
@@ -112,6 +116,7 @@ __all__ = [
     "RelationalStorage",
     "Standing",
     "StorageUnusableError",
+    "all_study_attrs",
     "all_trials",
     "ask",
     "best_first",

@@ -21,6 +21,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.storages._rdb.models import StudyModel
 
 from optuna_layerwise.storage import _rows as rows
+from optuna_layerwise.storage import parts
 from optuna_layerwise.storage.journal import FileJournalStorage
 from optuna_layerwise.storage.persistent import PersistentStorage, transaction
 
@@ -34,10 +35,26 @@ def study_attr(study: Study, key: str, *, system: bool = False) -> Any:
         study: The study.
         key: Of the attribute.
         system: A system attribute instead of a user attribute.
+
+    Raises:
+        IncompleteValueError: if it was stored in parts, and they are not what was written.
     """
     storage = study._storage
     read = storage.get_study_system_attrs if system else storage.get_study_user_attrs
-    return read(study._study_id).get(key)
+    value: Any = read(study._study_id).get(key)
+    if not parts.is_head(value):
+        return value
+    return parts.joined(value, storage.get_study_system_attrs(study._study_id))
+
+
+def all_study_attrs(study: Study) -> dict[str, Any]:
+    """All user attributes, those that were stored in parts whole, if they can be joined."""
+    attributes: dict[str, Any] = dict(study.user_attrs)
+    for key, value in attributes.items():
+        if parts.is_head(value):
+            with contextlib.suppress(parts.IncompleteValueError):
+                attributes[key] = study_attr(study, key)
+    return attributes
 
 
 def compare_and_set(
@@ -58,7 +75,7 @@ def compare_and_set(
         study: The study.
         key: Of the attribute.
         expected: What was read; ``None`` if there was nothing.
-        new: JSON; ``None`` takes the attribute back.
+        new: JSON of any size, see `parts`; ``None`` takes the attribute back.
         system: A system attribute instead of a user attribute.
         also: Attributes to write with it, whatever they were: before it where there are no
             transactions.
@@ -71,6 +88,11 @@ def compare_and_set(
         (False, 'red')
     """
     storage = study._storage
+    expected, (new, own) = parts.split(expected)[0], parts.split(new)
+    if own:  # before anything depends on them
+        for name, part in own.items():
+            storage.set_study_system_attr(study._study_id, name, part)
+        parts.joined(new, storage.get_study_system_attrs(study._study_id))
     backend = getattr(storage, "_backend", storage)
     if isinstance(backend, RDBStorage):
         database = backend
@@ -80,7 +102,8 @@ def compare_and_set(
 
         return backend.persist(swap) if isinstance(backend, PersistentStorage) else swap(False)
     with alone(storage):
-        if not _same(study_attr(study, key, system=system), expected):
+        stored = storage.get_study_system_attrs if system else storage.get_study_user_attrs
+        if not _same(stored(study._study_id).get(key), expected):
             return False
         write = storage.set_study_system_attr if system else storage.set_study_user_attr
         for name, value in {**also, key: new}.items():

@@ -64,3 +64,20 @@ def test_what_cannot_be_read_is_removed_and_what_does_not_re_derive_is_told(cli:
     code, out, _ = cli("doctor", "--replay")
     assert code == 1
     assert "error: trials 1 do not re-derive: parameter 'imp/" in out
+
+
+def test_a_result_that_was_cut_off_is_told_and_never_removed(cli: Cli) -> None:
+    assert cli("tune", "--no-work")[0] == 0
+    insert = "INSERT INTO study_user_attributes (study_id, key, value_json) VALUES (1, ?, ?)"
+    cut = ("olw:final", '{"v": 1, "chosen": {"na')
+    with sqlite3.connect("optuna-layerwise.db") as database:
+        database.execute(insert, cut)
+    database.close()
+    code, out, err = cli("doctor", "--repair")
+    assert (code, err) == (1, "")
+    assert "attribute 'olw:final' of the study is no JSON" in out
+    assert "restore it from a backup" in out
+    with sqlite3.connect("optuna-layerwise.db") as database:
+        stored = database.execute("SELECT key, value_json FROM study_user_attributes").fetchall()
+    database.close()
+    assert cut in stored
