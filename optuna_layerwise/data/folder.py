@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from optuna_layerwise.data.decode import SUFFIXES
+from optuna_layerwise.data.decode import SUFFIXES, is_image
 from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import Part, RawData
 
@@ -21,8 +21,9 @@ SPLIT_FOLDERS = {
     "testing": "test",
 }
 """What folders and the cells of a split column may be called, in lower case."""
+JUNK_FILES = ("thumbs.db", "desktop.ini")
 JUNK_FOLDERS = ("__macosx",)
-"""Folders that programs leave behind, in lower case."""
+"""Files and folders that programs leave behind, in lower case."""
 
 _MASK = re.compile(r"(.+)_mask(_\d+)?")
 
@@ -30,7 +31,8 @@ _MASK = re.compile(r"(.+)_mask(_\d+)?")
 def read_folder(root: Path) -> RawData:
     """List ``root``; classes and images are in the order of their names.
 
-    Hidden files and files without an image suffix are ignored, and masks as BUSI has them beside
+    Hidden files are ignored; files that are no images, by suffix and content, are left out with
+    one warning a class, and masks as BUSI has them beside
     its images (``x_mask.png`` and ``x_mask_1.png`` beside ``x.png``) with one warning.
 
     Raises:
@@ -108,8 +110,15 @@ def _images(folder: Path, masks: list[Path]) -> list[Path]:
     images = [
         path
         for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        if not path.name.startswith(".") and path.name.lower() not in JUNK_FILES
     ]
+    others = [path for path in images if not is_image(path)]
+    if others and len(others) < len(images):
+        notice(
+            f"{len(others)} files of the class {folder.name!r} are no images and are left out, "
+            f"such as {others[0].name}"
+        )
+    images = [path for path in images if path not in set(others)]
     if not images:
         raise ValueError(
             f"the class folder {folder} has no image; expected files that end in "

@@ -73,7 +73,8 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise FileNotFoundError(f"no such file: {str(path)!r} (looked for {path.absolute()})")
     with open(path, newline="", encoding="utf-8-sig") as file:
         try:
-            delimiter = "\t" if "\t" in file.readline() else ","
+            first = file.readline()
+            delimiter = max(",;\t", key=first.count)  # a comma where none is there
             file.seek(0)
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             for cells in reader:

@@ -64,10 +64,24 @@ def test_class_named_train_among_others_is_a_class(write_pool: WritePool) -> Non
 def test_hidden_and_other_files_are_ignored(write_pool: WritePool) -> None:
     root = write_pool({"a": 6, "b": 6})
     expected = load_data(root, image_size=8)
-    for junk in ("a/.DS_Store", "a/Thumbs.db", "b/notes.txt", "README.md", "a/.hidden.png"):
+    for junk in ("a/.DS_Store", "a/Thumbs.db", "README.md", "a/.hidden.png"):
         (root / junk).write_bytes(b"junk")
     (root / ".cache").mkdir()
     assert load_data(root, image_size=8).fingerprint == expected.fingerprint
+
+
+def test_images_are_known_by_their_content_and_what_else_is_left_out_is_counted(
+    write_pool: WritePool,
+) -> None:
+    root = write_pool({"a": 6, "b": 6})
+    for index, name in enumerate(("x.jfif", "x.jpe", "x.avif", "no_suffix", "x.001")):
+        kind = "AVIF" if name.endswith("avif") else "JPEG"
+        Image.new("RGB", (12, 12), (index, 9, 9)).save(root / "a" / name, kind)
+    (root / "b" / "notes.txt").write_text("seen by me")
+    with pytest.warns(UserWarning, match="1 files of the class 'b' are no images .* notes.txt"):
+        splits = load_data(root, image_size=8)
+    assert len(splits.train) + len(splits.val) + len(splits.test) == 17
+    assert len(splits.notices) == 1
 
 
 def test_suffixes_may_be_upper_case(write_pool: WritePool) -> None:

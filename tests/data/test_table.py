@@ -72,6 +72,12 @@ def test_columns_may_have_other_names_and_stand_anywhere(write: Write, tmp_path:
     other = write("file,age,dx", *lines, name="other.csv")
     splits = load_data(other, columns={"image": "file", "label": "dx"}, image_size=8)
     assert splits.fingerprint == plain.fingerprint
+    semicolons = (tmp_path / "other.csv").read_text().replace(",", ";")
+    (tmp_path / "semicolons.csv").write_text(semicolons)
+    splits = load_data(
+        tmp_path / "semicolons.csv", columns={"image": "file", "label": "dx"}, image_size=8
+    )
+    assert splits.fingerprint == plain.fingerprint
     tabs = (tmp_path / "other.csv").read_text().replace(",", "\t")
     (tmp_path / "other.tsv").write_text("\ufeff" + tabs, encoding="utf-8")
     splits = load_data(
