@@ -22,7 +22,18 @@ Item: TypeAlias = "Path | NDArray[np.uint8]"
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 if find_spec("PIL.AvifImagePlugin"):  # from Pillow 11.3
     FORMATS += ("AVIF",)
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES: tuple[str, ...] = (
+    ".bmp",
+    ".gif",
+    ".jpeg",
+    ".jpg",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
 SUFFIXES += (".avif", ".jfif", ".jpe")
 
 
