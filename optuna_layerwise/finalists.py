@@ -21,15 +21,25 @@ from optuna_layerwise.baselines import BASELINES, REFERENCES
 from optuna_layerwise.data import Images
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.racing import still_in_the_race
-from optuna_layerwise.results import Candidate, Final, claim, stored_final
+from optuna_layerwise.results import (
+    Candidate,
+    Final,
+    FinalizedElsewhere,
+    Opening,
+    claim,
+    holds_claim,
+    openings,
+    record_opening,
+    release,
+    store_final,
+    stored_final,
+)
 from optuna_layerwise.runs import finite_or_none, run_of
 from optuna_layerwise.storage import (
-    FINAL_KEY,
     all_trials,
     best_first,
     only_infeasible,
     violation_of,
-    write_once,
 )
 from optuna_layerwise.training import Cost, Fit, Trainer, higher_is_better
 
@@ -84,6 +94,34 @@ def finalize(
         raise ValueError(f"top and seeds must give at least one training, got {top} and {seeds}")
     best = _best(study, top)
     claim(study)
+    try:
+        if (stored := stored_final(study)) is not None:  # since it was looked for
+            return stored
+        opened = openings(study)
+        if opened:  # and no result was stored: the same choice again, with the same trainings
+            again = opened[-1]
+            known = {number: rest for number, *rest in _best(study, finished)}
+            best = [(n, *known[n]) for n in again.finalists if n in known] or best  # type: ignore[misc]
+            seeds = again.seeds or seeds
+        return _finalized(
+            trainer, study, best, opened, finished, seeds, race, weights, references, pretrained
+        )
+    finally:
+        release(study)
+
+
+def _finalized(
+    trainer: Trainer,
+    study: optuna.Study,
+    best: Sequence[tuple[int, Policy, dict[str, Any]]],
+    opened: Sequence[Opening],
+    finished: int,
+    seeds: Sequence[int],
+    race: bool,
+    weights: str | os.PathLike[str] | None,
+    references: Sequence[str],
+    pretrained: bool,
+) -> Final:
     metric = trainer.recipe.metric
     sign = -1 if higher_is_better(metric) else 1
 
@@ -122,14 +160,28 @@ def finalize(
     for baseline in baselines:
         for seed in seeds:
             baseline.train(seed)
-    claim(study)  # of two that began at once, only the later one is here
+    if not holds_claim(study):
+        return _of_another(study)
+    numbers = [number for number, *_ in best]
+    opening = Opening.now(winner.name, numbers, seeds)
+    recorded = record_opening(study, opening, number=len(opened) + 1)
+    if not (recorded and holds_claim(study)):
+        return _of_another(study)
     test = trainer.data.test.open()
     chosen = winner.candidate(test)
     judged = [baseline.candidate(test) for baseline in baselines]
     finalists = [chosen, *(loser.candidate() for loser in losers)]
-    final = Final(metric, chosen, finalists, judged, saved, finished)
-    write_once(study, FINAL_KEY, final.as_json())
-    return stored_final(study) or final
+    return store_final(study, Final(metric, chosen, finalists, judged, saved, finished))
+
+
+def _of_another(study: optuna.Study) -> Final:
+    """The result of the process that has the claim now."""
+    if (stored := stored_final(study)) is not None:
+        return stored
+    claim(study)  # says who finalizes, if anybody does
+    raise FinalizedElsewhere(
+        f"study {study.study_name!r} was claimed by another process meanwhile; finalize it again"
+    )
 
 
 class _Entrant:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,14 @@ import optuna
 
 from optuna_layerwise.attributes import VERSION_FIELD, UnreadableAttribute, read
 from optuna_layerwise.policy import Metric
-from optuna_layerwise.storage import FINAL_KEY, IncompleteValueError, Owner, study_attr
+from optuna_layerwise.storage import FINAL_KEY, IncompleteValueError, Owner
+from optuna_layerwise.storage.study_attrs import compare_and_set, study_attr, write_once
 
 CLAIM_KEY = "olw:finalizing"
 """Study user attribute: the process that finalizes."""
+OPENED_KEY = "olw:opened:"
+"""Study user attributes, this and a number from 1: each opening of the test split."""
 _VERSION = 1
-_CLAIM_SECONDS = 0.2
 
 
 class FinalizedElsewhere(RuntimeError):
@@ -129,17 +133,84 @@ def claim(study: optuna.Study) -> None:
     Raises:
         FinalizedElsewhere: if another process does.
     """
-    me = Owner.of_this_process()
+    me, stored = Owner.of_this_process(), study_attr(study, CLAIM_KEY)
     other = claimant(study)
-    if other is None or other == me or other.is_dead:
-        study.set_user_attr(CLAIM_KEY, dataclasses.asdict(me))
-        time.sleep(_CLAIM_SECONDS)  # of two that claim at once, the later stands
+    if other is None or other.is_dead:
+        compare_and_set(study, CLAIM_KEY, stored, dataclasses.asdict(me))
         other = claimant(study)
-    if other is not None and other != me:
+    if other != me:
+        if other is None:  # given back this very moment
+            return claim(study)
         raise FinalizedElsewhere(
             f"study {study.study_name!r} is being finalized by process {other.pid} on "
             f"{other.host}; if that is gone, unset the study's attribute {CLAIM_KEY!r}"
         )
+
+
+def holds_claim(study: optuna.Study) -> bool:
+    """Whether this process is the one that finalizes the study."""
+    return claimant(study) == Owner.of_this_process()
+
+
+def release(study: optuna.Study) -> None:
+    """Take this process's claim back, so that another one may finalize."""
+    compare_and_set(study, CLAIM_KEY, dataclasses.asdict(Owner.of_this_process()), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Opening:
+    """One opening of the test split, recorded before it happens.
+
+    Args:
+        at: UTC.
+        host: Of the process that opened it.
+        pid: Of that process.
+        token: Random; tells the record from every other one.
+        chose: Name of the finalist that was tested.
+        finalists: Their trials' numbers, best first in the search.
+        seeds: Of their trainings.
+    """
+
+    at: str
+    host: str
+    pid: int
+    token: str
+    chose: str
+    finalists: list[int]
+    seeds: list[int]
+
+    @classmethod
+    def now(cls, chose: str, finalists: Sequence[int], seeds: Sequence[int]) -> Opening:
+        """By this process."""
+        me, at = Owner.of_this_process(), datetime.now(timezone.utc).isoformat(timespec="seconds")
+        token = secrets.token_hex(8)
+        return cls(at, me.host, me.pid, token, chose, list(finalists), list(seeds))
+
+
+def openings(study: optuna.Study) -> list[Opening]:
+    """How often the test split was opened, oldest first; an older release recorded none.
+
+    Raises:
+        UnreadableAttribute: if a record cannot be read.
+    """
+    attributes, name, found = study.user_attrs, study.study_name, list[Opening]()
+    while (content := attributes.get(key := f"{OPENED_KEY}{len(found) + 1}")) is not None:
+        found.append(read(Opening, content, version=_VERSION, key=key, study=name))
+    return found
+
+
+def record_opening(study: optuna.Study, opening: Opening, *, number: int) -> bool:
+    """Record an opening as the first, second, ...; false if another process was quicker."""
+    content = {VERSION_FIELD: _VERSION, **dataclasses.asdict(opening)}
+    return bool(write_once(study, f"{OPENED_KEY}{number}", content)["token"] == opening.token)
+
+
+def store_final(study: optuna.Study, final: Final) -> Final:
+    """Store a result unless there is one; returns the one that is stored."""
+    write_once(study, FINAL_KEY, final.as_json())
+    stored = stored_final(study)
+    assert stored is not None
+    return stored
 
 
 def _number(value: float | None) -> float:

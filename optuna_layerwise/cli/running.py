@@ -167,6 +167,13 @@ def run(
     if unpause:
         resume(study)
     introduce(console, search)
+    if (final := stored_final(study)) is not None:
+        console.print(
+            f"study {name!r} was finalized before: {final.chosen.name} was chosen and tested. "
+            "Trials that come now do not change that; to search on with a test of its own, use "
+            "another study on a new test split",
+            soft_wrap=True,
+        )
     shown = shlex.quote(without_secrets(storage) if "@" in storage else storage)
     where = f"--storage {shown} --study {shlex.quote(name)}"
     if not to_work:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from optuna_layerwise.answer import later_words
 from optuna_layerwise.reporting.report_facts import NO_VALUE, Facts
 from optuna_layerwise.reporting.report_grid import clean, number
 from optuna_layerwise.reporting.statistics import binomial_margin
+from optuna_layerwise.results import Opening, openings
 from optuna_layerwise.storage import without_feasible
 
 FEW_TRIALS = 30
@@ -20,7 +22,14 @@ _LISTED = 10
 
 def warnings_of(facts: Facts) -> list[str]:
     """Sentences, the gravest first; none if there is nothing to say."""
-    found = [*_no_test(facts), *_chance(facts), *_search(facts), *_trials(facts), *_setups(facts)]
+    found = [
+        *_no_test(facts),
+        *_later(facts),
+        *_chance(facts),
+        *_search(facts),
+        *_trials(facts),
+        *_setups(facts),
+    ]
     data = [f"About the data: {text}." for text in facts.notices]
     return [clean(text) for text in [*data, *found]]
 
@@ -28,10 +37,36 @@ def warnings_of(facts: Facts) -> list[str]:
 def _no_test(facts: Facts) -> Iterator[str]:
     if facts.unreadable:
         yield f"The stored result cannot be shown: {facts.unreadable}"
+    elif facts.final is None and (opened := _openings(facts)):
+        last = opened[-1]
+        yield (
+            f"The test split was opened at {last.at} by process {last.pid} on {last.host}, and no "
+            "result was stored; whoever finalizes the study next makes the same choice again."
+        )
     elif facts.final is None and facts.best is not None:
         yield (
             "The test split has not been opened. All numbers are of validation, and the best of "
             "many trials is partly luck: expect less on new images."
+        )
+
+
+def _openings(facts: Facts) -> list[Opening]:
+    try:
+        return openings(facts.history.study)
+    except ValueError:  # the doctor says so
+        return []
+
+
+def _later(facts: Facts) -> Iterator[str]:
+    answer = facts.history.answer
+    if answer is None or answer.final is None:
+        return
+    if (n := len(_openings(facts))) > 1:
+        yield f"The test split was opened {n} times: before, no result was stored."
+    if answer.later:
+        yield (
+            f"{later_words(answer.later)}: they did not take part in it, and the plan and its "
+            "test result are those of the trials before."
         )
 
 
