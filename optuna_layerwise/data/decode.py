@@ -8,7 +8,6 @@ taken as it is.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,25 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from optuna_layerwise.data.formats import FORMATS
+
 Item: TypeAlias = "Path | NDArray[np.uint8]"
 """An image file, or an array [H, W] or [H, W, 3]."""
-
-FORMATS: tuple[str, ...] = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
-if find_spec("PIL.AvifImagePlugin"):  # from Pillow 11.3
-    FORMATS += ("AVIF",)
-SUFFIXES: tuple[str, ...] = (
-    ".bmp",
-    ".gif",
-    ".jpeg",
-    ".jpg",
-    ".pgm",
-    ".png",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
-SUFFIXES += (".avif", ".jfif", ".jpe")
 
 
 def decode(item: Item, image_size: int, *, resize: int | None = None) -> NDArray[np.uint8]:
@@ -64,17 +48,6 @@ def decode(item: Item, image_size: int, *, resize: int | None = None) -> NDArray
         return np.asarray(image)
     short = round(image_size * 232 / 224) if resize is None else resize
     return np.asarray(_crop(_resize(image, short), image_size))
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file is an image by its suffix, or by its content."""
-    if path.suffix.lower() in SUFFIXES:
-        return True
-    try:
-        with Image.open(path, formats=FORMATS):
-            return True
-    except Exception:  # Pillow documents no list of what foreign files raise
-        return False
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

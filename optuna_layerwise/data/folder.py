@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from optuna_layerwise.data.decode import SUFFIXES, is_image
+from optuna_layerwise.data.formats import is_image
+from optuna_layerwise.data.labels import alike, said
 from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import Part, RawData
 
@@ -32,8 +34,8 @@ def read_folder(root: Path) -> RawData:
     """List ``root``; classes and images are in the order of their names.
 
     Hidden files are ignored; files that are no images, by suffix and content, are left out with
-    one warning a class, and masks as BUSI has them beside
-    its images (``x_mask.png`` and ``x_mask_1.png`` beside ``x.png``) with one warning.
+    one warning a class, and so are empty class folders, and masks as BUSI has them beside its
+    images (``x_mask.png`` and ``x_mask_1.png`` beside ``x.png``), with one warning each.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -58,12 +60,19 @@ def read_folder(root: Path) -> RawData:
     expected = classes.get("train", classes.get("pool", ()))
     for split, found in classes.items():
         if different := sorted(set(found).symmetric_difference(expected)):
+            written = [said(together) for together in alike(different)]
             raise ValueError(
                 f"the class folders of {splits['train']} and {splits[split]} must be the same, "
                 f"only one of the two has {different}"
+                + (f"; rename one of {'; '.join(written)}" if written else "")
             )
     masks: list[Path] = []
-    parts = {split: _part(root, folder, expected, masks) for split, folder in splits.items()}
+    images = {
+        split: {name: _images(folder / name, masks) for name in expected}
+        for split, folder in splits.items()
+    }
+    expected = _with_images(root, images)
+    parts = {split: _part(root, found, expected) for split, found in images.items()}
     if masks:
         notice(
             f"{len(masks)} files of {root} are left out as masks of the images beside them, such "
@@ -92,19 +101,38 @@ def _classes(root: Path) -> tuple[str, ...]:
     return classes
 
 
-def _part(root: Path, folder: Path, classes: tuple[str, ...], masks: list[Path]) -> Part:
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        images = _images(folder / name, masks)
-        files += images
-        labels += [label] * len(images)
+def _with_images(root: Path, images: Mapping[str, Mapping[str, list[Path]]]) -> tuple[str, ...]:
+    """The classes that have images, at least to train on; says which folders are empty."""
+    first = images.get("train", images.get("pool", {}))
+    hollow = [name for name in first if not any(found[name] for found in images.values())]
+    classes = tuple(name for name in first if name not in hollow)
+    if len(classes) < 2:
+        raise ValueError(
+            f"expected at least two class folders with images in {root}, got {list(classes)} and "
+            f"the empty {hollow}; put the images of each class in a folder of its own"
+        )
+    if hollow:
+        notice(f"these class folders of {root} are empty and make no class: {', '.join(hollow)}")
+    for split, found in images.items():
+        if empty := [name for name in classes if not found[name]]:
+            if found is first:
+                raise ValueError(
+                    f"{root} has no image to train on of the classes {empty}, and has some in "
+                    "other splits; add images, or remove these folders from all splits"
+                )
+            notice(f"the {split} folder of {root} has no image of the classes {empty}")
+    return classes
+
+
+def _part(root: Path, images: Mapping[str, list[Path]], classes: tuple[str, ...]) -> Part:
+    files = [file for name in classes for file in images[name]]
+    labels = [label for label, name in enumerate(classes) for _ in images[name]]
     names = tuple(file.relative_to(root).as_posix() for file in files)
     return Part(files, np.asarray(labels, dtype=np.int64), names)
 
 
 def _images(folder: Path, masks: list[Path]) -> list[Path]:
-    """The images of a class; adds what is a mask of one of them to ``masks``."""
+    """The images of a class, none if it is empty; adds the masks of them to ``masks``."""
     if nested := list(_folders(folder)):
         raise ValueError(f"the class folder {folder} must hold images only, got folders {nested}")
     images = [
@@ -118,12 +146,12 @@ def _images(folder: Path, masks: list[Path]) -> list[Path]:
             f"{len(others)} files of the class {folder.name!r} are no images and are left out, "
             f"such as {others[0].name}"
         )
-    images = [path for path in images if path not in set(others)]
-    if not images:
+    if others and len(others) == len(images):
         raise ValueError(
-            f"the class folder {folder} has no image; expected files that end in "
-            f"{' '.join(SUFFIXES)}, or remove the folder"
+            f"the class folder {folder} has no image, only files such as {others[0].name}; "
+            "expected images that Pillow decodes, such as .jpg, .png or .tif, or remove the folder"
         )
+    images = [path for path in images if path not in set(others)]
     stems = {path.stem for path in images}
     found = {path for path in images if (mask := _MASK.fullmatch(path.stem)) and mask[1] in stems}
     masks += sorted(found)

@@ -10,6 +10,7 @@ import numpy as np
 import platformdirs
 
 from optuna_layerwise.data.images import Images, SealedImages, Splits
+from optuna_layerwise.data.labels import alike, said
 from optuna_layerwise.data.notices import kept_notices, notice
 from optuna_layerwise.data.raw import Part, content_digests, fingerprint, split
 from optuna_layerwise.data.sources import Source, read_source
@@ -81,7 +82,7 @@ def load_data(
             f"paper_split draws single images, so that groups of {group_by!r} cannot stay "
             "together; leave one of the two out"
         )
-    with kept_notices() as said:
+    with kept_notices() as said_of_source:
         raw = read_source(
             source,
             seed=split_seed,
@@ -90,6 +91,7 @@ def load_data(
             columns=columns,
             group_by=group_by,
         )
+        _say_alike(raw.classes)
     if image_size < raw.least_size:
         raise ValueError(
             f"image_size must be at least {raw.least_size} for {source}, got {image_size}"
@@ -130,17 +132,26 @@ def load_data(
         key,
         os.fspath(source),
         raw.classes,
-        notices=_without_places([*said, *said_of_splits, *said_of_images], source, root),
+        notices=_without_places([*said_of_source, *said_of_splits, *said_of_images], source, root),
     )
 
 
-def _without_places(said: Sequence[str], *places: Source | None) -> tuple[str, ...]:
+def _without_places(texts: Sequence[str], *places: Source | None) -> tuple[str, ...]:
     """The texts with names instead of paths: they are published, and the data may move."""
     known = [Path(place) for place in places if place is not None]
     paths = {*known, *(path.expanduser().absolute() for path in known)} - {Path()}
     for path in sorted(paths, key=lambda path: -len(str(path))):
-        said = [text.replace(str(path), path.name or "the data") for text in said]
-    return tuple(said)
+        texts = [text.replace(str(path), path.name or "the data") for text in texts]
+    return tuple(texts)
+
+
+def _say_alike(classes: Sequence[str]) -> None:
+    if together := alike(classes):
+        notice(
+            f"these classes differ only in upper and lower case, Unicode form or outer blanks, and "
+            f"count as classes of their own: {'; '.join(map(said, together))}. If they are one "
+            "class, give them one name"
+        )
 
 
 def _warn_of_leaks(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from optuna_layerwise.data.decode import SUFFIXES
+from optuna_layerwise.data.formats import has_image_suffix
 from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import RawData
 from optuna_layerwise.data.rows import read_rows
@@ -79,7 +79,7 @@ def _images(root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     again = []
     for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and found.setdefault(path.stem, path) is not path:
+        if has_image_suffix(path) and found.setdefault(path.stem, path) is not path:
             again.append(path)
     if again:
         notice(

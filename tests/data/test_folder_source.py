@@ -106,9 +106,76 @@ def test_single_class_is_refused(write_pool: WritePool) -> None:
         load_data(write_pool({"only": 5}), image_size=8)
 
 
-def test_empty_class_folder_is_named(write_pool: WritePool) -> None:
-    with pytest.raises(ValueError, match=r"pool/hollow has no image; expected files"):
+def test_empty_class_folders_make_no_class_and_are_named(write_pool: WritePool) -> None:
+    with pytest.raises(
+        ValueError, match=r"two class folders .*\['a'\] and the empty \['hollow'\]"
+    ):
         load_data(write_pool({"a": 5, "hollow": 0}), image_size=8)
+    root = write_pool({"a": 5, "b": 5, "hollow": 0, "void": 0}, name="more")
+    with pytest.warns(UserWarning, match="are empty and make no class: hollow, void"):
+        splits = load_data(root, image_size=8)
+    assert splits.classes == ("a", "b")
+    assert len(splits.notices) == 1
+    (root / "void" / "scan.dcm").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"more/void has no image, only files such as scan.dcm"):
+        load_data(root, image_size=8)
+
+
+def test_a_class_without_images_to_train_on_is_refused_and_without_test_images_said(
+    write_pool: WritePool,
+) -> None:
+    root = write_pool({"a": 9, "b": 9, "c": 9}, name="data/train").parent
+    write_pool({"a": 3, "b": 3, "c": 0}, name="data/test")
+    with pytest.warns(UserWarning, match=r"test folder of .* no image of the classes \['c'\]"):
+        assert len(load_data(root, image_size=8).test) == 6
+    (root / "train").rename(root / "old")
+    (root / "test").rename(root / "train")
+    (root / "old").rename(root / "test")
+    with pytest.raises(ValueError, match=r"no image to train on of the classes \['c'\]"):
+        load_data(root, image_size=8)
+
+
+def test_classes_that_look_alike_are_pointed_out_once(
+    write_pool: WritePool, tmp_path: Path
+) -> None:
+    names = ("Cat", "cat", "dog", "dog ", "caf\u00e9", "cafe\u0301", "ox")
+    root = write_pool(dict.fromkeys(names, 5))
+    with pytest.warns(UserWarning) as warned:
+        splits = load_data(root, image_size=8)
+    assert len(splits.classes) == len(names)
+    (said,) = splits.notices
+    assert len(warned) == 1
+    for pair in ("'Cat' and 'cat'", "'dog' and 'dog '", r"'cafe\u0301' and 'caf\xe9'"):
+        assert pair in said
+    assert "ox" not in said
+    lines = [f"pool/{name}/{i:03}.png,{name}" for name in ("Cat", "cat", "ox") for i in range(5)]
+    (tmp_path / "table.csv").write_text("\n".join(["image,label", *lines]), encoding="utf-8")
+    with pytest.warns(UserWarning, match="'Cat' and 'cat'. If they are one class"):
+        assert len(load_data(tmp_path / "table.csv", image_size=8).notices) == 1
+
+
+def test_class_folders_that_differ_in_unicode_form_between_splits_are_told_apart(
+    write_pool: WritePool,
+) -> None:
+    root = write_pool({"a": 5, "caf\u00e9": 5}, name="data/train").parent
+    write_pool({"a": 5, "cafe\u0301": 5}, name="data/test")
+    with pytest.raises(ValueError, match=r"rename one of 'cafe\\u0301' and 'caf\\xe9'"):
+        load_data(root, image_size=8)
+
+
+def test_every_format_that_pillow_decodes_by_itself_is_an_image_and_no_other(
+    write_pool: WritePool,
+) -> None:
+    root = write_pool({"a": 6, "b": 6})
+    for suffix in (".jp2", ".tga", ".PCX", ".sgi", ".ico", ".qoi", ".dib", ".pnm"):
+        Image.new("RGB", (16, 16), (9, 90, 9)).save(root / "a" / f"x{suffix}")
+    for name in ("x.eps", "x.pdf", "x.mpg", "x.wmf", "x.h5"):
+        (root / "b" / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    (root / "b" / "000.png").rename(root / "b" / "000.TIFF")
+    (root / "a" / "link.png").symlink_to(root / "b" / "001.png")
+    with pytest.warns(UserWarning, match="5 files of the class 'b' are no images"):
+        splits = load_data(root, image_size=8, val=0.4)
+    assert len(splits.train) + len(splits.val) + len(splits.test) == 12 + 8 + 1
 
 
 def test_folder_inside_a_class_is_refused(write_pool: WritePool) -> None:

@@ -1,0 +1,29 @@
+"""Class names as people write them: those that look alike, and those that stand for no label."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+MISSING = ("", "nan", "<na>", "nat", "#n/a")
+"""Cells without a value, in lower case, as programs write them."""
+PERHAPS_MISSING = ("na", "n/a", "none", "null", "nil", "?", "-")
+"""Cells that may be a name or stand for no value, in lower case."""
+
+
+def alike(names: Iterable[str]) -> list[list[str]]:
+    """The names that differ in case, Unicode form (NFC, NFD) or outer blanks only, together."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(_plain(name), []).append(name)
+    return [together for together in found.values() if len(together) > 1]
+
+
+def said(names: Iterable[str]) -> str:
+    """Names side by side, so that also those that print alike can be told apart."""
+    return " and ".join(ascii(name) for name in names)
+
+
+def _plain(name: str) -> str:
+    composed = unicodedata.normalize("NFC", name).strip()
+    return unicodedata.normalize("NFC", composed.casefold())
