@@ -19,6 +19,8 @@ from safetensors.torch import save_model
 
 from optuna_layerwise.baselines import BASELINES, REFERENCES
 from optuna_layerwise.data import Images
+from optuna_layerwise.deriving import listed, warn_of_edited
+from optuna_layerwise.encodings import Encoding
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.racing import still_in_the_race
 from optuna_layerwise.results import (
@@ -59,6 +61,7 @@ def finalize(
     weights: str | os.PathLike[str] | None = None,
     references: Sequence[str] = REFERENCES,
     pretrained: bool = True,
+    encoding: Encoding | None = None,
 ) -> Final:
     """Retrain the ``top`` policies, choose one by validation, and only then test it.
 
@@ -80,6 +83,8 @@ def finalize(
         references: Names of `BASELINES` to train and test beside it, untuned and with the same
             recipe, but for its method.
         pretrained: Whether the finalists start from the pretrained weights.
+        encoding: The encoding that the study searches; trials whose recorded policy is not what
+            it makes of their parameters are left out, with a warning.
 
     Raises:
         ValueError: if no trial is complete, or nothing is to be trained.
@@ -92,7 +97,8 @@ def finalize(
         top = n_finalists(finished)
     if top < 1 or not seeds:
         raise ValueError(f"top and seeds must give at least one training, got {top} and {seeds}")
-    best = _best(study, top)
+    edited = warn_of_edited(study, encoding) if encoding else []
+    best = _best(study, top, edited)
     claim(study)
     try:
         if (stored := stored_final(study)) is not None:  # since it was looked for
@@ -100,7 +106,7 @@ def finalize(
         opened = openings(study)
         if opened:  # and no result was stored: the same choice again, with the same trainings
             again = opened[-1]
-            known = {number: rest for number, *rest in _best(study, finished)}
+            known = {number: rest for number, *rest in _best(study, finished, edited)}
             best = [(n, *known[n]) for n in again.finalists if n in known] or best  # type: ignore[misc]
             seeds = again.seeds or seeds
         return _finalized(
@@ -255,7 +261,9 @@ def _save(entrant: _Entrant, index: int, path: Path) -> dict[str, str]:
     return {"path": str(path.absolute()), "sha256": digest}
 
 
-def _best(study: optuna.Study, top: int) -> list[tuple[int, Policy, dict[str, Any]]]:
+def _best(
+    study: optuna.Study, top: int, edited: Sequence[int]
+) -> list[tuple[int, Policy, dict[str, Any]]]:
     """Of the best feasible trials, all different: number, policy, and what it tuned beside it."""
     if infeasible := only_infeasible(study):
         raise ValueError(
@@ -266,13 +274,16 @@ def _best(study: optuna.Study, top: int) -> list[tuple[int, Policy, dict[str, An
     for trial in best_first(study):
         if violation_of(trial):
             break  # and so are all that follow
+        if trial.number in edited:
+            continue
         run = run_of(study, trial)  # a trial of another objective has none
         if run is not None and (policy := Policy(run.policy)).trained:
             found = (trial.number, policy, run.recipe)
             best.setdefault((policy, json.dumps(run.recipe, sort_keys=True)), found)
     if not best:
+        but = f" but {listed(edited)}, whose stored policy was edited" if edited else ""
         raise ValueError(
-            f"study {study.study_name!r} has no complete trial that trained something; "
+            f"study {study.study_name!r} has no complete trial that trained something{but}; "
             "run more trials before finalizing"
         )
     return list(best.values())[:top]

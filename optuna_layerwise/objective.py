@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from optuna_layerwise import digits
 from optuna_layerwise.baselines import REFERENCES, Baseline, baseline_named
 from optuna_layerwise.data import Images, Splits, load_data, stratified_folds
+from optuna_layerwise.deriving import meant
 from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.finalists import finalize
 from optuna_layerwise.fingerprint import Fingerprint, record
@@ -246,7 +247,7 @@ class FinetuneObjective(Trainer):
             fold=fold,
             trained_share=trained_share(self._template, self.blocks, policy),
             training=training_key(policy, recipe, *self._identity, fold),
-            recipe={name: trial.params[name] for name in self.encoding.tuned},
+            recipe=meant(self.encoding, trial.params)[1],
         )
         if not policy.trained:
             run.outcome = "empty"
@@ -344,6 +345,7 @@ class FinetuneObjective(Trainer):
             weights=weights,
             references=references,
             pretrained=self.pretrained,
+            encoding=self.encoding,
         )
 
     def unused_seeds(self, n: int) -> Sequence[int]:

@@ -40,6 +40,7 @@ ARROWS: dict[str, set[str]] = {
     "baselines": {"policy", "methods", "encodings"},
     "digits": {"policy", "models", "data", "training"},
     "runs": {"policy", "attributes", "cost", "storage"},
+    "deriving": {"policy", "storage", "encodings", "runs"},
     "trial_files": {"storage", "training"},
     "repeats": {"policy", "storage", "runs"},
     "seed_loop": {"policy", "cost", "data", "training", "runs", "repeats"},
@@ -48,7 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "answer": {"policy", "storage", "results"},
     "finalists": {
         *("policy", "storage", "data", "training", "baselines", "runs", "racing", "results"),
-        "answer",
+        *("answer", "encodings", "deriving"),
     },
     "objective": {
         *(
@@ -65,6 +66,7 @@ ARROWS: dict[str, set[str]] = {
         *(
             "digits",
             "runs",
+            "deriving",
             "repeats",
             "seed_loop",
             "trial_files",
@@ -101,7 +103,8 @@ WITHOUT_TORCH = (
         "samplers",
     ),
     *("studies", "launch"),
-    *("attributes", "fingerprint", "runs", "results", "answer", "reporting", "visualization"),
+    *("attributes", "fingerprint", "runs", "deriving", "results", "answer", "reporting"),
+    "visualization",
     "cli",
     *("layerbench", "protocols"),
 )

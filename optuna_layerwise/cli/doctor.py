@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,10 @@ from optuna_layerwise.attributes import UnreadableAttribute
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, load_study
 from optuna_layerwise.cli.replaying import edited_outcomes, first_cause, stored_sampler
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.deriving import edited_trials
+from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.storage import (
+    RUN_KEY,
     OtherSchemaError,
     all_trials,
     open_storage,
@@ -89,7 +93,6 @@ def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) ->
     from optuna_layerwise.storage import (
         FINAL_KEY,
         PART_KEY,
-        RUN_KEY,
         damaged_attributes,
         remove_damaged,
     )
@@ -108,7 +111,9 @@ def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) ->
         yield Finding("error", problem, remedy, one.trial, partial(remove_damaged, storage, one))
     if results_are_whole and (repair or not damaged):
         study = optuna.load_study(study_name=name, storage=storage)
-        yield from examine(study, stored_settings, trial_files, *([draws] if replay else []))
+        yield from examine(
+            study, stored_settings, stored_policies, trial_files, *([draws] if replay else [])
+        )
 
 
 def stored_settings(study: optuna.Study) -> Iterator[Finding]:
@@ -119,6 +124,31 @@ def stored_settings(study: optuna.Study) -> Iterator[Finding]:
         problem = f"attribute {error.key!r} cannot be read: {error.reason}"
         remedy = "restore it from a backup, or run `tune` under another --study"
         yield Finding("error", problem, remedy)
+
+
+def stored_policies(study: optuna.Study) -> Iterator[Finding]:
+    """Policies that are not what the parameters of their trials mean.
+
+    The blocks are those that most trials have: so nothing needs the network, nor torch.
+    """
+    try:
+        settings = _settings(study)
+    except UnreadableAttribute:
+        return
+    runs = readable_runs(study, all_trials(study)) if settings else {}
+    blocks = Counter(tuple(run.policy) for run in runs.values()).most_common(1)
+    if settings is None or not blocks or len(blocks[0][0]) < 2:
+        return
+    for number, parts in edited_trials(study, settings.encoding_for(blocks[0][0])).items():
+        part, (stored, derived) = next(iter(parts.items()))
+        yield Finding(
+            "error",
+            f"{part} of trial {number} was changed: its parameters mean {derived}, "
+            f"but {stored} is stored",
+            f"restore attribute {RUN_KEY!r} of the trial from a backup; the trial cannot be a "
+            "finalist, and `replay` lists all that differs",
+            number,
+        )
 
 
 def trial_files(study: optuna.Study) -> Iterator[Finding]:

@@ -36,12 +36,13 @@ def replay_command(
     lr: Annotated[float, typer.Option(help="Learning rate of the encoding.")] = 1e-3,
 ) -> None:
     """Draw every suggestion of a study again, and say where one differs (exit code 1)."""
-    from optuna_layerwise.cli.replaying import replay, stored_sampler
+    from optuna_layerwise.cli.replaying import replay, stored_search
     from optuna_layerwise.cli.settings import Settings
 
     opened = load_study(storage, study, read_only=True)
+    searched: Encoding | None = None
     if sampler is None:
-        made = stored_sampler(opened)
+        made, searched = stored_search(opened)
     else:
         if (encoding is None) != (blocks is None):
             raise ValueError("--encoding and --blocks are given together, or neither")
@@ -49,13 +50,10 @@ def replay_command(
             sampler=one_of("sampler", sampler, tuple(SAMPLERS)),
             sampler_options=dict(map(parse_assignment, sampler_option or ())),
         )
-        made = settings.make_sampler(
-            Encoding.preset(
+        if encoding and blocks:
+            searched = Encoding.preset(
                 encoding, blocks.split(","), head=one_of("head", head, get_args(Head)), lr=lr
             )
-            if encoding and blocks
-            else None,
-            joins=False,
-        )
-    if not replay(console, opened, made):
+        made = settings.make_sampler(searched, joins=False)
+    if not replay(console, opened, made, searched):
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.deriving import edited_trials
 from optuna_layerwise.encodings import Encoding
 from optuna_layerwise.policy import Metric
 from optuna_layerwise.runs import TRAINED, run_of
@@ -29,7 +30,12 @@ def stored_encoding(settings: Settings) -> Encoding:
 
 
 def stored_sampler(study: optuna.Study) -> BaseSampler:
-    """The sampler of a study of the command line.
+    """The sampler alone of `stored_search`."""
+    return stored_search(study)[0]
+
+
+def stored_search(study: optuna.Study) -> tuple[BaseSampler, Encoding]:
+    """The sampler and the encoding of a study of the command line.
 
     Raises:
         ValueError: if it is none.
@@ -41,12 +47,15 @@ def stored_sampler(study: optuna.Study) -> BaseSampler:
             "had one, --encoding"
         )
     settings = Settings.from_study(study)
-    return settings.make_sampler(stored_encoding(settings), joins=False)
+    encoding = stored_encoding(settings)
+    return settings.make_sampler(encoding, joins=False), encoding
 
 
-def replay(console: Console, study: optuna.Study, sampler: BaseSampler) -> bool:
+def replay(
+    console: Console, study: optuna.Study, sampler: BaseSampler, encoding: Encoding | None
+) -> bool:
     """Print whether every suggestion is drawn again; returns whether it is."""
-    found, edited = rederive(study, sampler), edited_outcomes(study)
+    found, edited = rederive(study, sampler), edited_records(study, encoding)
     for versions, number in found.skipped.items():
         console.print(f"not compared: {number} trials drawn with {versions}", soft_wrap=True)
     if found.others:
@@ -68,6 +77,17 @@ def replay(console: Console, study: optuna.Study, sampler: BaseSampler) -> bool:
     console.print(f"{compared}: {differ} trials differ", highlight=False)
     console.print(f"first cause: {first_cause(edited, found)}", soft_wrap=True)
     return False
+
+
+def edited_records(study: optuna.Study, encoding: Encoding | None) -> list[Difference]:
+    """What is stored with trials and does not follow from the rest, by trial number."""
+    policies = edited_trials(study, encoding) if encoding else {}
+    edited = [
+        Difference(number, part, *values)
+        for number, parts in policies.items()
+        for part, values in parts.items()
+    ]
+    return sorted([*edited, *edited_outcomes(study)], key=lambda found: found.trial)
 
 
 def edited_outcomes(study: optuna.Study) -> list[Difference]:
@@ -96,7 +116,8 @@ def first_cause(edited: list[Difference], found: Rederivation) -> str:
     if not edited or (drawn and drawn[0].trial <= edited[0].trial):
         return found.cause
     first = edited[0]
+    source = "trainings gave" if first.part in ("value", TIE_KEY) else "parameters mean"
     return (
-        f"{first.part} of trial {first.trial} was changed: its trainings gave {first.derived}, "
+        f"{first.part} of trial {first.trial} was changed: its {source} {first.derived}, "
         f"but {first.stored} is stored"
     )
