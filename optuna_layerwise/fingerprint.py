@@ -19,7 +19,7 @@ import optuna
 
 from optuna_layerwise.attributes import VERSION_FIELD, UnreadableAttribute, read
 from optuna_layerwise.policy import Recipe
-from optuna_layerwise.storage import write_once
+from optuna_layerwise.storage import all_study_attrs, write_once
 
 FINGERPRINT_KEY = "olw:fingerprint:"
 """Study user attribute: a `Fingerprint` as JSON; its digest follows."""
@@ -127,7 +127,7 @@ def join(study: optuna.Study, fingerprint: Fingerprint, *, allow_different: bool
 def _stored(study: optuna.Study) -> tuple[dict[str, Fingerprint], list[UnreadableAttribute]]:
     """Those that can be read, by digest, and what is wrong with the others."""
     found, refused = {}, []
-    for key, content in study.user_attrs.items():
+    for key, content in all_study_attrs(study).items():
         if not key.startswith(FINGERPRINT_KEY):
             continue
         name = study.study_name

@@ -18,7 +18,7 @@ from typing import Any
 
 import optuna
 
-from optuna_layerwise.storage import SETTINGS_KEY
+from optuna_layerwise.storage import SETTINGS_KEY, study_attr
 
 _NO_METHOD = {
     *("seed", "seeds", "split_seed", "data", "data_root", "columns", "data_fingerprint"),
@@ -51,7 +51,7 @@ class Member:
 def stored_settings(study: optuna.Study) -> dict[str, Any]:
     """What the command line stored, as it stands there; empty if nothing that can be read."""
     try:
-        content = json.loads(study.user_attrs[SETTINGS_KEY])
+        content = json.loads(study_attr(study, SETTINGS_KEY))
     except (KeyError, TypeError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

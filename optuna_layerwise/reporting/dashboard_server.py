@@ -27,6 +27,7 @@ from optuna.trial import FrozenTrial
 from optuna_layerwise.answer import answer_of
 from optuna_layerwise.reporting.rows import settings_in
 from optuna_layerwise.results import Final
+from optuna_layerwise.storage import all_study_attrs
 from optuna_layerwise.storage.dashboard import mark_infeasible_trials
 
 ARTIFACTS = "artifacts"
@@ -115,7 +116,7 @@ def artifact_folders(storage: BaseStorage) -> list[Path]:
         optuna.load_study(study_name=name, storage=storage)
         for name in optuna.get_all_study_names(storage)
     ]
-    outputs = [settings_in(study.user_attrs).get("output") for study in studies]
+    outputs = [settings_in(all_study_attrs(study)).get("output") for study in studies]
     folders = [Path(o).parent / ARTIFACTS for o in outputs if isinstance(o, str) and o]
     return list(dict.fromkeys([*folders, DEFAULT_FOLDER]))
 

@@ -95,7 +95,9 @@ def set_params(
     ]
     dialect = session.get_bind().dialect.name
     if rows and dialect == "mysql":
-        session.execute(mysql.insert(TrialParamModel).prefix_with("IGNORE").values(rows))
+        there = TrialParamModel.param_id  # not IGNORE, which would cut what is too long
+        insert_all = mysql.insert(TrialParamModel).values(rows)
+        session.execute(insert_all.on_duplicate_key_update(param_id=there))
     elif rows:
         insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
         session.execute(insert(TrialParamModel).values(rows).on_conflict_do_nothing())

@@ -55,7 +55,12 @@ def open_engine(
     if name == "mysql":
         # Gaps are not locked, so two inserts of neighbouring rows do not wait for each other.
         # A connection that was lost is noticed when it is used.
-        options |= {"isolation_level": "READ COMMITTED", "pool_pre_ping": False}
+        # What does not fit is an error, never cut, whatever the server's or the URL's mode.
+        options |= {
+            "isolation_level": "READ COMMITTED",
+            "pool_pre_ping": False,
+            "pool_events": [(_refuse_to_cut, "connect")],
+        }
     file = sqlite.path_of(parsed)
     if name != "sqlite" or file is not None and Path(file).is_file():
         reading = _read_only_options(parsed, options)
@@ -73,6 +78,11 @@ def open_engine(
     if name == "sqlite" and log and not read_only:
         prefer_log(storage.engine)
     return get_storage(storage)
+
+
+def _refuse_to_cut(connection: Any, record: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
 
 
 def _read_only_options(url: sqlalchemy.URL, options: dict[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from sqlalchemy.orm import Session
 
+from optuna_layerwise.storage.lengths import check_name
 from optuna_layerwise.storage.outages import (
     PATIENCE_SECONDS,
     StorageUnusableError,
@@ -75,6 +77,13 @@ class PersistentStorage(RDBStorage):
         place = without_secrets(self.url)
         for_reading = self.engine.get_execution_options().get("postgresql_readonly", False)
         return persist(on_fresh_connections, place=place, seconds=self.patience_seconds)
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        """As Optuna's; a name that the database would not hold is refused."""
+        check_name("study", study_name or "", database=self.engine.name)
+        return super().create_new_study(directions, study_name)
 
     delete_study = _again_and_again(RDBStorage.delete_study)
     set_study_user_attr = _again_and_again(RDBStorage.set_study_user_attr)

@@ -30,6 +30,7 @@ from sqlalchemy.orm import Session
 
 from optuna_layerwise.storage import _rows as rows
 from optuna_layerwise.storage.leases import LEASE_KEY, Lease, LeaseLostError, lease_of
+from optuna_layerwise.storage.lengths import check_parameter
 from optuna_layerwise.storage.persistent import PersistentStorage, transaction
 
 
@@ -232,6 +233,7 @@ class RelationalStorage(PersistentStorage):
         distribution: BaseDistribution,
         previous_distribution: BaseDistribution | None,
     ) -> None:
+        check_parameter(param_name, distribution, database=self.engine.name)
         with self._lock:
             held = self._held.get(trial_id)
             if held is not None and previous_distribution is not None:

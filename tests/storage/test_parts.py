@@ -20,6 +20,7 @@ from optuna_layerwise.storage import (
     study_attr,
     write_once,
 )
+from optuna_layerwise.studies import work
 
 LONG = {"names": [f'"block\\{i}" ü' for i in range(20_000)], "values": [0.1] * 3_000}
 
@@ -60,4 +61,49 @@ def test_long_values_are_whole_where_mysql_would_cut_them(url: str) -> None:
     storage = open_storage(f"{url}?init_command=SET SESSION sql_mode=''")
     study = optuna.create_study(storage=storage)
     assert write_once(study, FINAL_KEY, LONG) == LONG
+    close(storage)
+
+
+@pytest.mark.parametrize("url", ["mysql"], indirect=True)
+def test_what_mysql_would_cut_is_an_error_whatever_the_mode_of_its_session(url: str) -> None:
+    storage = open_storage(f"{url}?init_command=SET SESSION sql_mode=''")
+    study = optuna.create_study(storage=storage)
+    with pytest.raises(Exception, match="exceeding max length"):
+        study.set_user_attr("key", "x" * 70_000)
+    assert "key" not in study.user_attrs
+    study.set_user_attr("key", "short")
+    assert study.user_attrs["key"] == "short"
+    close(storage)
+
+
+@pytest.mark.parametrize("url", ["postgresql", "mysql"], indirect=True)
+def test_names_that_a_database_does_not_hold_are_refused_before_anything_runs(url: str) -> None:
+    storage = open_storage(url)
+    with pytest.raises(ValueError, match="name of a study has at most 512 characters .* got 513"):
+        optuna.create_study(storage=storage, study_name="n" * 513)
+    study = optuna.create_study(storage=storage, study_name="n" * 512)
+    trained = []
+
+    def train(trial: optuna.Trial) -> float:
+        trial.suggest_float("p" * 512, 0, 1)
+        trial.suggest_float("q" * 513, 0, 1)
+        trained.append(trial.number)
+        return 0.0
+
+    with pytest.raises(ValueError, match="name of a parameter has at most 512 .* got 513: 'qqq"):
+        work(study, train, n_finished=1)
+    assert not trained
+    assert study.get_trials()[0].params.keys() == {"p" * 512}
+    close(storage)
+
+
+@pytest.mark.parametrize("url", ["mysql"], indirect=True)
+def test_choices_that_mysql_does_not_hold_are_refused_when_they_are_suggested(url: str) -> None:
+    storage = open_storage(url)
+    study = optuna.create_study(storage=storage)
+    choices = [f"choice {i:030}" for i in range(1_200)]
+    assert study.ask().suggest_categorical("held", choices) in choices
+    choices *= 2
+    with pytest.raises(ValueError, match="'much' has at most 65,535 bytes of JSON .* got 106,954"):
+        study.ask().suggest_categorical("much", [f"{i}{c}" for i, c in enumerate(choices)])
     close(storage)
