@@ -9,19 +9,26 @@ taken as it is.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from optuna_layerwise.data.depth import ValueRange, deep_values, require_finite, to_8_bits
 from optuna_layerwise.data.formats import FORMATS
 
-Item: TypeAlias = "Path | NDArray[np.uint8]"
-"""An image file, or an array [H, W] or [H, W, 3]."""
+Item: TypeAlias = "Path | NDArray[Any]"
+"""An image file, or an array of numbers [H, W] or [H, W, 3]."""
 
 
-def decode(item: Item, image_size: int, *, resize: int | None = None) -> NDArray[np.uint8]:
+def decode(
+    item: Item,
+    image_size: int,
+    *,
+    resize: int | None = None,
+    value_range: ValueRange | None = None,
+) -> NDArray[np.uint8]:
     """The image as uint8 [image_size, image_size, 3].
 
     A given ``resize`` (at least ``image_size``) is what the short side of every image becomes.
@@ -29,21 +36,27 @@ def decode(item: Item, image_size: int, *, resize: int | None = None) -> NDArray
     Files may be of any of ``FORMATS``, whatever their suffix; of several frames the first counts.
 
     * EXIF orientation is applied.
-    * 16-bit grey is scaled by 255 / 65535; float and wider integer images are refused.
+    * 16-bit colour is read by its upper bytes: Pillow reads no more.
+    * Integers of more than 8 bits and floats are scaled from the ``value_range`` to 0 to 255.
     * Transparent pixels are composited on black (what lies below full transparency is arbitrary).
     * Grey, palette and CMYK become RGB; colour profiles are ignored.
 
     Raises:
-        ValueError: if the file is empty or its number range has no defined scale.
+        ValueError: if the file is empty, or has more than 8 bits and holds NaN or no
+            ``value_range`` is given.
         Exception: whatever Pillow raises for a damaged file.
     """
     if isinstance(item, Path):
         if item.stat().st_size == 0:
             raise ValueError("the file is empty (0 bytes)")
         with Image.open(item, formats=FORMATS) as file:
-            image = _to_rgb(ImageOps.exif_transpose(file))
-    else:
+            deep = deep_values(file)
+            image = ImageOps.exif_transpose(file) if deep is None else _scaled(deep, value_range)
+            image = _to_rgb(image)
+    elif item.dtype == np.uint8:
         image = _to_rgb(Image.fromarray(item))
+    else:
+        image = _to_rgb(_scaled(item, value_range))
     if resize is None and image.size == (image_size, image_size):
         return np.asarray(image)
     short = round(image_size * 232 / 224) if resize is None else resize
@@ -51,21 +64,17 @@ def decode(item: Item, image_size: int, *, resize: int | None = None) -> NDArray
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("float images have no defined range; expected 8-bit or 16-bit images")
-    if image.mode.startswith("I"):
-        image = _scale_16_bit(np.asarray(image))
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     return image.convert("RGB")
 
 
-def _scale_16_bit(values: NDArray[np.generic]) -> Image.Image:
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise ValueError(f"integer images must hold 0 to 65535, this one holds {low} to {high}")
-    return Image.fromarray(np.round(values.astype(np.float64) / 257).astype(np.uint8))
+def _scaled(values: NDArray[Any], value_range: ValueRange | None) -> Image.Image:
+    require_finite(values)
+    if value_range is None:
+        raise ValueError("it has more than 8 bits; pass the value_range that becomes 0 to 255")
+    return to_8_bits(values, value_range)
 
 
 def _resize(image: Image.Image, short: int) -> Image.Image:

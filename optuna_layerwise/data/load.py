@@ -15,6 +15,7 @@ from optuna_layerwise.data.notices import kept_notices, notice
 from optuna_layerwise.data.raw import Part, content_digests, fingerprint, split
 from optuna_layerwise.data.sources import Source, read_source
 from optuna_layerwise.data.store import Decoded, decode_in_memory, decode_to_disk
+from optuna_layerwise.data.value_range import value_range
 
 
 def load_data(
@@ -107,17 +108,27 @@ def load_data(
             train_fraction=train_fraction,
             paper_split=paper_split,
         )
+        scale = value_range(raw.parts.values())  # not of the parts, which may be a share of train
     contents = content_digests(parts)
-    parameters = {"image_size": image_size, "val": val, "test": test, "split_seed": split_seed}
+    parameters: dict[str, float] = {
+        "image_size": image_size,
+        "val": val,
+        "test": test,
+        "split_seed": split_seed,
+    }
     if resize is not None:  # absent, so that studies that never knew it keep their fingerprint
         parameters["resize"] = resize
+    if scale is not None:
+        parameters |= {"lowest_value": scale[0], "highest_value": scale[1]}
     key = fingerprint(raw.classes, parts, contents, parameters)
     if sum(map(len, parts.values())) * image_size**2 * 3 <= memory_budget:
-        decoded = decode_in_memory(parts, image_size, resize=resize)
+        decoded = decode_in_memory(parts, image_size, resize=resize, value_range=scale)
     else:
         cache = platformdirs.user_cache_path("optuna-layerwise") / "images"
         folder = (Path(cache_dir) if cache_dir is not None else cache) / key
-        decoded = decode_to_disk(parts, image_size, folder=folder, resize=resize)
+        decoded = decode_to_disk(
+            parts, image_size, folder=folder, resize=resize, value_range=scale
+        )
     with kept_notices() as said_of_images:
         _report_bad(parts, decoded, skip=skip_bad_images)
         _warn_of_leaks(parts, decoded, contents)
@@ -148,8 +159,8 @@ def _without_places(texts: Sequence[str], *places: Source | None) -> tuple[str, 
 def _say_alike(classes: Sequence[str]) -> None:
     if together := alike(classes):
         notice(
-            f"these classes differ only in upper and lower case, Unicode form or outer blanks, and "
-            f"count as classes of their own: {'; '.join(map(said, together))}. If they are one "
+            f"these classes differ only in upper and lower case, Unicode form or outer blanks, "
+            f"and count as classes of their own: {'; '.join(map(said, together))}. If they are one "
             "class, give them one name"
         )
 

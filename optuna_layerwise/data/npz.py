@@ -45,11 +45,11 @@ def read_npz(path: Path) -> RawData:
 
 def _part(path: Path, split: str, arrays: Mapping[str, NDArray[np.generic]]) -> Part:
     images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-    if images.dtype != np.uint8 or not (
+    if images.dtype.kind not in "biuf" or not (
         images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)
     ):
         raise ValueError(
-            f"{split}_images in {path} must be uint8 [N, H, W] or [N, H, W, 3], "
+            f"{split}_images in {path} must be numbers [N, H, W] or [N, H, W, 3], such as uint8, "
             f"got {images.dtype} {list(images.shape)}"
         )
     if labels.dtype.kind not in "iu" or labels.shape not in (
@@ -62,10 +62,10 @@ def _part(path: Path, split: str, arrays: Mapping[str, NDArray[np.generic]]) -> 
         )
     if images.size == 0:
         raise ValueError(f"{split}_images in {path} has no pixel, got {list(images.shape)}")
+    if images.dtype.kind == "b":
+        images = images * np.uint8(255)  # black and white, as in a bilevel image file
     names = tuple(f"{split}/{index}" for index in range(len(images)))
-    return Part(
-        list(images.astype(np.uint8, copy=False)), labels.reshape(-1).astype(np.int64), names
-    )
+    return Part(list(images), labels.reshape(-1).astype(np.int64), names)
 
 
 def _count_classes(path: Path, labels: NDArray[np.int64]) -> int:

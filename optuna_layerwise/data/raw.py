@@ -132,7 +132,8 @@ def _cut(part: Part, fractions: Mapping[str, float], seed: int) -> dict[str, Par
 
 def _content_digest(item: Item) -> str:
     if not isinstance(item, Path):
-        return hashlib.sha256(repr(item.shape).encode() + item.tobytes()).hexdigest()
+        kind = repr(item.shape) if item.dtype == np.uint8 else repr((item.shape, item.dtype.str))
+        return hashlib.sha256(kind.encode() + item.tobytes()).hexdigest()
     try:
         return hashlib.sha256(item.read_bytes()).hexdigest()
     except OSError as error:

@@ -13,8 +13,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optuna_layerwise.data.decode import Item, decode
+from optuna_layerwise.data.depth import ValueRange
 from optuna_layerwise.data.raw import Part
 
 Decoded: TypeAlias = "tuple[NDArray[np.uint8], dict[int, str]]"
 """The pixels of the good images, and for each bad one its index and the reason."""
+Decoder: TypeAlias = "Callable[[Item], NDArray[np.uint8]]"
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What writing to a full disk, or past a quota, raises."""
@@ -34,21 +37,31 @@ _CHUNK = 256  # images decoded ahead of the writer
 
 
 def decode_in_memory(
-    parts: Mapping[str, Part], image_size: int, *, resize: int | None = None
+    parts: Mapping[str, Part],
+    image_size: int,
+    *,
+    resize: int | None = None,
+    value_range: ValueRange | None = None,
 ) -> dict[str, Decoded]:
     """Decode each part into an array of its own."""
+    decoder = partial(decode, image_size=image_size, resize=resize, value_range=value_range)
     decoded: dict[str, Decoded] = {}
     for name, part in parts.items():
         pixels = np.empty((len(part), image_size, image_size, 3), np.uint8)
         bad: dict[int, str] = {}
-        for row, image in enumerate(_good_images(part, image_size, resize, bad)):
+        for row, image in enumerate(_good_images(part, decoder, bad)):
             pixels[row] = image
         decoded[name] = pixels[: len(part) - len(bad)], bad
     return decoded
 
 
 def decode_to_disk(
-    parts: Mapping[str, Part], image_size: int, *, folder: Path, resize: int | None = None
+    parts: Mapping[str, Part],
+    image_size: int,
+    *,
+    folder: Path,
+    resize: int | None = None,
+    value_range: ValueRange | None = None,
 ) -> dict[str, Decoded]:
     """Decode each part into a file of its own in ``folder``, unless that exists, and map them.
 
@@ -56,11 +69,12 @@ def decode_to_disk(
         OSError: if no space is left for it; what was written is removed.
         ValueError: if the folder exists and is damaged.
     """
+    decoder = partial(decode, image_size=image_size, resize=resize, value_range=value_range)
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             with tempfile.TemporaryDirectory(prefix="unfinished-", dir=folder.parent) as temporary:
-                _write(parts, image_size, resize, Path(temporary) / "images")
+                _write(parts, decoder, Path(temporary) / "images")
                 try:
                     os.replace(Path(temporary) / "images", folder)
                 except OSError:
@@ -83,13 +97,13 @@ def decode_to_disk(
         raise ValueError(f"the image cache {folder} is damaged; delete it: {error}") from error
 
 
-def _write(parts: Mapping[str, Part], image_size: int, resize: int | None, folder: Path) -> None:
+def _write(parts: Mapping[str, Part], decoder: Decoder, folder: Path) -> None:
     folder.mkdir()
     reasons: dict[str, dict[int, str]] = {}
     for name, part in parts.items():
         with open(folder / f"{name}.u8", "wb") as file:
             bad = reasons.setdefault(name, {})
-            for image in _good_images(part, image_size, resize, bad):
+            for image in _good_images(part, decoder, bad):
                 file.write(image.tobytes())
             file.flush()
             os.fsync(file.fileno())
@@ -110,14 +124,12 @@ def _map(parts: Mapping[str, Part], image_size: int, folder: Path) -> dict[str, 
     return decoded
 
 
-def _good_images(
-    part: Part, image_size: int, resize: int | None, bad: dict[int, str]
-) -> Iterator[NDArray[np.uint8]]:
+def _good_images(part: Part, decoder: Decoder, bad: dict[int, str]) -> Iterator[NDArray[np.uint8]]:
     """The images that can be decoded, in order; notes the others in ``bad``."""
 
     def attempt(item: Item) -> NDArray[np.uint8] | str:
         try:
-            return decode(item, image_size, resize=resize)
+            return decoder(item)
         except MemoryError:
             raise
         except Exception as error:  # Pillow documents no list of what damaged files raise

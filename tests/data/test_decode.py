@@ -144,35 +144,6 @@ def test_transparent_colour_key_becomes_black(tmp_path: Path) -> None:
     assert (decoded[:, 8:] == 0).all()
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
-def test_16_bit_grey_is_scaled_and_not_clipped(tmp_path: Path, suffix: str) -> None:
-    grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
-    decoded = decode(saved(tmp_path / f"x{suffix}", Image.fromarray(grey * 257)), 16)
-    np.testing.assert_array_equal(decoded, np.stack([grey] * 3, axis=-1))
-
-
-def test_big_endian_16_bit_grey_is_scaled(tmp_path: Path) -> None:
-    grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
-    image = Image.frombytes("I;16B", (16, 16), (grey * 257).astype(">u2").tobytes())
-    decoded = decode(saved(tmp_path / "x.tif", image), 16)
-    np.testing.assert_array_equal(decoded[..., 0], grey)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        (np.full((16, 16), 0.5, np.float32), "float images"),
-        (np.full((16, 16), 70_000, np.int32), "70000"),
-    ],
-)
-def test_number_range_without_a_scale_is_refused(
-    tmp_path: Path, values: np.ndarray, message: str
-) -> None:
-    path = saved(tmp_path / "x.tif", Image.fromarray(values))
-    with pytest.raises(ValueError, match=message):
-        decode(path, 16)
-
-
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     upright = noise(16, 16)
