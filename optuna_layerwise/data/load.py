@@ -160,8 +160,8 @@ def _say_alike(classes: Sequence[str]) -> None:
     if together := alike(classes):
         notice(
             f"these classes differ only in upper and lower case, Unicode form or outer blanks, "
-            f"and count as classes of their own: {'; '.join(map(said, together))}. If they are one "
-            "class, give them one name"
+            f"and count as classes of their own: {'; '.join(map(said, together))}. If they are "
+            "one class, give them one name"
         )
 
 
