@@ -18,7 +18,7 @@ from torch import nn
 
 from optuna_layerwise.models.outputs import logits_of
 from optuna_layerwise.models.partition import Blocks, Patterns, partition
-from optuna_layerwise.models.sources import Preprocessing, source_of
+from optuna_layerwise.models.sources import Preprocessing, plain_arguments, source_of
 from optuna_layerwise.models.weights import load_weights
 from optuna_layerwise.policy import Granularity
 
@@ -33,7 +33,8 @@ class ModelSpec:
         name: Of `MODELS`; any classification model of torchvision; ``timm/`` and one of timm;
             or ``transformers/`` and a model type, a name on the hub or a folder.
         args: Further arguments of its builder, such as ``{"width_mult": 0.35}``; with
-            transformers, fields of the configuration.
+            transformers, fields of the configuration. Plain values of names that the network's
+            code has: nothing that loads weights, files or code.
         weights: A local file (see `load_weights`); ``DEFAULT`` or another name of published
             weights, which are downloaded; or ``None`` for random ones.
         mean: Per channel, of pixels in [0, 1]. ``None``, the default of this and the next two,
@@ -65,8 +66,9 @@ class ModelSpec:
     patterns: Patterns | None = None
 
     def __post_init__(self) -> None:
-        source_of(self.name)
+        source, name = source_of(self.name)
         object.__setattr__(self, "args", dict(self.args))
+        plain_arguments(self.name, self.args, source.arguments(name))
         if self.weights is not None:
             object.__setattr__(self, "weights", os.fspath(self.weights))
         missing = [f for f in ("mean", "std", "image_size") if getattr(self, f) is None]

@@ -209,6 +209,30 @@ def test_arguments_that_a_network_does_not_take_are_named(name, args):
         ModelSpec(name=name, args=args, image_size=32).build(2)
 
 
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("resnet18", {"weights": "DEFAULT"}),
+        ("resnet18", {"norm_layer": {"_target_": "os.system"}}),
+        ("timm/resnet10t", {"checkpoint_path": "secret.pth"}),
+        ("timm/resnet10t", {"pretrained_cfg": {"file": "secret.pth"}}),
+        ("timm/resnet10t", {"cache_dir": "elsewhere"}),
+        ("timm/resnet10t", {"norm_layer": "os:system"}),
+        ("transformers/vit", {"trust_remote_code": True}),
+        ("transformers/vit", {"attn_implementation": "someone/kernel"}),
+        ("transformers/vit", {"auto_map": {"AutoConfig": "evil.Config"}}),
+        ("transformers/vit", {"_name_or_path": "someone/network"}),
+        ("transformers/vit", {"hidden_act": [[["gelu"]]]}),
+        ("transformers/timm_wrapper", {"architecture": "hf-hub:someone/network"}),
+        ("timm/hf-hub:someone/network", {}),
+        ("timm/local-dir:/tmp", {}),
+    ],
+)
+def test_what_loads_weights_files_or_code_is_no_argument_of_a_network(name, args):
+    with pytest.raises(ValueError, match="does not take|unknown model"):
+        ModelSpec(name=name, args=args, image_size=32, mean=HALF, std=HALF)
+
+
 @pytest.mark.parametrize("name", ["resnet18", "digits_cnn"])
 def test_weights_that_torchvision_does_not_have_are_refused_with_those_it_has(name):
     known = r"\['IMAGENET1K_V1', 'DEFAULT'\]" if name == "resnet18" else r"\[\]"

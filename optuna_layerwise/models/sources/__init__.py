@@ -1,7 +1,8 @@
 """Where networks and published weights come from: torchvision and our own, timm, transformers."""
 
+from optuna_layerwise.models.sources.arguments import plain_arguments
 from optuna_layerwise.models.sources.registry import SOURCES, source_of
 from optuna_layerwise.models.sources.source import Preprocessing, Source
 from optuna_layerwise.models.sources.torchvision import MODELS
 
-__all__ = ["MODELS", "SOURCES", "Preprocessing", "Source", "source_of"]
+__all__ = ["MODELS", "SOURCES", "Preprocessing", "Source", "plain_arguments", "source_of"]

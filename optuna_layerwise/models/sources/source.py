@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from torch import nn
@@ -40,6 +40,9 @@ class Source(Protocol):
 
     def check(self, name: str) -> None:
         """Raise ValueError for an unknown name or a package that is missing."""
+
+    def arguments(self, name: str) -> Collection[str] | None:
+        """The arguments that a network's code has; ``None`` if that is known when it is built."""
 
     def build(
         self, name: str, args: Mapping[str, Any], weights: str | None, num_classes: int

@@ -5,13 +5,19 @@ Published weights are ``DEFAULT`` (those of the tag, else timm's first) or a tag
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import nn
 
+from optuna_layerwise.models.sources.arguments import names_in
 from optuna_layerwise.models.sources.source import Preprocessing, extra, unknown
+
+_ALSO = ("bn_eps", "bn_momentum", "drop_connect_rate", "img_size", "in_chans", "output_stride")
+"""Arguments that timm takes out of ``**kwargs``."""
 
 
 def check(name: str) -> None:
@@ -19,6 +25,18 @@ def check(name: str) -> None:
     timm = extra("timm")
     if not timm.is_model(name):
         raise unknown(name, timm.list_models(), prefix="timm/")
+
+
+def arguments(name: str) -> Collection[str] | None:
+    """See `Source`; of all of timm, since its networks hand arguments to each other's code."""
+    return _arguments()
+
+
+@functools.cache
+def _arguments() -> frozenset[str]:
+    extra("timm")
+    modules = [m for name, m in sys.modules.items() if name.startswith("timm.models.")]
+    return frozenset(_ALSO).union(*map(names_in, modules))
 
 
 def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: int) -> nn.Module:

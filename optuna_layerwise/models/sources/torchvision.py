@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torchvision
@@ -12,6 +13,7 @@ from torch import nn
 from optuna_layerwise.models.digits_cnn import DigitsCNN
 from optuna_layerwise.models.heads import replace_head
 from optuna_layerwise.models.resnet20 import ResNet20
+from optuna_layerwise.models.sources.arguments import names_in, names_of
 from optuna_layerwise.models.sources.source import Preprocessing, unknown
 
 
@@ -45,6 +47,14 @@ def check(name: str) -> None:
     """See `Source`."""
     if name not in MODELS and name not in _published_models():
         raise unknown(name, [*MODELS, *_published_models()])
+
+
+def arguments(name: str) -> Collection[str] | None:
+    """See `Source`."""
+    if name not in _published_models():
+        return names_of(MODELS[name])
+    builder = torchvision.models.get_model_builder(name)
+    return names_in(importlib.import_module(builder.__module__))
 
 
 def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: int) -> nn.Module:

@@ -2,18 +2,20 @@
 
 A model type (``transformers/vit``) is built from ``args``, the fields of its configuration. A name
 on the hub (``transformers/google/vit-base-patch16-224``) or a folder that ``save_pretrained``
-wrote has a configuration, a preprocessing and the weights ``DEFAULT`` of its own.
+wrote has a configuration, a preprocessing and the weights ``DEFAULT`` of its own. Python files
+beside those are never run: the network must be one of transformers' own.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from optuna_layerwise.models.sources.arguments import plain_arguments
 from optuna_layerwise.models.sources.source import Preprocessing, extra, unknown
 
 _TYPES = "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES"
@@ -26,16 +28,25 @@ def check(name: str) -> None:
         raise unknown(name, types, prefix="transformers/")
 
 
+def arguments(name: str) -> Collection[str] | None:
+    """See `Source`."""
+    if name not in _types():
+        return None  # known when its configuration is read
+    return _fields(extra("transformers").AutoConfig.for_model(name))
+
+
 def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: int) -> nn.Module:
     """See `Source`."""
     auto = extra("transformers").AutoModelForImageClassification
-    config = _config(name, {**args, "num_labels": num_classes})
+    config = _config(name, args, num_labels=num_classes)
     model: nn.Module
     if weights is None:
-        model = auto.from_config(config)
+        model = auto.from_config(config, **_NO_CODE)
     else:
         published(name, weights)
-        model = auto.from_pretrained(name, config=config, ignore_mismatched_sizes=True)
+        model = auto.from_pretrained(
+            name, config=config, ignore_mismatched_sizes=True, weights_only=True, **_NO_CODE
+        )
     return model.train()
 
 
@@ -60,7 +71,7 @@ def preprocessing(name: str, args: Mapping[str, Any], weights: str | None) -> Pr
     size = configured[0] if isinstance(configured, (list, tuple)) else configured
     if name in _types():
         return Preprocessing().at(size)
-    found = extra("transformers").AutoImageProcessor.from_pretrained(name)
+    found = extra("transformers").AutoImageProcessor.from_pretrained(name, **_NO_CODE)
     resized, cropped = _side(found.size), _side(getattr(found, "crop_size", None))
     default = Preprocessing()
     return Preprocessing(
@@ -81,9 +92,32 @@ def _types() -> Mapping[str, Any]:
     return names
 
 
-def _config(name: str, args: Mapping[str, Any]) -> Any:
+_NO_CODE: dict[str, Any] = {"trust_remote_code": False}
+_LOADING = ("backbone", "architecture", "model_args", "quantization_config")
+"""Fields of a configuration by which a network loads another."""
+
+
+def _config(name: str, args: Mapping[str, Any], num_labels: int | None = None) -> Any:
     auto = extra("transformers").AutoConfig
-    return auto.for_model(name, **args) if name in _types() else auto.from_pretrained(name, **args)
+    labels = {} if num_labels is None else {"num_labels": num_labels}
+    if name in _types():
+        return auto.for_model(name, **args, **labels)
+    config = auto.from_pretrained(name, **_NO_CODE)
+    plain_arguments(f"transformers/{name}", args, _fields(config))
+    for field in _LOADING:
+        if getattr(config, field, None) is not None:
+            raise ValueError(
+                f"the configuration of transformers/{name} has {field}, which loads another "
+                "network: expected one that is complete; use that network by its own name"
+            )
+    for field, value in {**args, **labels}.items():
+        setattr(config, field, value)
+    config._attn_implementation = None  # it may name code to download; the default is ours
+    return config
+
+
+def _fields(config: Any) -> set[str]:
+    return {*config.to_dict(), *config.attribute_map}
 
 
 def _side(size: Any) -> int | None:

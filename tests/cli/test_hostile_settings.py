@@ -1,0 +1,69 @@
+"""Whoever can write to a study's database runs no code on the machine of who reads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import DIGITS, Cli, load
+
+from optuna_layerwise.storage import SETTINGS_KEY
+
+COMMANDS = {
+    "replay": (),
+    "doctor": ("--replay",),
+    "resume": (),
+    "worker": (),
+}
+
+
+def rewrite(name: str, **changes: Any) -> None:
+    """Write to the database what its owner never chose."""
+    study = load(name)
+    stored = json.loads(study.user_attrs[SETTINGS_KEY])
+    study.set_user_attr(SETTINGS_KEY, json.dumps({**stored, **changes}))
+
+
+def network_with_code(folder: Path, canary: Path, model_type: str) -> Path:
+    """A folder for transformers whose Python leaves a file when it runs."""
+    folder.mkdir()
+    code = f"open({str(canary)!r}, 'w').close()\n"
+    (folder / "evil.py").write_text(
+        f"{code}from transformers import ViTConfig, ViTForImageClassification\n"
+        f"class Config(ViTConfig):\n    model_type = {model_type!r}\n"
+        "class Net(ViTForImageClassification):\n    config_class = Config\n"
+    )
+    names = {
+        "AutoConfig": "evil.Config",
+        "AutoModelForImageClassification": "evil.Net",
+        "AutoImageProcessor": "evil.Config",
+    }
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    shape = {"intermediate_size": 8, "image_size": 8, "patch_size": 4}
+    config = {"model_type": model_type, "auto_map": names, **sizes, **shape}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "preprocessor_config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("model_type", ["vit", "unheard_of"])
+@pytest.mark.parametrize("arguments", [{}, {"trust_remote_code": True}])
+def test_no_python_runs_that_stored_settings_name(
+    cli: Cli, tmp_path: Path, command: str, model_type: str, arguments: dict[str, Any]
+) -> None:
+    pytest.importorskip("transformers")
+    canary = tmp_path / "canary"
+    folder = network_with_code(tmp_path / "transformers", canary, model_type)
+    assert cli(*DIGITS, "--no-work", "--study", "a", "--trials", "1")[0] == 0
+    rewrite("a", model=f"transformers/{folder}", model_args=arguments, weights="none")
+    cli(command, *COMMANDS[command], "--study", "a")
+    rewrite("a", weights="DEFAULT")
+    code, _, errors = cli(command, *COMMANDS[command], "--study", "a")
+    assert not canary.exists()
+    if arguments and command != "doctor":
+        assert code == 2
+        assert "trust_remote_code" in errors
+        assert len(errors.strip().splitlines()) == 1
