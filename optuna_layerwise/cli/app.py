@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 import warnings
 from importlib import import_module
 from typing import Annotated, Any
@@ -12,7 +13,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from optuna_layerwise.cli.terminal import safe_errors
 from optuna_layerwise.launch.exits import WRONG
+from optuna_layerwise.texts import visible
 
 COMMANDS = {
     # name: function in the module of this folder, and the first sentence of its help
@@ -102,13 +105,17 @@ def main() -> None:
     The environment variable ``OPTUNA_LAYERWISE_TRACEBACK`` shows where it was noticed.
     """
     warnings.formatwarning = lambda message, *_, **__: f"warning: {_one_line(message)}\n"
-    try:
-        app()
-    except Exception as error:
-        if os.environ.get("OPTUNA_LAYERWISE_TRACEBACK") or not _is_mistake(error):
-            raise
-        print(f"error: {_one_line(error)}", file=sys.stderr)
-        sys.exit(WRONG)
+    with safe_errors():
+        try:
+            app()
+        except Exception as error:
+            if os.environ.get("OPTUNA_LAYERWISE_TRACEBACK"):
+                raise
+            if not _is_mistake(error):
+                traceback.print_exc()
+                sys.exit(1)
+            print(f"error: {_one_line(error)}", file=sys.stderr)
+            sys.exit(WRONG)
 
 
 def _is_mistake(error: Exception) -> bool:
@@ -138,5 +145,5 @@ def _one_line(said: Exception | str) -> str:
         )
     elif isinstance(said, Exception) and _is_of_database(said):
         said = f"the database does not do what was asked: {said.__cause__ or said}"
-        return said.strip().splitlines()[0]
-    return " ".join(str(said).split())
+        said = said.strip().splitlines()[0]
+    return " ".join(visible(said, lines=True).split())

@@ -87,9 +87,9 @@ def compare_command(
         console.print(Text(f"note: {note}", style="yellow"))
     if json_file is not None:
         json_file.write_text(content)
-        console.print(f"wrote {json_file}", markup=False)
+        console.print(f"wrote {json_file}")
     if figure is not None:
-        console.print(f"wrote {figure}", markup=False)
+        console.print(f"wrote {figure}")
 
 
 def find_studies(storage: str, wanted: list[str]) -> list[optuna.Study]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console
 
@@ -41,7 +42,7 @@ def dashboard_command(
                 f"tunnel (ssh -L {port}:127.0.0.1:{port} HOST), or add --open-to-all if everybody "
                 "may"
             )
-        console.print(f"[bold red]warning:[/bold red] {danger}", soft_wrap=True)
+        console.print(Text("warning: ", style="bold red") + danger, soft_wrap=True)
     serve(
         opened,
         host=host,

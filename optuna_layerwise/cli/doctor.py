@@ -18,6 +18,7 @@ from optuna_layerwise.attributes import UnreadableAttribute
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, load_study
 from optuna_layerwise.cli.replaying import edited_outcomes, first_cause, stored_sampler
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.cli.terminal import shown
 from optuna_layerwise.deriving import edited_trials
 from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.storage import (
@@ -61,7 +62,7 @@ def doctor_command(
     else:
         for name, finding, done in found:
             of = f"study {name!r}: " if name else ""
-            typer.echo(f"{of}{'repaired: ' + finding.problem if done else finding}")
+            typer.echo(shown(f"{of}{'repaired: ' + finding.problem if done else finding}"))
         typer.echo(_summary(len(wrong), sum(done for *_, done in found)))
     if wrong:
         raise typer.Exit(FINDINGS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -11,6 +10,7 @@ import typer
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
 from optuna_layerwise.cli.parsing import one_of
 from optuna_layerwise.cli.report import command_of
+from optuna_layerwise.texts import quoted
 
 
 def export_command(
@@ -35,4 +35,4 @@ def export_command(
     finally:
         for name in (f"policy.{kind}", "README.md", "weights.safetensors"):
             if (to / name).is_file():
-                console.print(f"{shlex.quote(str(to / name))}", markup=False, soft_wrap=True)
+                console.print(quoted(str(to / name)), soft_wrap=True)

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from optuna_layerwise.cli.terminal import STORAGE_VARIABLE as STORAGE_VARIABLE
+from optuna_layerwise.cli.terminal import Terminal
 from optuna_layerwise.data.names import DATA_NAMES
 
 if TYPE_CHECKING:
     import optuna
 
 _SHOWN = 10
-console = Console()
+console = Terminal()
 """Where commands print."""
 
-STORAGE_VARIABLE = "OPTUNA_LAYERWISE_STORAGE"
 Storage = Annotated[
     str, typer.Option(help="URL of the study's database.", envvar=STORAGE_VARIABLE)
 ]

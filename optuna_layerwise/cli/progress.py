@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from rich.progress import (
 )
 
 from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.runs import RUN_KEY
 from optuna_layerwise.storage import best_trial, only_infeasible, without_secrets
 
@@ -36,8 +36,9 @@ def live_dashboard(study: optuna.Study, storage: str) -> LiveDashboard:
     """
     from optuna_layerwise.reporting.dashboard import LiveDashboard  # with plotly
 
-    options = ["--storage", without_secrets(storage), "--study", study.study_name]
-    return LiveDashboard(resume=f"optuna-layerwise resume {shlex.join(options)}")
+    where = without_secrets(storage)  # whoever looks at the page has not typed it
+    options = study_options(where, study.study_name)
+    return LiveDashboard(resume=f"optuna-layerwise resume {options}")
 
 
 @contextmanager
@@ -77,10 +78,10 @@ def search_progress(
     from optuna_layerwise.studies import finished
 
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("trials, {task.fields[best]}"),
+        TextColumn("trials, {task.fields[best]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.storage import without_secrets
+from optuna_layerwise.texts import command, option
 
 _OPTIONS = {
     # field of `Settings` or, with a dot, of its recipe: option of `tune` that sets it
@@ -93,23 +93,25 @@ def tune_command_of(settings: Settings, storage: str, study: str) -> str:
         found = [*given, *_differences(settings, base(preset), preset.n_seeds)]
         options.append((not fits, len(found), found))
     _, _, shortest = min(options, key=lambda option: option[:2])
-    words = [word for pair in shortest for word in pair if word]
-    where = ["--storage", without_secrets(storage), "--study", study]
-    return shlex.join(["optuna-layerwise", "tune", *words, *where])
+    words = [
+        word for name, value in shortest for word in (option(name, value) if value else [name])
+    ]
+    where = [*option("--storage", without_secrets(storage)), *option("--study", study)]
+    return command(["optuna-layerwise", "tune", *words, *where])
 
 
 def _differences(
     settings: Settings, base: dict[str, Any], n_seeds: int
 ) -> Iterator[tuple[str, str]]:
     recipe = base["recipe"]
-    for field, option in _OPTIONS.items():
+    for field, name in _OPTIONS.items():
         of_recipe = field.removeprefix("recipe.")
         if field == of_recipe:
             value, default = getattr(settings, field), base[field]
         else:
             value, default = getattr(settings.recipe, of_recipe), getattr(recipe, of_recipe)
         if value != default and (value is not None or field == "group_by"):
-            yield option, "none" if value is None else str(value)
+            yield name, "none" if value is None else str(value)
     if settings.recipe.patience != recipe.patience:
         yield "--patience", str(settings.recipe.patience or 0)
     yield "--image-size", str(settings.image_size)
@@ -117,11 +119,11 @@ def _differences(
         yield f"--{field}", ",".join(map(str, getattr(settings, field)))
     if len(settings.seeds) != n_seeds:
         yield "--seeds-per-trial", str(len(settings.seeds))
-    for field, option in _ASSIGNMENTS.items():
-        for name, value in getattr(settings, field).items():
-            if base[field].get(name) != value:
+    for field, name in _ASSIGNMENTS.items():
+        for key, value in getattr(settings, field).items():
+            if base[field].get(key) != value:
                 text = value if isinstance(value, str) else json.dumps(value)
-                yield option, f"{name}={text}"
-    for field, option in _SWITCHES.items():
+                yield name, f"{key}={text}"
+    for field, name in _SWITCHES.items():
         if (value := getattr(settings, field)) != base[field]:
-            yield f"--{option}" if value else f"--no-{option}", ""
+            yield f"--{name}" if value else f"--no-{name}", ""

@@ -64,7 +64,7 @@ def report_command(
         return
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
-    console.print(f"wrote {output} ({len(text.encode()) / 1e6:.1f} MB)", markup=False)
+    console.print(f"wrote {output} ({len(text.encode()) / 1e6:.1f} MB)")
 
 
 def command_of(study: optuna.Study, storage: str | None = None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from optuna_layerwise.cli import show
 from optuna_layerwise.cli.joining import (
@@ -24,6 +24,7 @@ from optuna_layerwise.cli.joining import (
 from optuna_layerwise.cli.options import load_study
 from optuna_layerwise.cli.progress import after_trials, live_dashboard
 from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.cli.terminal import about_secrets, study_options
 from optuna_layerwise.data import Splits
 from optuna_layerwise.fingerprint import join
 from optuna_layerwise.launch import FAILED, HALTED, INTERRUPTED
@@ -31,7 +32,7 @@ from optuna_layerwise.objective import FinetuneObjective
 from optuna_layerwise.reporting.dashboard_server import keep_result
 from optuna_layerwise.results import stored_final
 from optuna_layerwise.runs import readable_runs
-from optuna_layerwise.storage import PATIENCE_SECONDS, StorageUnusableError, without_secrets
+from optuna_layerwise.storage import PATIENCE_SECONDS, StorageUnusableError
 from optuna_layerwise.studies import finished, open_study, order_of, resume, work
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ def introduce(console: Console, search: Search) -> None:
     """Say what is about to be run."""
     data, settings, objective = search.data, search.settings, search.objective
     console.print(
-        f"study [bold]{search.study.study_name}[/bold]: {len(data.train)} training, "
+        Text.assemble("study ", (search.study.study_name, "bold"), ": ")
+        + f"{len(data.train)} training, "
         f"{len(data.val)} validation and {len(data.test)} test images of {len(data.classes)} "
         f"classes; {settings.model} in {len(objective.blocks)} blocks on {objective.device}; "
         f"{settings.trials} trials",
@@ -174,14 +176,15 @@ def run(
             "another study on a new test split",
             soft_wrap=True,
         )
-    shown = shlex.quote(without_secrets(storage) if "@" in storage else storage)
-    where = f"--storage {shown} --study {shlex.quote(name)}"
+    where = study_options(storage, name)
     if not to_work:
         console.print(
             "the study is ready; work on it from here or elsewhere with any number of\n"
             f"  optuna-layerwise worker {where}\n"
             "or work on it and test the result with\n"
             f"  optuna-layerwise launch {where}",
+            *about_secrets(storage),
+            sep="\n",
             soft_wrap=True,
         )
         return
@@ -199,7 +202,7 @@ def run(
             raise typer.Exit(say_why_it_ended(console, study, where))
     conclude(console, search, storage)
     console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
-    console.print(show.commands(where, shown), highlight=False, soft_wrap=True)
+    show.show(console, *show.commands(where, storage))
 
 
 def conclude(console: Console, search: Search, storage: str) -> None:

@@ -12,12 +12,14 @@ from rich.text import Text
 
 from optuna_layerwise.answer import answer_of
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.cli.terminal import about_secrets, storage_option
 from optuna_layerwise.cost import Cost
 from optuna_layerwise.policy import Recipe
 from optuna_layerwise.reporting.report_grid import clean, mean_and_spread, tuned_text
 from optuna_layerwise.results import Final, stored_final
 from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.storage import best_trial, only_infeasible
+from optuna_layerwise.texts import visible
 
 _SNOWFLAKE = "❄"
 _WIDTH = 24
@@ -36,13 +38,13 @@ def plan(policy: Mapping[str, float], recipe: Recipe) -> Table:
     return table
 
 
-def result(final: Final, settings: Settings) -> list[Table | str]:
+def result(final: Final, settings: Settings) -> list[Table | Text | str]:
     """The chosen policy and what it is worth, beside the baselines."""
     chosen = final.chosen
     table = Table("method", f"test {final.metric}", "validation", "trained", "seconds")
     for candidate, name in [
-        (chosen, f"[bold]found ({chosen.name})[/bold]"),
-        *((baseline, baseline.name) for baseline in final.baselines),
+        (chosen, Text(f"found ({visible(chosen.name)})", style="bold")),
+        *((baseline, Text(visible(baseline.name))) for baseline in final.baselines),
     ]:
         table.add_row(
             name,
@@ -57,26 +59,28 @@ def result(final: Final, settings: Settings) -> list[Table | str]:
     if not settings.retrain:
         trained = "trained as in the search: same images, same seeds"
     return [
-        f"\n[bold]The best policy[/bold] by validation ({trained})",
+        Text.assemble("\n", ("The best policy", "bold"), f" by validation ({trained})"),
         plan(chosen.policy, settings.recipe),
         *([f"tuned beside the rates: {tuned}"] if (tuned := tuned_text(chosen.recipe)) else []),
-        "\n[bold]On the test split[/bold], opened once: mean ± standard deviation over the "
-        "trainings; the baselines have the same recipe, not tuned",
+        Text.assemble(
+            *("\n", ("On the test split", "bold")),
+            ", opened once: mean ± standard deviation over the trainings; the baselines have the "
+            "same recipe, not tuned",
+        ),
         table,
     ]
 
 
-def commands(where: str, storage: str) -> str:
-    """What to type next; ``where`` names the storage and the study."""
-    return "\n".join(
-        [
-            "\n[bold]Next[/bold]",
-            f"  optuna-layerwise report {where}    # how sure this is, and what it cost",
-            f"  optuna-layerwise export {where} --to exported    # policy and weights",
-            f"  optuna-layerwise dashboard --storage {storage}",
-            f"  optuna-layerwise resume {where} --trials N    # search on; this test result stays",
-        ]
-    )
+def commands(where: str, storage: str) -> list[Text]:
+    """What to type next; ``where`` has the options for the storage and the study."""
+    return [
+        Text("\nNext", style="bold"),
+        Text(f"  optuna-layerwise report {where}    # how sure this is, and what it cost"),
+        Text(f"  optuna-layerwise export {where} --to exported    # policy and weights"),
+        Text(f"  optuna-layerwise dashboard {storage_option(storage)}"),
+        Text(f"  optuna-layerwise resume {where} --trials N    # search on; the result stays"),
+        *map(Text, about_secrets(storage)),
+    ]
 
 
 def comparison(studies: Sequence[optuna.Study]) -> Table:
@@ -128,7 +132,7 @@ def saving(costs: Sequence[Cost]) -> str:
     return f"{spent:.2e}, {1 - spent / of_all:.0%} saved" if of_all else "-"
 
 
-def show(console: Console, *things: Table | str) -> None:
-    """Print tables and marked-up text."""
+def show(console: Console, *things: Table | Text | str) -> None:
+    """Print tables and text."""
     for thing in things:
-        console.print(thing, soft_wrap=isinstance(thing, str))
+        console.print(thing, soft_wrap=not isinstance(thing, Table), highlight=False)

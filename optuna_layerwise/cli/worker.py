@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import signal
 import sys
 import time
@@ -26,6 +25,7 @@ from optuna_layerwise.cli.resume import (
     settings_here,
 )
 from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.launch import DONE, FAILED, INTERRUPTED
 from optuna_layerwise.pausing import StopSignals
 from optuna_layerwise.results import FinalizedElsewhere
@@ -34,7 +34,6 @@ from optuna_layerwise.storage import (
     LONGEST_LEASE,
     PATIENCE_SECONDS,
     StorageUnusableError,
-    without_secrets,
 )
 from optuna_layerwise.studies import order_of
 
@@ -147,8 +146,7 @@ class Worker:
                     break
                 if done or goes_on(study, stop, wait=self.wait):
                     continue
-                shown = without_secrets(self.storage)
-                where = shlex.join(["--storage", shown, "--study", self.study])
+                where = study_options(self.storage, self.study)
                 code = say_why_it_ended(console, study, where)
                 return INTERRUPTED if stop.received else code
         console.print(f"study {self.study!r} has its {target} finished trials")
@@ -172,7 +170,7 @@ class Worker:
             if value is True:
                 options += [f"--{name.replace('_', '-')}"]
             elif value not in (None, False):
-                options += [f"--{name.replace('_', '-')}", str(value)]
+                options += [f"--{name.replace('_', '-')}={value}"]
         return options
 
 

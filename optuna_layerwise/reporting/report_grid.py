@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from optuna_layerwise.results import Candidate
+from optuna_layerwise.texts import visible
 
 _NOISE = 1e-12
 """Differences below are those of the last bits."""
@@ -31,7 +32,7 @@ class Grid:
 
 def clean(text: object) -> str:
     """Text from a database on one line, without what a terminal would obey."""
-    return "".join(c if c.isprintable() else " " for c in str(text))
+    return visible(text)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -53,7 +53,8 @@ def without_secrets(url: str) -> str:
     if parts.password is not None:
         user = f"{parts.user}:{HIDDEN}@"
     shown = [
-        f"{name}={value if name.lower() in _HARMLESS else HIDDEN}" for name, value in parts.options
+        f"{name}={value if name.lower() in _HARMLESS else HIDDEN}" if value else HIDDEN
+        for name, value in parts.options
     ]
     return parts.scheme + user + parts.place + ("?" + "&".join(shown) if shown else "")
 
@@ -74,7 +75,7 @@ def has_secrets(url: str) -> bool:
 def scrubbed(text: str, url: str) -> str:
     """What a driver says of a URL, without the secrets in the URL."""
     parts = _parts(url)
-    secrets = [value for name, value in parts.options if name.lower() not in _HARMLESS]
+    secrets = [value or name for name, value in parts.options if name.lower() not in _HARMLESS]
     secrets += [parts.password or ""]
     for secret in sorted({s for one in secrets for s in (one, unquote(one))}, key=len):
         if secret:  # a short one may be part of other words
