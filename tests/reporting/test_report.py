@@ -20,6 +20,7 @@ from optuna_layerwise.reporting.report_grid import signed_number
 from optuna_layerwise.reporting.report_warnings import warnings_of
 from optuna_layerwise.reporting.rows import read
 from optuna_layerwise.storage import DATA_KEY, FINAL_KEY
+from optuna_layerwise.texts import visible
 
 SETTINGS = Settings(data="/pictures/leaves", model="resnet18", weights="/w/resnet18.pth")
 
@@ -247,7 +248,7 @@ def test_escaped_text_is_one_paragraph_of_that_text(text: str) -> None:
     children = tokens[1].children or []
     assert {child.type for child in children} <= {"text", "text_special"}
     shown = "".join(child.content for child in children).replace("\u200b", "")
-    assert shown == "".join(c if c.isprintable() else " " for c in text).strip()
+    assert shown == visible(text).strip()
 
 
 def test_numbers_need_no_escape() -> None:
