@@ -16,7 +16,6 @@ from optuna.trial import TrialState
 
 from optuna_layerwise.attributes import UnreadableAttribute
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, load_study
-from optuna_layerwise.cli.replaying import edited_outcomes, first_cause, stored_sampler
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.cli.terminal import shown
 from optuna_layerwise.deriving import edited_trials
@@ -26,7 +25,6 @@ from optuna_layerwise.storage import (
     OtherSchemaError,
     all_trials,
     open_storage,
-    upgrade_schema,
 )
 from optuna_layerwise.studies.doctor.finding import Finding
 
@@ -82,6 +80,8 @@ def _opened(
     except OtherSchemaError as error:
         problem, _, remedy = str(error).rpartition("; ")
         if repair:
+            from optuna_layerwise.storage import upgrade_schema  # with Alembic
+
             copy = upgrade_schema(storage)
             remedy = f"the copy {copy} is as it was" if copy else ""
             problem += f"; {remedy}"
@@ -193,6 +193,7 @@ def trial_files(study: optuna.Study) -> Iterator[Finding]:
 
 def draws(study: optuna.Study) -> Iterator[Finding]:
     """Suggestions and outcomes that do not re-derive."""
+    from optuna_layerwise.cli.replaying import edited_outcomes, first_cause, stored_sampler
     from optuna_layerwise.samplers import rederive
 
     try:

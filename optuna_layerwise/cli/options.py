@@ -45,7 +45,6 @@ def load_study(
     from optuna_layerwise.storage import (
         PATIENCE_SECONDS,
         open_storage,
-        study_names,
         without_secrets,
     )
 
@@ -53,6 +52,8 @@ def load_study(
     opened = open_storage(
         storage, create=False, patience_seconds=patience, wait=wait, read_only=read_only
     )
+    from optuna_layerwise.storage import study_names  # with SQLAlchemy
+
     names = study_names(opened)
     if name not in names:
         shown = without_secrets(storage)

@@ -36,10 +36,10 @@ def replay_command(
     lr: Annotated[float, typer.Option(help="Learning rate of the encoding.")] = 1e-3,
 ) -> None:
     """Draw every suggestion of a study again, and say where one differs (exit code 1)."""
+    opened = load_study(storage, study, read_only=True)
     from optuna_layerwise.cli.replaying import replay, stored_search
     from optuna_layerwise.cli.settings import Settings
 
-    opened = load_study(storage, study, read_only=True)
     searched: Encoding | None = None
     if sampler is None:
         made, searched = stored_search(opened)

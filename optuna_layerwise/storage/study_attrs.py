@@ -18,12 +18,9 @@ from typing import Any
 
 from optuna import Study
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
-from optuna.storages._rdb.models import StudyModel
 
-from optuna_layerwise.storage import _rows as rows
 from optuna_layerwise.storage import parts
 from optuna_layerwise.storage.journal import FileJournalStorage
-from optuna_layerwise.storage.persistent import PersistentStorage, transaction
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -95,6 +92,8 @@ def compare_and_set(
         parts.joined(new, storage.get_study_system_attrs(study._study_id))
     backend = getattr(storage, "_backend", storage)
     if isinstance(backend, RDBStorage):
+        from optuna_layerwise.storage.persistent import PersistentStorage  # with SQLAlchemy
+
         database = backend
 
         def swap(again: bool) -> bool:
@@ -151,6 +150,11 @@ def _swap(
     also: Mapping[str, Any],
     again: bool,
 ) -> bool:
+    from optuna.storages._rdb.models import StudyModel
+
+    from optuna_layerwise.storage import _rows as rows
+    from optuna_layerwise.storage.persistent import transaction
+
     with transaction(backend) as session:
         StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
         stored = rows.study_attr(session, study_id, key, system=system)
