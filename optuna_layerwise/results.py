@@ -143,7 +143,8 @@ def claim(study: optuna.Study) -> None:
             return claim(study)
         raise FinalizedElsewhere(
             f"study {study.study_name!r} is being finalized by process {other.pid} on "
-            f"{other.host}; if that is gone, unset the study's attribute {CLAIM_KEY!r}"
+            f"{other.host}; if that process is gone, `optuna-layerwise doctor --repair` takes its "
+            "claim back"
         )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -217,7 +220,10 @@ def conclude(console: Console, search: Search, storage: str) -> None:
     if stored_final(study) is not None:
         console.print("finalized before: the test split is opened once, so its result stays")
     seeds = objective.unused_seeds(settings.final_seeds) if settings.retrain else objective.seeds
-    with console.status("training the finalists and the baselines"):
+    with (
+        _interruptible(console, study.study_name, storage),
+        console.status("training the finalists and the baselines"),
+    ):
         final = objective.finalize(
             study,
             top=settings.finalists,
@@ -236,6 +242,25 @@ def conclude(console: Console, search: Search, storage: str) -> None:
         console.print(f"about the data: {text}", markup=False, soft_wrap=True)
     costs = [run.cost for run in readable_runs(study, study.get_trials(deepcopy=False)).values()]
     console.print(f"operations of the search: {show.saving(costs)} over training every block")
+
+
+@contextlib.contextmanager
+def _interruptible(console: Console, name: str, storage: str) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into one line and an exit code, after the claim was given back."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        where = shlex.join(["--storage", without_secrets(storage), "--study", name])
+        console.print(
+            "interrupted while the finalists were trained; the trials are stored. Go on with\n"
+            f"  optuna-layerwise resume {where}",
+            markup=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from error
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def say_why_it_ended(console: Console, study: optuna.Study, where: str) -> int:

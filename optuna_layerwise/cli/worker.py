@@ -156,6 +156,8 @@ class Worker:
             conclude(console, search, self.storage)
         except FinalizedElsewhere as error:
             console.print(str(error))
+        except typer.Exit as ended:  # interrupted
+            return ended.exit_code
         except Exception:
             traceback.print_exc()
             return FAILED

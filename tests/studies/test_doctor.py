@@ -186,7 +186,8 @@ def test_a_living_claim_is_a_note_and_one_from_elsewhere_a_warning(study: optuna
     study.set_user_attr(CLAIM_KEY, dataclasses.asdict(FAR))
     finding = only(study)
     assert finding.severity == "warning"
-    assert finding.repair is None
+    assert finding.repaired()
+    assert list(examine(study)) == []
     study.set_user_attr(CLAIM_KEY, "me")
     finding = only(study)
     assert "'olw:finalizing' cannot be read: expected an object, got str" in finding.problem

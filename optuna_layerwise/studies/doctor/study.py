@@ -52,8 +52,8 @@ def final_result(study: optuna.Study) -> Iterator[Finding]:
         yield Finding("note", f"{by} finalizes the study")
     else:
         problem = f"{by} finalizes the study, and cannot be seen from here"
-        remedy = f"if it is gone, study.set_user_attr({CLAIM_KEY!r}, None) takes its claim back"
-        yield Finding("warning", problem, remedy)
+        remedy = "if it is gone, --repair takes its claim back; if it lives, it opens nothing then"
+        yield Finding("warning", problem, remedy, repair=drop)
 
 
 def other_attributes(study: optuna.Study) -> Iterator[Finding]:
