@@ -18,6 +18,8 @@ from commands import DIGITS, Cli, load
 from optuna.trial import TrialState
 
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.launch import INTERRUPTED
+from optuna_layerwise.results import CLAIM_KEY, openings
 from optuna_layerwise.storage import all_trials
 from optuna_layerwise.studies import pause, resume
 
@@ -247,3 +249,18 @@ def test_a_lease_that_makes_no_sense_is_one_line(
     assert code == 2
     assert err.count("\n") == 1
     assert "--lease-seconds must be above 0 and at most 3600" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_finalists_are_trained_gives_the_claim_back_and_says_how_to_go_on(
+    cli: Cli, worker: Worker, number: signal.Signals
+) -> None:
+    study = create(cli, "--trials", "1", "--final-seeds", "100000")
+    process = worker("--finalize")
+    until(lambda: study.user_attrs.get(CLAIM_KEY))
+    process.send_signal(number)
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == INTERRUPTED, output
+    assert "optuna-layerwise resume --storage" in output
+    assert study.user_attrs[CLAIM_KEY] is None
+    assert openings(study) == []
