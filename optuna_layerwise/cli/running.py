@@ -251,11 +251,9 @@ def _interruptible(console: Console, name: str, storage: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        where = shlex.join(["--storage", without_secrets(storage), "--study", name])
         console.print(
             "interrupted while the finalists were trained; the trials are stored. Go on with\n"
-            f"  optuna-layerwise resume {where}",
-            markup=False,
+            f"  optuna-layerwise resume {study_options(storage, name)}",
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED) from error
