@@ -64,6 +64,8 @@ def read(
             fields = {name: value for name, value in content.items() if name != VERSION_FIELD}
             adapter: TypeAdapter[T] = _adapter(cast(Any, kind))
             return adapter.validate_json(json.dumps(fields), strict=True)
+        except (RecursionError, UnicodeEncodeError) as error:
+            reason = f"it is no plain JSON ({type(error).__name__})"
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             where = ".".join(map(str, first["loc"])) or "content"

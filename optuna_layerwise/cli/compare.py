@@ -13,10 +13,22 @@ from rich.table import Table
 from rich.text import Text
 
 from optuna_layerwise.cli import show
-from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study
+from optuna_layerwise.cli.options import (
+    DEFAULT_STORAGE,
+    Storage,
+    console,
+    load_study,
+    say_refused,
+)
 from optuna_layerwise.cli.parsing import parse_assignment
 from optuna_layerwise.reporting.report_grid import Grid
-from optuna_layerwise.storage import open_storage
+from optuna_layerwise.storage import (
+    open_pictured,
+    open_storage,
+    picture,
+    refused_of,
+    study_names,
+)
 
 _SIDE_BY_SIDE = 4
 """Studies of which a table shows everything."""
@@ -53,7 +65,7 @@ def compare_command(
 ) -> None:
     """Compare methods over seeds and data sets, at equal trials, images and seconds."""
     patterns = {name: str(pattern) for name, pattern in map(parse_assignment, group or ())}
-    chosen = find_studies(storage, [*(studies or ()), *patterns.values()])
+    chosen, refused = find_studies(storage, [*(studies or ()), *patterns.values()])
     from optuna_layerwise.reporting.compare import compare  # with scipy and plotly
     from optuna_layerwise.reporting.compare_tables import comparison_tables
     from optuna_layerwise.reporting.figures import Axis
@@ -77,6 +89,7 @@ def compare_command(
         plot_best_so_far(methods).write_html(figure)
     if json_file == Path("-"):
         print(content, end="")
+        say_refused(refused)
         return
     if len(chosen) <= _SIDE_BY_SIDE:
         console.print(show.comparison(chosen))
@@ -90,23 +103,32 @@ def compare_command(
         console.print(f"wrote {json_file}")
     if figure is not None:
         console.print(f"wrote {figure}")
+    say_refused(refused)
 
 
-def find_studies(storage: str, wanted: list[str]) -> list[optuna.Study]:
+def find_studies(storage: str, wanted: list[str]) -> tuple[list[optuna.Study], dict[str, str]]:
     """The studies of these names or patterns, each once; all of them for none.
 
+    Those of a pattern that cannot be read are left out, and come with their reasons.
+
     Raises:
-        ValueError: if there is none of a name or pattern; the message has those that there are.
+        ValueError: if there is none of a name or pattern, and the message has those that there
+            are; or if the one of a name cannot be read.
     """
     opened = open_storage(storage, read_only=True)
-    names = optuna.get_all_study_names(opened)
+    names = study_names(opened)
     found: dict[str, None] = {}
     for pattern in wanted or ["*"]:
         matching = [pattern] if pattern in names else fnmatching(names, pattern)
         if not matching:
             load_study(storage, pattern, read_only=True)  # says which studies there are
         found |= dict.fromkeys(matching)
-    return [optuna.load_study(study_name=name, storage=opened) for name in found]
+    shown = picture(opened, found)
+    refused = {name: reason for name, reason in refused_of(shown).items() if name not in wanted}
+    studies = [open_pictured(shown, name) for name in found if name not in refused]
+    if refused and not studies:
+        raise ValueError(f"none of the studies {list(refused)} can be read; `doctor` says more")
+    return studies, refused
 
 
 def fnmatching(names: list[str], pattern: str) -> list[str]:

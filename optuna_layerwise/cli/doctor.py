@@ -95,6 +95,8 @@ def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) ->
         FINAL_KEY,
         PART_KEY,
         damaged_attributes,
+        picture,
+        refused_of,
         remove_damaged,
     )
     from optuna_layerwise.studies.doctor import examine
@@ -102,7 +104,7 @@ def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) ->
     damaged, results_are_whole = damaged_attributes(storage, name), True
     for one in damaged:
         of = "the study" if one.trial is None else f"trial {one.trial}"
-        problem = f"attribute {one.key!r} of {of} is no JSON: {one.text[:40]!r}"
+        problem = f"attribute {one.key!r} of {of} cannot be read: {one.reason}"
         if one.key in (FINAL_KEY, RUN_KEY) or one.key.startswith(PART_KEY):
             results_are_whole = False
             remedy = "it holds a result: restore it from a backup; until then nobody can read it"
@@ -110,7 +112,12 @@ def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) ->
             continue
         remedy = "--repair removes it; until then nobody can read the study"
         yield Finding("error", problem, remedy, one.trial, partial(remove_damaged, storage, one))
-    if results_are_whole and (repair or not damaged):
+    if not (results_are_whole and (repair or not damaged)):
+        return
+    if reason := refused_of(picture(storage, [name])).get(name):
+        remedy = "restore it from a backup, or delete the study or the trial"
+        yield Finding("error", reason, remedy)
+    else:
         study = optuna.load_study(study_name=name, storage=storage)
         yield from examine(
             study, stored_settings, stored_policies, trial_files, *([draws] if replay else [])

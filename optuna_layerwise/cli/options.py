@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,16 +37,19 @@ def load_study(
     wait: bool = False,
     read_only: bool = False,
 ) -> optuna.Study:
-    """A study that exists; for what it takes beside the names see `open_storage`.
+    """A study that exists, or with ``read_only`` a picture of it; see `open_storage`.
 
     Raises:
-        ValueError: if it does not; the message has those that do.
+        ValueError: if it does not, and the message has those that do; or if it cannot be read.
     """
     import optuna
 
     from optuna_layerwise.storage import (
         PATIENCE_SECONDS,
+        open_pictured,
         open_storage,
+        picture,
+        study_names,
         without_secrets,
     )
 
@@ -62,7 +67,20 @@ def load_study(
         listed = f"{names[:_SHOWN]}" + (" and more" if names[_SHOWN:] else "")
         there = f"there are {listed if names else 'none'}"
         raise ValueError(f"no study {name!r} in {shown}; {hint}{there}")
-    return optuna.load_study(study_name=name, storage=opened)
+    pictured = open_pictured(picture(opened, [name]), name)  # or say why it cannot be read
+    return pictured if read_only else optuna.load_study(study_name=name, storage=opened)
+
+
+def say_refused(refused: Mapping[str, str]) -> None:
+    """Name the studies that were left out, on standard error.
+
+    Raises:
+        typer.Exit: if there are any; so it comes last.
+    """
+    for name, reason in refused.items():
+        print(f"error: study {name!r} was left out: {reason}; `doctor` says more", file=sys.stderr)
+    if refused:
+        raise typer.Exit(1)
 
 
 def absolute(place: str | None) -> str | None:

@@ -12,7 +12,7 @@ import typer
 
 from optuna_layerwise.attributes import UnreadableAttribute
 from optuna_layerwise.cli.compare import find_studies
-from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console
+from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, say_refused
 from optuna_layerwise.cli.parsing import one_of, parse_assignment
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 
@@ -42,7 +42,7 @@ def report_command(
     One file that opens without a network. Markdown, for terminals and pull requests, has the same
     without the figures.
     """
-    studies = find_studies(storage, study)
+    studies, refused = find_studies(storage, study)
     from optuna_layerwise.reporting.report import Format, report  # with scipy and plotly
 
     suffix = output.suffix.lower() if output else ""
@@ -61,10 +61,12 @@ def report_command(
         text = report(studies, format=kind, commands=commands, groups=groups)
     if output == _STDOUT:
         print(text, end="")
+        say_refused(refused)
         return
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
     console.print(f"wrote {output} ({len(text.encode()) / 1e6:.1f} MB)")
+    say_refused(refused)
 
 
 def command_of(study: optuna.Study, storage: str | None = None) -> str:

@@ -285,7 +285,7 @@ class Settings:
         try:
             content = json.loads(text)
             content[VERSION_FIELD] = content.pop("version")
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
             reason = f"expected an object with a version, in JSON ({error})"
             raise UnreadableAttribute(reason, key=SETTINGS_KEY, study=study.study_name) from error
         return read(cls, content, version=VERSION, key=SETTINGS_KEY, study=study.study_name)

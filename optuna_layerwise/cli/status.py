@@ -5,23 +5,29 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Annotated
 
 import optuna
 import typer
 from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage
 from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
 from optuna_layerwise.answer import later_words
-from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study
+from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study, say_refused
 from optuna_layerwise.cli.snapshot import RunningTrial, Snapshot, take_snapshot
 from optuna_layerwise.storage import (
+    UNREADABLE,
     all_trials,
+    open_pictured,
     open_storage,
+    picture,
+    refused_of,
     without_secrets,
     without_waiting,
 )
@@ -47,20 +53,20 @@ def status_command(
     opened = open_storage(storage, read_only=True)
     from optuna_layerwise.storage import study_names
 
+    names = [study] if study else study_names(opened)
     if study is not None:
-        studies = [load_study(storage, study, read_only=True)]
-    else:
-        names = study_names(opened)
-        studies = [optuna.load_study(study_name=name, storage=opened) for name in names]
+        load_study(storage, study, read_only=True)  # or say which there are
+    look = partial(snapshots_of, opened, names)
     if watch:
-        watch_studies(studies, every)
+        watch_studies(look, every)
         return
-    snapshots = [take_snapshot(study) for study in studies]
+    snapshots, refused = look()
     if as_json:
         for snapshot in snapshots:
             print(json.dumps(snapshot.as_json()))
+        say_refused(refused)
         return
-    if not snapshots:
+    if not names:
         where = without_secrets(storage)
         console.print(f"there is no study in {where}; `tune` makes one", soft_wrap=True)
         return
@@ -70,17 +76,38 @@ def status_command(
             console.print(Text(f"{snapshot.study}: {snapshot.infeasible}"), soft_wrap=True)
         if study and snapshot.running:
             console.print(workers(snapshot.running))
+    say_refused(refused)
 
 
-def watch_studies(studies: Sequence[optuna.Study], every: float) -> None:
+Look = Callable[[], tuple[Sequence[Snapshot], Mapping[str, str]]]
+
+
+def snapshots_of(
+    storage: BaseStorage, names: Sequence[str]
+) -> tuple[list[Snapshot], dict[str, str]]:
+    """Of each study, or why there is none; the number of statements is the same for any number."""
+    shown, snapshots = picture(storage, names), []
+    refused = dict(refused_of(shown))
+    for name in names:
+        if name in refused:
+            continue
+        try:
+            snapshots.append(take_snapshot(open_pictured(shown, name)))
+        except UNREADABLE as error:
+            refused[name] = str(error) or type(error).__name__
+    return snapshots, refused
+
+
+def watch_studies(look: Look, every: float) -> None:
     """Show studies live until each is finalized, or stopped by an order and idle."""
     from rich.live import Live
 
     try:
         with Live(console=console, auto_refresh=False) as live:
             while True:
-                snapshots = [take_snapshot(study) for study in studies]
-                live.update(Group(*map(view, snapshots)), refresh=True)
+                snapshots, refused = look()
+                lost = [Text(f"{name}: {reason}") for name, reason in refused.items()]
+                live.update(Group(*map(view, snapshots), *lost), refresh=True)
                 if all(map(is_over, snapshots)):
                     return
                 time.sleep(every)

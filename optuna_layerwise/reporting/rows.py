@@ -272,7 +272,7 @@ def settings_in(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the command line stored with a study; empty if nothing, or no JSON."""
     try:
         return mapping_or_empty(json.loads(attributes.get(SETTINGS_KEY, "{}")))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return {}
 
 

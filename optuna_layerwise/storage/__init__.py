@@ -53,6 +53,13 @@ if TYPE_CHECKING:
     )
     from optuna_layerwise.storage.owner import Owner
     from optuna_layerwise.storage.parts import PART_KEY, IncompleteValueError
+    from optuna_layerwise.storage.picture import (
+        UNREADABLE,
+        decoded,
+        open_pictured,
+        picture,
+        refused_of,
+    )
     from optuna_layerwise.storage.relational import RelationalStorage
     from optuna_layerwise.storage.standing import (
         Standing,
@@ -107,6 +114,7 @@ __all__ = [
     "STUDY_KEY",
     "TIE_KEY",
     "TRIAL_KEY",
+    "UNREADABLE",
     "Damaged",
     "IncompleteValueError",
     "Lease",
@@ -124,6 +132,7 @@ __all__ = [
     "claims_are_atomic",
     "compare_and_set",
     "damaged_attributes",
+    "decoded",
     "enqueue_once",
     "generation_of",
     "has_start",
@@ -136,10 +145,13 @@ __all__ = [
     "lease_of",
     "let_go",
     "only_infeasible",
+    "open_pictured",
     "open_storage",
     "own_record",
     "owner_of",
+    "picture",
     "place",
+    "refused_of",
     "remove_damaged",
     "renew",
     "requeue",

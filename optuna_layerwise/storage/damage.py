@@ -1,9 +1,8 @@
-"""Stored attributes that are no JSON: Optuna cannot read a study that has one."""
+"""Stored attributes that are no JSON, or too deep: Optuna cannot read a study that has one."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 
 import optuna
@@ -12,6 +11,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 
 from optuna_layerwise.storage.persistent import transaction
+from optuna_layerwise.storage.picture import decoded
 from optuna_layerwise.storage.trials import all_trials
 
 _OF_TRIALS = (models.TrialUserAttributeModel, models.TrialSystemAttributeModel)
@@ -29,6 +29,7 @@ class Damaged:
         text: What is stored.
         table: Where.
         row: Its number there.
+        reason: What is wrong with it.
     """
 
     study: str
@@ -37,6 +38,7 @@ class Damaged:
     text: str
     table: str
     row: int
+    reason: str = "it is no JSON"
 
 
 def study_names(storage: BaseStorage) -> list[str]:
@@ -80,7 +82,9 @@ def remove_damaged(storage: BaseStorage, damaged: Damaged) -> None:
     [model] = [m for m in (*_OF_TRIALS, *_OF_STUDIES) if m.__tablename__ == damaged.table]
     columns = model.__table__.c
     [key] = list(model.__table__.primary_key)
-    same = (key == damaged.row) & (columns.value_json == damaged.text)
+    same = key == damaged.row
+    if "\\x" not in str(damaged.text):  # so bytes are shown that are no text
+        same &= columns.value_json == damaged.text
     with transaction(backend) as session:
         session.execute(sqlalchemy.delete(model).where(same))
 
@@ -102,7 +106,7 @@ def _damaged(backend: RDBStorage, study: str) -> Iterator[Damaged]:
                 found = found.where(columns.study_id == study_id)
             for number, key, text, *trial in connection.execute(found):
                 try:
-                    json.loads(text)
-                except (ValueError, TypeError):
-                    of = trial[0] if trial else None
-                    yield Damaged(study, of, key, text, model.__tablename__, number)
+                    decoded(text)
+                except ValueError as error:
+                    of, table = trial[0] if trial else None, model.__tablename__
+                    yield Damaged(study, of, key, text, table, number, str(error))

@@ -42,6 +42,7 @@ class Connection(sqlite3.Connection):
     def __init__(self, database: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(database, *args, **{**kwargs, "timeout": _QUIET_SECONDS})
         self.place = database
+        self.text_factory = _text
 
     def cursor(self, *_: Any) -> sqlite3.Cursor:  # type: ignore[override]
         """As SQLite's."""
@@ -50,6 +51,11 @@ class Connection(sqlite3.Connection):
     def commit(self) -> None:
         """As SQLite's."""
         _patiently(self, super().commit)
+
+
+def _text(stored: bytes) -> str:
+    """Text of a file in which anything may be: bytes that are no text come as their numbers."""
+    return stored.decode("utf-8", "backslashreplace")
 
 
 def path_of(url: Any) -> str | None:

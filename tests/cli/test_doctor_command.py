@@ -52,7 +52,7 @@ def test_what_cannot_be_read_is_removed_and_what_does_not_re_derive_is_told(cli:
     code, out, _ = cli("doctor", "--json")
     [finding] = json.loads(out)["findings"]
     assert code == 1
-    assert finding["problem"] == "attribute 'k' of trial 1 is no JSON: '{'"
+    assert finding["problem"] == "attribute 'k' of trial 1 cannot be read: it is no JSON: '{'"
     assert (finding["trial"], finding["repair"], finding["repaired"]) == (1, True, False)
     code, out, _ = cli("doctor", "--json", "--repair")
     assert code == 0

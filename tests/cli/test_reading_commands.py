@@ -6,8 +6,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import optuna
 import pytest
 from commands import Cli
+
+from optuna_layerwise.storage import open_storage
 
 DATABASE = Path("optuna-layerwise.db")
 STUDY = ("--study", "finished")
@@ -52,13 +55,44 @@ def test_status_of_a_database_of_another_program_makes_no_tables(cli: Cli) -> No
 
 
 def test_a_journal_is_read_from_a_folder_that_gets_no_files(cli: Cli, tmp_path: Path) -> None:
-    import optuna
-
-    from optuna_layerwise.storage import open_storage
-
     (tmp_path / "folder").mkdir()
     url = "journal:///folder/study.log"
     optuna.create_study(storage=open_storage(url), study_name="s")
     for command in ("status", "doctor", "compare"):
         assert cli(command, "--storage", url)[0] == 0
         assert [path.name for path in (tmp_path / "folder").iterdir()] == ["study.log"]
+
+
+def test_a_hostile_study_is_named_left_out_and_the_exit_code_says_so(cli: Cli) -> None:
+    opened = open_storage(f"sqlite:///{DATABASE}")
+    for name in ("good", "bad", "odd", "better"):
+        study = optuna.create_study(storage=opened, study_name=name)
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    optuna.load_study(study_name="odd", storage=opened).set_user_attr("olw:control", [7])
+    with closing(sqlite3.connect(DATABASE)) as database:
+        insert = "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (3, 'k', ?)"
+        database.execute(insert, ("[" * 10_000 + "]" * 10_000,))
+        database.commit()
+    why = "attribute 'k' of trial 0 cannot be read: it is nested more than 100 levels deep"
+    code, out, err = cli("status")
+    assert code == 1
+    assert "good" in out and "better" in out and "bad" not in out
+    assert f"study 'bad' was left out: {why}" in err
+    assert "study 'odd' was left out" in err and "olw:control" in err
+    for command in ("compare", "report"):
+        patterns = ("*",) if command == "compare" else ("--study", "*", "-o", "-")
+        code, out, err = cli(command, *patterns)
+        assert code == 1
+        assert "better" in out
+        assert f"study 'bad' was left out: {why}" in err
+    for command in ("status", "report", "replay", "export", "pause", "resume"):
+        code, _, err = cli(command, "--study", "bad")
+        assert code == 2
+        assert err.startswith(f"error: study 'bad' cannot be read: {why}")
+    code, out, _ = cli("doctor")
+    assert code == 1
+    assert f"study 'bad': error: {why}" in out
+    assert "study 'odd': error: attribute 'olw:control' is no order" in out
+    code, out, _ = cli("doctor", "--repair")
+    assert f"study 'bad': repaired: {why}" in out
+    assert cli("status")[0] == 0

@@ -1,0 +1,330 @@
+"""Studies as they are at one moment, in memory, read with a constant number of statements.
+
+What a database holds, somebody else may have written: a study that cannot be read is refused
+with its reason, and takes none of the others along.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.storages._rdb import models
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from optuna_layerwise.storage.persistent import PersistentStorage
+
+DEEPEST = 100
+"""Levels of nesting that are read; Python stops at some hundreds, in one place or another."""
+_FEW = 100
+UNREADABLE = (
+    *(ValueError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, AssertionError, RecursionError),
+)
+"""What reading raises, here and in Optuna, where something else is stored than was expected."""
+_Rows = dict[int, list[Any]]
+
+
+class Picture(InMemoryStorage):
+    """Studies that were read; trials keep the ids and numbers that are stored.
+
+    Attributes:
+        refused: Names of the studies that cannot be read, and why.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: dict[str, str] = {}
+        self._by_id: dict[int, FrozenTrial] = {}
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """As Optuna's, also where numbers are missing."""
+        return self._by_id[trial_id]
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        """As Optuna's, among trials that have a value.
+
+        Raises:
+            ValueError: if there is none.
+            RuntimeError: if there are several objectives.
+        """
+        [direction, *others] = self.get_study_directions(study_id)
+        if others:
+            raise RuntimeError("there are several objectives")
+        trials = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
+        trials = [t for t in trials if t.values and t.values[0] == t.values[0]]
+        best = max if direction == StudyDirection.MAXIMIZE else min
+        return best(trials, key=lambda trial: trial.values[0])
+
+    def add(self, study: _Stored) -> None:
+        """Add a study, or refuse it."""
+        try:
+            directions, trials = study.directions(), study.trials()
+            user_attrs, system_attrs = study.attributes("user"), study.attributes("system")
+        except UNREADABLE as error:
+            said = str(error).splitlines() or [type(error).__name__]
+            self.refused[study.name] = said[0]
+            return
+        study_id = self.create_new_study(directions, study.name)
+        info = self._studies[study_id]
+        info.trials, info.user_attrs, info.system_attrs = trials, user_attrs, system_attrs
+        self._by_id |= {trial._trial_id: trial for trial in trials}
+
+
+def picture(storage: BaseStorage, names: Iterable[str] | None = None) -> BaseStorage:
+    """The studies of these names, or all; another storage than a database is its own picture."""
+    backend = getattr(storage, "_backend", storage)
+    if not isinstance(backend, RDBStorage):
+        return storage
+    chosen = None if names is None else set(names)
+    if isinstance(backend, PersistentStorage):
+        return backend.persist(lambda again: _read(backend.engine, chosen))
+    return _read(backend.engine, chosen)
+
+
+def open_pictured(shown: BaseStorage, name: str) -> optuna.Study:
+    """A study of what `picture` gave.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    reason = refused_of(shown).get(name)
+    if reason is not None:
+        raise ValueError(f"study {name!r} cannot be read: {reason}; `doctor` says more")
+    return optuna.load_study(study_name=name, storage=shown)
+
+
+def refused_of(shown: BaseStorage) -> Mapping[str, str]:
+    """Studies that cannot be read, and why."""
+    return shown.refused if isinstance(shown, Picture) else {}
+
+
+def decoded(text: object) -> Any:
+    """Stored JSON, if it is any, and one that can be worked with.
+
+    Raises:
+        ValueError: if not.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"it is no JSON: {_short(text)}")
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except ValueError:
+        raise ValueError(f"it is no JSON: {_short(text)}") from None
+    if text.count("[") + text.count("{") > DEEPEST and _is_too_deep(content):
+        raise ValueError(_TOO_DEEP)
+    return content
+
+
+def _printable(text: object) -> Any:
+    content = decoded(text)
+    if "\\ud" in str(text).lower():
+        try:
+            json.dumps(content, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("it has half of a pair of surrogates, which is no text") from None
+    return content
+
+
+_TOO_DEEP = f"it is nested more than {DEEPEST} levels deep"
+
+
+def _is_too_deep(content: object) -> bool:
+    level = [content]
+    for _ in range(DEEPEST + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+@dataclasses.dataclass
+class _Stored:
+    """The rows of one study, by table; of its trials also by trial."""
+
+    name: str
+    study_id: int
+    rows: Mapping[str, _Rows]
+    distribution: Callable[[str], BaseDistribution]
+
+    def directions(self) -> list[StudyDirection]:
+        found = sorted(self.rows["study_directions"].get(self.study_id, ()), key=_objective)
+        if not found:
+            raise ValueError("no direction is stored")
+        return [StudyDirection[row.direction] for row in found]
+
+    def attributes(self, kind: str) -> dict[str, Any]:
+        return _attributes(self.rows[f"study_{kind}_attributes"].get(self.study_id, ()), "")
+
+    def trials(self) -> list[FrozenTrial]:
+        found = self.rows["trials"].get(self.study_id, ())
+        return [self._trial(row) for row in sorted(found, key=lambda row: row.trial_id)]
+
+    def _trial(self, row: Any) -> FrozenTrial:
+        of = f" of trial {row.number}"
+
+        def rows(table: str) -> Sequence[Any]:
+            return self.rows[table].get(row.trial_id, ())
+
+        try:
+            values = [
+                models.TrialValueModel.stored_repr_to_value(
+                    _float(v.value), _kind(v, "value_type")
+                )
+                for v in sorted(rows("trial_values"), key=_objective)
+            ]
+            steps = {
+                v.step: models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(
+                    _float(v.intermediate_value), _kind(v, "intermediate_value_type")
+                )
+                for v in rows("trial_intermediate_values")
+            }
+            if not isinstance(row.number, int):
+                raise ValueError(f"{_short(row.number)} as its number")
+            state = TrialState[row.state]
+            start, complete = _time(row.datetime_start), _time(row.datetime_complete)
+        except UNREADABLE as error:
+            raise ValueError(f"trial {row.number} has {_said(error)}") from None
+        params, distributions = {}, {}
+        for param in sorted(rows("trial_params"), key=lambda p: p.param_id):
+            try:
+                distribution = self.distribution(param.distribution_json)
+                distributions[param.param_name] = distribution
+                params[param.param_name] = distribution.to_external_repr(_float(param.param_value))
+            except UNREADABLE as error:
+                where = f"parameter {param.param_name!r}{of}"
+                raise ValueError(f"{where} cannot be read: {_said(error)}") from None
+        return FrozenTrial(
+            number=row.number,
+            state=state,
+            value=None,
+            values=values or None,
+            datetime_start=start,
+            datetime_complete=complete,
+            params=params,
+            distributions=distributions,
+            user_attrs=_attributes(rows("trial_user_attributes"), of),
+            system_attrs=_attributes(rows("trial_system_attributes"), of),
+            intermediate_values=steps,
+            trial_id=row.trial_id,
+        )
+
+
+def _attributes(rows: Iterable[Any], of: str) -> dict[str, Any]:
+    found = {}
+    for row in rows:
+        try:
+            found[row.key] = _printable(row.value_json)
+        except ValueError as error:
+            raise ValueError(f"attribute {row.key!r}{of} cannot be read: {error}") from None
+    return found
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {_short(str(error))}"
+
+
+def _objective(row: Any) -> int:
+    objective = row.objective
+    if not isinstance(objective, int):
+        raise ValueError(f"an objective has the number {_short(objective)}")
+    return objective
+
+
+def _float(value: object) -> Any:
+    if value is not None and not isinstance(value, int | float):
+        raise ValueError(f"{_short(value)} where a number is expected")
+    return value
+
+
+def _kind(row: Any, column: str) -> Any:
+    kinds = (
+        models.TrialValueModel.TrialValueType
+        if column == "value_type"
+        else models.TrialIntermediateValueModel.TrialIntermediateValueType
+    )
+    return kinds[getattr(row, column)]
+
+
+def _time(value: object) -> datetime | None:
+    if value is None or isinstance(value, datetime):
+        return value
+    if isinstance(value, str):
+        return datetime.fromisoformat(value)
+    raise ValueError(f"{_short(value)} where a time is expected")
+
+
+_OF_STUDIES = ("study_directions", "study_user_attributes", "study_system_attributes", "trials")
+_OF_TRIALS = (
+    *("trial_values", "trial_params", "trial_user_attributes", "trial_system_attributes"),
+    "trial_intermediate_values",
+)
+
+
+def _read(engine: sqlalchemy.Engine, names: set[str] | None) -> Picture:
+    tables = models.BaseModel.metadata.tables
+    rows: dict[str, _Rows] = {}
+    with engine.connect() as connection:
+        found = connection.execute(
+            sqlalchemy.select(*_columns("studies", "study_id", "study_name"))
+        ).all()
+        chosen = [row for row in found if names is None or row.study_name in names]
+        # (Of many, those that are not wanted are read as well: their list would be too long.)
+        some = [row.study_id for row in chosen] if len(chosen) < min(len(found), _FEW) else None
+        trials = tables["trials"].c
+        for name in (*_OF_STUDIES, *_OF_TRIALS):
+            table = tables[name]
+            of = "study_id" if name in _OF_STUDIES else "trial_id"
+            query = sqlalchemy.select(*_columns(name))
+            if some is not None and of == "study_id":
+                query = query.where(table.c.study_id.in_(some))
+            elif some is not None:
+                query = query.join(trials.trial_id.table, trials.trial_id == table.c.trial_id)
+                query = query.where(trials.study_id.in_(some))
+            grouped: _Rows = defaultdict(list)
+            for row in connection.execute(query):
+                grouped[getattr(row, of)].append(row)
+            rows[name] = grouped
+    shown, cache = Picture(), {}
+
+    def distribution(text: str) -> BaseDistribution:
+        if text not in cache:
+            decoded(text)
+            cache[text] = json_to_distribution(text)
+        return cache[text]
+
+    stored = partial(_Stored, rows=rows, distribution=distribution)
+    for row in sorted(chosen, key=lambda row: row.study_id):
+        shown.add(stored(row.study_name, row.study_id))
+    return shown
+
+
+def _columns(table: str, *names: str) -> list[Any]:
+    """All columns, or some, as the driver gives them: a value of a wrong kind stops no reading."""
+    columns = models.BaseModel.metadata.tables[table].c
+    return [
+        sqlalchemy.type_coerce(columns[name], sqlalchemy.types.NullType()).label(name)
+        for name in names or columns.keys()
+    ]
