@@ -25,7 +25,7 @@ from optuna_layerwise.reporting.report_grid import Grid
 from optuna_layerwise.storage import (
     open_pictured,
     open_storage,
-    picture,
+    picture_of,
     refused_of,
     study_names,
 )
@@ -123,7 +123,7 @@ def find_studies(storage: str, wanted: list[str]) -> tuple[list[optuna.Study], d
         if not matching:
             load_study(storage, pattern, read_only=True)  # says which studies there are
         found |= dict.fromkeys(matching)
-    shown = picture(opened, found)
+    shown = picture_of(opened, found)
     refused = {name: reason for name, reason in refused_of(shown).items() if name not in wanted}
     studies = [open_pictured(shown, name) for name in found if name not in refused]
     if refused and not studies:

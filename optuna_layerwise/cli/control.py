@@ -17,7 +17,7 @@ def pause_command(study: StudyName, storage: Storage = DEFAULT_STORAGE, now: Now
     """Ask all workers of a study, on any machine, to stop after their running trials."""
     from optuna_layerwise.studies import pause
 
-    pause(load_study(storage, study), now=now)
+    pause(load_study(storage, study, whole=False), now=now)
     console.print(f"study {study!r} pauses{_when(now)}; go on with `optuna-layerwise resume`")
 
 
@@ -25,7 +25,7 @@ def stop_command(study: StudyName, storage: Storage = DEFAULT_STORAGE, now: Now 
     """End a study's workers after their running trials; nothing starts again until `resume`."""
     from optuna_layerwise.studies import stop
 
-    stop(load_study(storage, study), now=now)
+    stop(load_study(storage, study, whole=False), now=now)
     console.print(
         f"study {study!r} stops{_when(now)}; take it back with `optuna-layerwise resume`"
     )

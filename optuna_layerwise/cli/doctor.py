@@ -49,7 +49,7 @@ def doctor_command(
 
         names = [study] if study else study_names(opened)
         if study is not None:
-            load_study(storage, study, read_only=True)  # or say which there are
+            load_study(storage, study, read_only=True, whole=False)  # or say which there are
         for name in names:
             for finding in _examined(opened, name, replay=replay, repair=repair):
                 found.append((name, finding, repair and finding.repaired()))
@@ -95,7 +95,7 @@ def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) ->
         FINAL_KEY,
         PART_KEY,
         damaged_attributes,
-        picture,
+        picture_of,
         refused_of,
         remove_damaged,
     )
@@ -114,7 +114,7 @@ def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) ->
         yield Finding("error", problem, remedy, one.trial, partial(remove_damaged, storage, one))
     if not (results_are_whole and (repair or not damaged)):
         return
-    if reason := refused_of(picture(storage, [name])).get(name):
+    if reason := refused_of(picture_of(storage, [name])).get(name):
         remedy = "restore it from a backup, or delete the study or the trial"
         yield Finding("error", reason, remedy)
     else:

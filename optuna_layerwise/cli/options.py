@@ -36,8 +36,11 @@ def load_study(
     patience_seconds: float | None = None,
     wait: bool = False,
     read_only: bool = False,
+    whole: bool = True,
 ) -> optuna.Study:
     """A study that exists, or with ``read_only`` a picture of it; see `open_storage`.
+
+    With ``whole=False`` it need not be readable: for who repairs it, or gives it an order.
 
     Raises:
         ValueError: if it does not, and the message has those that do; or if it cannot be read.
@@ -48,7 +51,7 @@ def load_study(
         PATIENCE_SECONDS,
         open_pictured,
         open_storage,
-        picture,
+        picture_of,
         study_names,
         without_secrets,
     )
@@ -67,8 +70,11 @@ def load_study(
         listed = f"{names[:_SHOWN]}" + (" and more" if names[_SHOWN:] else "")
         there = f"there are {listed if names else 'none'}"
         raise ValueError(f"no study {name!r} in {shown}; {hint}{there}")
-    pictured = open_pictured(picture(opened, [name]), name)  # or say why it cannot be read
-    return pictured if read_only else optuna.load_study(study_name=name, storage=opened)
+    if whole:
+        pictured = open_pictured(picture_of(opened, [name]), name)  # or say why it cannot be read
+        if read_only:
+            return pictured
+    return optuna.load_study(study_name=name, storage=opened)
 
 
 def say_refused(refused: Mapping[str, str]) -> None:

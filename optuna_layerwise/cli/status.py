@@ -26,7 +26,7 @@ from optuna_layerwise.storage import (
     all_trials,
     open_pictured,
     open_storage,
-    picture,
+    picture_of,
     refused_of,
     without_secrets,
     without_waiting,
@@ -86,7 +86,7 @@ def snapshots_of(
     storage: BaseStorage, names: Sequence[str]
 ) -> tuple[list[Snapshot], dict[str, str]]:
     """Of each study, or why there is none; the number of statements is the same for any number."""
-    shown, snapshots = picture(storage, names), []
+    shown, snapshots = picture_of(storage, names), []
     refused = dict(refused_of(shown))
     for name in names:
         if name in refused:

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         UNREADABLE,
         decoded,
         open_pictured,
-        picture,
+        picture_of,
         refused_of,
     )
     from optuna_layerwise.storage.relational import RelationalStorage
@@ -149,7 +149,7 @@ __all__ = [
     "open_storage",
     "own_record",
     "owner_of",
-    "picture",
+    "picture_of",
     "place",
     "refused_of",
     "remove_damaged",

@@ -81,7 +81,7 @@ class Picture(InMemoryStorage):
         self._by_id |= {trial._trial_id: trial for trial in trials}
 
 
-def picture(storage: BaseStorage, names: Iterable[str] | None = None) -> BaseStorage:
+def picture_of(storage: BaseStorage, names: Iterable[str] | None = None) -> BaseStorage:
     """The studies of these names, or all; another storage than a database is its own picture."""
     backend = getattr(storage, "_backend", storage)
     if not isinstance(backend, RDBStorage):
@@ -93,7 +93,7 @@ def picture(storage: BaseStorage, names: Iterable[str] | None = None) -> BaseSto
 
 
 def open_pictured(shown: BaseStorage, name: str) -> optuna.Study:
-    """A study of what `picture` gave.
+    """A study of what `picture_of` gave.
 
     Raises:
         ValueError: if it cannot be read.

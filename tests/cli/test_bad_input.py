@@ -166,7 +166,7 @@ def test_a_database_of_an_older_optuna(cli: Cli, name: str, database: Path) -> N
     execute(database, "UPDATE alembic_version SET version_num = 'v2.6.0.a'")
     err = refuses(cli, *arguments(name, f"sqlite:///{database}"))
     assert "are of another version of Optuna" in err
-    assert "optuna-layerwise doctor --repair` upgrades older ones" in err
+    assert "optuna-layerwise doctor --repair` upgrades them, and keeps a copy" in err
 
 
 def test_the_doctor_upgrades_a_database_of_an_older_optuna(cli: Cli, database: Path) -> None:
@@ -192,7 +192,7 @@ def test_the_doctor_upgrades_a_database_of_an_older_optuna(cli: Cli, database: P
 
 
 @pytest.mark.parametrize("name", ["status", "pause", "doctor"])
-def test_a_database_that_cannot_be_written(
+def test_only_what_writes_is_refused_by_a_database_that_cannot_be_written(
     name: str, healthy: Path, tiny_disk: Callable[[int], Path]
 ) -> None:
     """In processes of their own: a disk in use cannot be taken away."""
@@ -200,6 +200,9 @@ def test_a_database_that_cannot_be_written(
     shutil.copy(healthy, disk / "study.db")
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     result = outside(*arguments(name, f"sqlite:///{disk}/study.db"))
+    if name != "pause":
+        assert (result.returncode, result.stderr) == (0, "")
+        return
     assert result.returncode == 2
     assert is_one_line(result.stderr)
     assert "unable to open database file" in result.stderr or "readonly" in result.stderr
@@ -250,7 +253,7 @@ CORRUPT = {
     "text": (
         "UPDATE study_user_attributes SET value_json = ? WHERE key = 'olw:settings'",
         '{"version": 1, ',
-        "the database has something that is no JSON ('{\"version\": 1, ')",
+        "attribute 'olw:settings' cannot be read: it is no JSON: '{\"version\": 1, '",
     ),
 }
 

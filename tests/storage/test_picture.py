@@ -15,7 +15,13 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import create_trial
 
-from optuna_layerwise.storage import all_trials, open_pictured, open_storage, picture, refused_of
+from optuna_layerwise.storage import (
+    all_trials,
+    open_pictured,
+    open_storage,
+    picture_of,
+    refused_of,
+)
 
 __all__ = ["storage"]
 
@@ -78,7 +84,7 @@ def fill(storage: BaseStorage, name: str) -> optuna.Study:  # noqa: F811
 
 def test_a_picture_of_a_study_equals_the_study(storage: BaseStorage) -> None:  # noqa: F811
     studies = [fill(storage, name) for name in ("a", "b")]
-    shown = picture(storage)
+    shown = picture_of(storage)
     for study in studies:
         seen = open_pictured(shown, study.study_name)
         assert seen.directions == study.directions
@@ -101,7 +107,7 @@ def test_statements_for_a_picture_do_not_depend_on_the_number_of_studies(tmp_pat
 
         engine = opened._backend.engine  # type: ignore[attr-defined]
         sqlalchemy.event.listen(engine, "before_cursor_execute", count)
-        shown = picture(opened)
+        shown = picture_of(opened)
         trials = [len(all_trials(open_pictured(shown, f"s{index}"))) for index in range(n)]
         assert trials == [3] * n
         close(opened)
@@ -127,7 +133,7 @@ def test_a_study_with_hostile_content_is_named_and_takes_no_other_along(
         database.execute(f"{statement} WHERE {where}", (value,))
         database.commit()
     reading = open_storage(url, read_only=True)
-    shown = picture(reading)
+    shown = picture_of(reading)
     [(name, reason)] = refused_of(shown).items()
     assert name == "bad"
     assert "\n" not in reason
@@ -145,6 +151,6 @@ def test_json_of_any_sound_kind_is_read(tmp_path: Path) -> None:
     study = optuna.create_study(storage=opened, study_name="s")
     for key, value in kinds.items():
         study.set_user_attr(key, value)
-    seen = open_pictured(picture(opened), "s").user_attrs
+    seen = open_pictured(picture_of(opened), "s").user_attrs
     assert repr(sorted(seen.items())) == repr(sorted(study.user_attrs.items()))
     close(opened)
