@@ -22,13 +22,7 @@ from optuna_layerwise.cli.options import (
 )
 from optuna_layerwise.cli.parsing import parse_assignment
 from optuna_layerwise.reporting.report_grid import Grid
-from optuna_layerwise.storage import (
-    open_pictured,
-    open_storage,
-    picture_of,
-    refused_of,
-    study_names,
-)
+from optuna_layerwise.storage import open_storage
 
 _SIDE_BY_SIDE = 4
 """Studies of which a table shows everything."""
@@ -116,6 +110,13 @@ def find_studies(storage: str, wanted: list[str]) -> tuple[list[optuna.Study], d
             are; or if the one of a name cannot be read.
     """
     opened = open_storage(storage, read_only=True)
+    from optuna_layerwise.storage import (  # with SQLAlchemy
+        open_pictured,
+        picture_of,
+        refused_of,
+        study_names,
+    )
+
     names = study_names(opened)
     found: dict[str, None] = {}
     for pattern in wanted or ["*"]:

@@ -49,10 +49,7 @@ def load_study(
 
     from optuna_layerwise.storage import (
         PATIENCE_SECONDS,
-        open_pictured,
         open_storage,
-        picture_of,
-        study_names,
         without_secrets,
     )
 
@@ -60,7 +57,7 @@ def load_study(
     opened = open_storage(
         storage, create=False, patience_seconds=patience, wait=wait, read_only=read_only
     )
-    from optuna_layerwise.storage import study_names  # with SQLAlchemy
+    from optuna_layerwise.storage import open_pictured, picture_of, study_names  # with SQLAlchemy
 
     names = study_names(opened)
     if name not in names:

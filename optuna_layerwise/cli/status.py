@@ -22,12 +22,8 @@ from optuna_layerwise.answer import later_words
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study, say_refused
 from optuna_layerwise.cli.snapshot import RunningTrial, Snapshot, take_snapshot
 from optuna_layerwise.storage import (
-    UNREADABLE,
     all_trials,
-    open_pictured,
     open_storage,
-    picture_of,
-    refused_of,
     without_secrets,
     without_waiting,
 )
@@ -86,6 +82,8 @@ def snapshots_of(
     storage: BaseStorage, names: Sequence[str]
 ) -> tuple[list[Snapshot], dict[str, str]]:
     """Of each study, or why there is none; the number of statements is the same for any number."""
+    from optuna_layerwise.storage import UNREADABLE, open_pictured, picture_of, refused_of
+
     shown, snapshots = picture_of(storage, names), []
     refused = dict(refused_of(shown))
     for name in names:
