@@ -1,7 +1,8 @@
-"""How long does `status` take on many studies? `python -m benchmarks.reliability.statuses --before
-FOLDER`, where the folder is a working tree of an older commit to compare with.
+"""How long does `status` take on many studies?
 
-The two take turns on the same SQLite file; each turn is a fresh process, from its start to its end.
+`python -m benchmarks.reliability.statuses --before FOLDER`, where the folder is a working tree of
+an older commit to compare with. The two take turns on the same SQLite file; each turn is a fresh
+process, from its start to its end.
 """
 
 from __future__ import annotations
