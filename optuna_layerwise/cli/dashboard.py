@@ -25,11 +25,7 @@ def dashboard_command(
     ] = False,
 ) -> None:
     """Browse the studies in optuna-dashboard, with figures, notes, weights and plans."""
-    from optuna_layerwise.storage import is_writable, open_storage
-
-    read_only = not is_writable(storage)
-    opened = open_storage(storage, create=False, read_only=read_only, log=False)
-    from optuna_layerwise.reporting.dashboard_server import is_loopback, serve  # with sklearn
+    from optuna_layerwise.reporting.dashboard_guard import is_loopback
 
     if not is_loopback(host):
         danger = (
@@ -43,6 +39,12 @@ def dashboard_command(
                 "may"
             )
         console.print(Text("warning: ", style="bold red") + danger, soft_wrap=True)
+    from optuna_layerwise.storage import is_writable, open_storage
+
+    read_only = not is_writable(storage)
+    opened = open_storage(storage, create=False, read_only=read_only, log=False)
+    from optuna_layerwise.reporting.dashboard_server import serve  # with sklearn
+
     serve(
         opened,
         host=host,

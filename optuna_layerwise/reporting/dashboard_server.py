@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import shutil
@@ -25,6 +24,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from optuna_layerwise.answer import answer_of
+from optuna_layerwise.reporting.dashboard_guard import Guard
 from optuna_layerwise.reporting.rows import settings_in
 from optuna_layerwise.results import Final
 from optuna_layerwise.storage import all_study_attrs
@@ -121,16 +121,8 @@ def artifact_folders(storage: BaseStorage) -> list[Path]:
     return list(dict.fromkeys([*folders, DEFAULT_FOLDER]))
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def make_server(storage: BaseStorage, *, host: str = "127.0.0.1", port: int = 8080) -> WSGIServer:
-    """A server that listens; whoever reaches the address can change everything.
+    """A server that listens; whoever opens its pages can change everything.
 
     Args:
         storage: The database. This object is changed so that it shows constraints.
@@ -142,7 +134,7 @@ def make_server(storage: BaseStorage, *, host: str = "127.0.0.1", port: int = 80
     """
     store = ArtifactFolders(artifact_folders(storage))
     mark_infeasible_trials(storage, partial(_answer, storage))
-    app = optuna_dashboard.wsgi(storage, artifact_store=store)
+    app = Guard(optuna_dashboard.wsgi(storage, artifact_store=store), host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
     class Server(ThreadingMixIn, WSGIServer):

@@ -10,9 +10,9 @@ from made_up import DigitsStudy
 from optuna.trial import create_trial
 from serving import served
 
+from optuna_layerwise.reporting.dashboard_guard import is_loopback
 from optuna_layerwise.reporting.dashboard_server import (
     ArtifactFolders,
-    is_loopback,
     keep_result,
     make_server,
 )
