@@ -53,6 +53,7 @@ class Settings:
     data_root: str | None = None
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     group_by: str | None = "auto"
+    group_rule: int = 1  # of studies that were stored without it; `tune` has the present one
     val: float = 0.2
     test: float = 0.2
     split_seed: int = 0
@@ -160,6 +161,7 @@ class Settings:
             download=download,
             columns=self.columns or None,
             group_by=self.group_by,
+            group_rule=self.group_rule,
             image_size=self.image_size,
             resize=self.resize,
             val=self.val,

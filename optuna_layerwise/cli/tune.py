@@ -249,6 +249,7 @@ def tune_command(
     name = study or Path(data).stem or "study"
     arguments = dict(map(parse_assignment, model_arg or ()))
     size: dict[str, Any] = {} if image_size is None else {"image_size": image_size}
+    from optuna_layerwise.data.found_groups import GROUP_RULE
     from optuna_layerwise.models import ModelSpec  # with torch
 
     network = ModelSpec(
@@ -262,6 +263,7 @@ def tune_command(
         data_root=None if data_root is None else os.path.abspath(os.path.expanduser(data_root)),
         columns={name: str(value) for name, value in map(parse_assignment, column or ())},
         group_by=None if group_by == "none" else group_by,
+        group_rule=GROUP_RULE,
         val=val,
         test=test,
         split_seed=split_seed,
@@ -308,6 +310,7 @@ def tune_command(
         existing = load_study(storage, name)
         if SETTINGS_KEY in existing.user_attrs or existing.get_trials(deepcopy=False):
             stored = Settings.from_study(existing)
+            settings = dataclasses.replace(settings, group_rule=stored.group_rule)
     run(
         console,
         settings,

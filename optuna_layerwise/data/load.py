@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
+from optuna_layerwise.data.found_groups import GROUP_RULE, split
 from optuna_layerwise.data.images import Images, SealedImages, Splits
 from optuna_layerwise.data.labels import alike, said
 from optuna_layerwise.data.notices import kept_notices, notice
-from optuna_layerwise.data.raw import Part, content_digests, fingerprint, split
+from optuna_layerwise.data.raw import Part, content_digests, fingerprint
 from optuna_layerwise.data.sources import Source, read_source
 from optuna_layerwise.data.store import Decoded, decode_in_memory, decode_to_disk
 from optuna_layerwise.data.value_range import value_range
@@ -29,6 +30,7 @@ def load_data(
     train_fraction: float = 1.0,
     paper_split: bool = False,
     group_by: str | None = "auto",
+    group_rule: int = GROUP_RULE,
     columns: Mapping[str, str] | None = None,
     root: Source | None = None,
     download: bool = False,
@@ -55,8 +57,12 @@ def load_data(
         paper_split: Cut a pool as REVO-Tune does, not stratified: ``train_fraction`` and ``val``
             of all images, rounded down, and the rest to test. Classes may then be missing.
         group_by: Column of the table whose groups (lesions, patients) stay in one split. ``auto``
-            is ``group`` for a table with that column, ``lesion_id`` for HAM10000, ``patient_id``
-            for ISIC 2020, and nothing otherwise or with ``paper_split``; ``None`` is nothing.
+            is ``group`` for a table with that column, or else the coarsest that by its name has
+            patients, lesions, slides or the like and from which splits can be made, with a
+            warning; ``lesion_id`` for HAM10000, ``patient_id`` for ISIC 2020, and nothing
+            otherwise or with ``paper_split``. ``None`` is nothing.
+        group_rule: What ``auto`` means for a table: 1 as in studies of earlier versions, where
+            ``group`` was the only name that was known.
         columns: What a table calls ``image``, ``label`` and ``split``.
         root: Folder that holds the data sets that go by name.
         download: Let torchvision download into ``root`` what is not there.
@@ -91,6 +97,7 @@ def load_data(
             download=download,
             columns=columns,
             group_by=group_by,
+            group_rule=group_rule,
         )
         _say_alike(raw.classes)
     if image_size < raw.least_size:
@@ -102,6 +109,7 @@ def load_data(
     with kept_notices() as said_of_splits:
         parts = split(
             raw,
+            group_rule=group_rule,
             val=val,
             test=test,
             seed=split_seed,

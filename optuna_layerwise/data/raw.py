@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from optuna_layerwise.data.decode import Item
 from optuna_layerwise.data.groups import grouped_split
-from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.shares import floor_split, nested_subset
 from optuna_layerwise.data.splits import stratified_split
 
@@ -24,12 +23,16 @@ DECODING = 1
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Labelled items that are not decoded yet, with one name each, and perhaps one group each."""
+    """Labelled items that are not decoded yet, with one name each, and perhaps one group each.
+
+    ``perhaps_groups`` has the cells of the columns that look like groups.
+    """
 
     items: Sequence[Item]
     labels: NDArray[np.int64]
     names: tuple[str, ...]
     groups: tuple[str, ...] | None = None
+    perhaps_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,6 +44,10 @@ class Part:
             self.labels[indices],
             tuple(self.names[index] for index in indices),
             None if self.groups is None else tuple(self.groups[index] for index in indices),
+            {
+                column: tuple(cells[index] for index in indices)
+                for column, cells in self.perhaps_groups.items()
+            },
         )
 
 
@@ -53,7 +60,7 @@ class RawData:
     least_size: int = 1  # smallest image_size that makes sense
 
 
-def split(
+def cut(
     raw: RawData,
     *,
     val: float,
@@ -61,9 +68,13 @@ def split(
     seed: int,
     train_fraction: float = 1.0,
     paper_split: bool = False,
-) -> dict[str, Part]:
-    """Train, val and test as `load_data` describes them, keeping the source's own."""
-    parts = dict(raw.parts)
+) -> tuple[dict[str, Part], list[str]]:
+    """Train, val and test as `load_data` describes them, and what is to be said of them.
+
+    Splits of the source's own are kept.
+    """
+    parts: dict[str, Part] = dict(raw.parts)
+    said: list[str] = []
     if paper_split:
         if "pool" not in parts:
             raise ValueError(
@@ -72,16 +83,17 @@ def split(
             )
         chosen = floor_split(len(parts["pool"]), train_fraction, val, seed=seed)
         names = ("train", "val", "test")
-        return {name: parts["pool"].take(i) for name, i in zip(names, chosen, strict=True)}
+        return {name: parts["pool"].take(i) for name, i in zip(names, chosen, strict=True)}, said
+    whole = {"train": 1 - val - test, "val": val, "test": test}
     if "pool" in parts:
-        parts = _cut(parts["pool"], {"train": 1 - val - test, "val": val, "test": test}, seed)
+        parts = _cut(parts["pool"], whole, seed)
+    elif parts.keys() == {"train"}:
+        parts = _cut(parts["train"], whole, seed)
+        said.append("the data have a train split only: val and test are cut from it")
     else:
-        if parts.keys() == {"train"}:
-            parts = _cut(parts["train"], {"train": 1 - val - test, "val": val, "test": test}, seed)
-            notice("the data have a train split only: val and test are cut from it")
         if "test" not in parts:
             parts |= _cut(parts["train"], {"train": 1 - test, "test": test}, seed)
-            notice(
+            said.append(
                 f"the data have no test split: {len(parts['test'])} of their training images "
                 "were set aside for the test"
             )
@@ -90,7 +102,7 @@ def split(
     if train_fraction != 1:
         kept = nested_subset(parts["train"].labels, train_fraction, seed=seed)
         parts["train"] = parts["train"].take(kept)
-    return {name: parts[name] for name in ("train", "val", "test")}
+    return {name: parts[name] for name in ("train", "val", "test")}, said
 
 
 def content_digests(parts: Mapping[str, Part]) -> dict[str, list[str]]:

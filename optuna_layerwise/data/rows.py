@@ -17,6 +17,7 @@ class Row:
     label: str
     group: str | None
     split: str | None
+    cells: Mapping[str, str]  # all of the line, by column
 
 
 def read_rows(
@@ -61,7 +62,8 @@ def read_rows(
         if empty := [columns[field] for field, value in values.items() if not value]:
             raise ValueError(f"{path}, line {line}: the cell of {empty[0]!r} is empty; fill it in")
         group, split = values.get("group"), values.get("split")
-        rows.append(Row(line, values["image"], values["label"], group, split))
+        every = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+        rows.append(Row(line, values["image"], values["label"], group, split, every))
     if not rows:
         raise ValueError(f"{path} has column names and no row; expected a row for each image")
     return rows

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from optuna_layerwise.data.digits import read_digits
 from optuna_layerwise.data.folder import read_folder
+from optuna_layerwise.data.found_groups import GROUP_RULE
 from optuna_layerwise.data.npz import read_npz
 from optuna_layerwise.data.published import PUBLISHED, read_published
 from optuna_layerwise.data.raw import RawData
@@ -52,14 +53,16 @@ SOURCES: dict[str, SourceKind] = {
     "a table": SourceKind(
         lambda source: _suffix(source) in (".csv", ".tsv"),
         lambda source, **options: read_table(Path(source), **options),
-        ("columns", "group_by"),
+        ("columns", "group_by", "group_rule"),
     ),
     "a folder": SourceKind(lambda source: True, lambda source: read_folder(Path(source))),
 }
 """Kind of source to how it is recognised and read, in order."""
 
 
-def read_source(source: Source, *, seed: int, **options: Any) -> RawData:
+def read_source(
+    source: Source, *, seed: int, group_rule: int = GROUP_RULE, **options: Any
+) -> RawData:
     """Read a source with those of the options of `load_data` that it takes.
 
     Raises:
@@ -77,7 +80,7 @@ def read_source(source: Source, *, seed: int, **options: Any) -> RawData:
                 f"{option}={value!r} is an option of {' and '.join(takers)}, and "
                 f"{os.fspath(source)!r} is {kind}; leave it out"
             )
-    given = {"seed": seed, **options}
+    given = {"seed": seed, "group_rule": group_rule, **options}
     return row.read(source, **{option: given[option] for option in row.options})
 
 

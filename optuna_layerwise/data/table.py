@@ -1,18 +1,25 @@
 """A table of images: a CSV (or tab-separated) file with a row per image.
 
 Columns: the image's path relative to the table, its label, perhaps a group (images that belong
-together, such as those of one patient) and perhaps the split it is in.
+together, such as those of one patient) and perhaps the split it is in. Which column is the group
+is found in `found_groups` if nothing is said.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from optuna_layerwise.data.folder import SPLIT_FOLDERS
+from optuna_layerwise.data.found_groups import (
+    GROUP_RULE,
+    OWN,
+    looks_like_groups,
+    without_blanks,
+)
 from optuna_layerwise.data.groups import refuse_leaks
 from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import Part, RawData
@@ -22,7 +29,11 @@ COLUMNS = ("image", "label", "split")
 
 
 def read_table(
-    path: Path, *, columns: Mapping[str, str] | None = None, group_by: str | None = "auto"
+    path: Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    group_by: str | None = "auto",
+    group_rule: int = GROUP_RULE,
 ) -> RawData:
     """Read ``path``; the images of a table without splits are one pool.
 
@@ -30,7 +41,8 @@ def read_table(
         path: Of the table.
         columns: Names of the columns that are not called ``image``, ``label`` and ``split``; only
             ``split`` may be missing in the table, unless it is named here.
-        group_by: Column of the groups; ``auto`` takes ``group`` if there is one.
+        group_by: Column of the groups; with ``auto`` the parts have all that look like groups.
+        group_rule: By rule 1, ``auto`` is ``group`` if there is such a column.
 
     Raises:
         FileNotFoundError: if there is no such table, or images of it are missing.
@@ -39,18 +51,28 @@ def read_table(
     columns = dict(columns or {})
     if unknown := sorted(columns.keys() - set(COLUMNS)):
         raise ValueError(f"columns can name {', '.join(COLUMNS)}, got {unknown}")
-    group = "group" if group_by == "auto" else group_by
-    optional = {"group"} if group_by == "auto" else set()
+    auto = group_by == "auto"
+    group = (OWN if group_rule == 1 else None) if auto else group_by
+    optional = {"group"} if auto else set()
+    named = {field: columns.get(field, field) for field in COLUMNS}
     rows = read_rows(
         path,
-        {field: columns.get(field, field) for field in COLUMNS} | {"group": group},
+        {**named, "group": group},
         optional=optional if "split" in columns else optional | {"split"},
     )
-    return table_data(path, rows, lambda image: path.parent / image, group or "")
+    taken = {group, *named.values()}
+    perhaps = [name for name in rows[0].cells if name not in taken and looks_like_groups(name)]
+    return table_data(
+        path, rows, lambda image: path.parent / image, group or "", perhaps if auto else ()
+    )
 
 
 def table_data(
-    path: Path, rows: list[Row], locate: Callable[[str], Path | None], group_column: str
+    path: Path,
+    rows: list[Row],
+    locate: Callable[[str], Path | None],
+    group_column: str,
+    perhaps_groups: Sequence[str] = (),
 ) -> RawData:
     """The data of a table's rows, given where an image lies (or ``None`` if nowhere).
 
@@ -60,7 +82,13 @@ def table_data(
         FileNotFoundError: if images are missing.
         ValueError: if rows contradict each other, or the splits do not fit together.
     """
-    rows = _each_once(path, rows)
+    rows, clashing = _each_once(path, rows)
+    lines = [row.line for row in rows]
+    perhaps = {
+        column: dict(zip(lines, without_blanks([row.cells[column] for row in rows]), strict=True))
+        for column in perhaps_groups
+        if column not in clashing
+    }
     files = {row.image: locate(row.image) for row in rows}
     missing = [row for row in rows if (file := files[row.image]) is None or not file.exists()]
     if missing:
@@ -80,15 +108,23 @@ def table_data(
         groups = tuple(row.group for row in members if row.group is not None)
         items = [file for row in members if (file := files[row.image]) is not None]
         names = tuple(Path(os.path.normpath(row.image)).as_posix() for row in members)
-        parts[name] = Part(items, labels, names, groups or None)
+        looks = {
+            column: tuple(cells[row.line] for row in members) for column, cells in perhaps.items()
+        }
+        parts[name] = Part(items, labels, names, groups or None, looks)
     if len(parts) > 1:
         _refuse_lonely_classes(path, classes, parts)
         grouped = {name: part.groups for name, part in parts.items() if part.groups is not None}
         refuse_leaks(grouped, group_column, str(path))
+        if len(set(perhaps.get(OWN, {}).values())) > 1:
+            own = {name: part.perhaps_groups[OWN] for name, part in parts.items()}
+            refuse_leaks(own, OWN, str(path))
     return RawData(classes, parts)
 
 
-def _each_once(path: Path, rows: list[Row]) -> list[Row]:
+def _each_once(path: Path, rows: list[Row]) -> tuple[list[Row], set[str]]:
+    """Each image's first row, and the columns that differ in another row of it."""
+    clashing: set[str] = set()
     first: dict[str, Row] = {}
     again: list[Row] = []
     for row in rows:
@@ -96,8 +132,9 @@ def _each_once(path: Path, rows: list[Row]) -> list[Row]:
         known = first.setdefault(key, row)
         if known is row:
             continue
+        clashing |= {name for name, cell in row.cells.items() if cell != known.cells[name]}
         for field in ("label", "group", "split"):
-            one, other = getattr(known, field), getattr(row, field)
+            one, other = (getattr(some, field) or some.cells.get(field) for some in (known, row))
             if one != other:
                 raise ValueError(
                     f"{path} lists {row.image} in line {known.line} with the {field} {one!r} and "
@@ -110,7 +147,7 @@ def _each_once(path: Path, rows: list[Row]) -> list[Row]:
             f"{len(again)} rows of {path} repeat an image and count once: {shown}"
             f"{', ...' if len(again) > 3 else ''}",
         )
-    return list(first.values())
+    return list(first.values()), clashing
 
 
 def _classes(path: Path, rows: list[Row]) -> tuple[str, ...]:

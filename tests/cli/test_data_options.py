@@ -90,6 +90,31 @@ def test_a_study_of_before_these_options_goes_on(cli: Cli, ham: Path) -> None:
     assert len(load("digits").trials) == 2
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_study_of_before_groups_were_found_keeps_its_splits_and_a_new_one_finds_them(
+    cli: Cli, ham: Path
+) -> None:
+    text = (ham / "HAM10000_metadata.csv").read_text().replace("image_id,dx", "image,label")
+    text = text.replace("ISIC", "images/ISIC").replace(",nv", ".png,nv")
+    (ham / "mine.csv").write_text(text.replace(",mel", ".png,mel"))
+    table = (*DIGITS, *SMALL, "--data", "ham/mine.csv")
+    assert cli(*table, "--study", "new")[0] == 0
+    assert cli(*table, "--study", "old", "--group-by", "none")[0] == 0
+    new, old = (Settings.from_study(load(name)) for name in ("new", "old"))
+    assert (new.group_by, new.group_rule) == ("auto", 2)
+    assert old.data_fingerprint != new.data_fingerprint
+    study = load("old")
+    stored = {**json.loads(study.user_attrs[SETTINGS_KEY]), "group_by": "auto"}
+    del stored["group_rule"]
+    study.set_user_attr(SETTINGS_KEY, json.dumps(stored))
+    code, _, err = cli("resume", "--study", "old", "--trials", "2")
+    assert code == 0, err
+    code, _, err = cli(*table, "--study", "old", "--trials", "3")
+    assert code == 0, err
+    assert Settings.from_study(load("old")).data_fingerprint == old.data_fingerprint
+    assert cli("resume", "--study", "new", "--trials", "2")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,25 +111,83 @@ def test_a_split_column_without_val_has_val_cut_from_train(write: Write) -> None
     assert names(splits)[2] == {"a0.png", "b1.png", "a2.png", "b3.png"}
 
 
-def test_groups_stay_together_by_default_by_name_and_not_on_request(write: Write) -> None:
-    lines = [f"{'ab'[i // 3 % 2]}{i}.png,{'ab'[i // 3 % 2]},g{i // 3}" for i in range(90)]
-    default = load_data(write("image,label,group", *lines), image_size=8)
-    named = write("image,label,patient", *lines, name="named.csv")
-    for splits, together in (
-        (default, True),
-        (load_data(named, group_by="patient", image_size=8), True),
-        (load_data(named, image_size=8), False),
-        (load_data(named.with_name("table.csv"), group_by=None, image_size=8), False),
-        (
-            load_data(
-                named.with_name("table.csv"), paper_split=True, train_fraction=0.5, image_size=8
-            ),
-            False,
-        ),
-    ):
-        groups = [{int(name[1:-4]) // 3 for name in part} for part in names(splits)]
-        shared = groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2]
-        assert bool(shared) is not together
+def grouped(n: int = 90, more: str = "") -> list[str]:
+    """Rows of images that belong together by three, with their group."""
+    return [
+        f"{'ab'[i // 3 % 2]}{i}.png,{'ab'[i // 3 % 2]},g{i // 3}" + more.format(i=i)
+        for i in range(n)
+    ]
+
+
+def divided(splits: Splits, size: int = 3) -> bool:
+    """Whether images that belong together are in several splits."""
+    one, two, three = ({int(name[1:-4]) // size for name in part} for part in names(splits))
+    return bool(one & two or one & three or two & three)
+
+
+@pytest.mark.parametrize("column", ["group", "patient", "Lesion-ID", "Case ID", "slide_id"])
+def test_columns_that_look_like_groups_stay_together_and_not_on_request(
+    write: Write, column: str
+) -> None:
+    path = write(f"image,label,{column}", *grouped())
+    with pytest.warns(UserWarning, match=f"column '{column}' .* has 30; --group-by none"):
+        splits = load_data(path, image_size=8)
+    assert not divided(splits)
+    assert len(splits.notices) == 1
+    assert not divided(load_data(path, group_by=column, image_size=8))
+    assert divided(load_data(path, group_by=None, image_size=8))
+    assert divided(load_data(path, paper_split=True, train_fraction=0.5, image_size=8))
+
+
+def test_a_column_that_only_may_name_groups_is_mentioned(write: Write) -> None:
+    path = write("image,label,site", *grouped())
+    with pytest.warns(UserWarning, match=r"of 30 of 'site'.* --group-by site \(group_by='site'"):
+        splits = load_data(path, image_size=8)
+    assert divided(splits)
+    assert len(splits.notices) == 1
+
+
+def test_of_several_group_columns_the_coarsest_that_can_be_split_is_taken(write: Write) -> None:
+    lines = grouped(90, ",p{i}")
+    lines = [line[: line.rindex(",")] + f",p{i // 9},all{i // 60}" for i, line in enumerate(lines)]
+    with pytest.warns(UserWarning) as warned:
+        splits = load_data(write("image,label,lesion,patient,donor", *lines), image_size=8)
+    assert not divided(splits, 9)
+    few, taken, *_ = splits.notices
+    assert "the 2 groups of the column 'donor' are too few" in few
+    assert "'patient' looks like groups and has 10" in taken and "'lesion'" in taken
+    assert len(warned) == len(splits.notices) == 2
+
+
+@pytest.mark.parametrize(("value", "said"), [("p{i}", 0), ("p", 0), ("p{half}", 1), ("", 0)])
+def test_a_group_column_that_gives_no_splits_is_not_used(
+    write: Write, value: str, said: int
+) -> None:
+    lines = [row + "," + value.format(i=i, half=i // 10) for i, row in enumerate(rows())]
+    if value == "":
+        lines = [row[:-1] + ",nan" for row in lines]
+    path = write("image,label,patient_id", *lines)
+    plain = load_data(path, image_size=8, group_by=None)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        splits = load_data(path, image_size=8)
+    assert splits.fingerprint == plain.fingerprint
+    assert len(warned) == said
+    assert all("2 groups of the column 'patient_id' are too few" in str(w.message) for w in warned)
+
+
+def test_images_without_a_patient_are_groups_of_their_own(write: Write) -> None:
+    lines = [line.replace(",g29", ",") for line in grouped()]
+    path = write("image,label,patient", *lines)
+    with pytest.warns(UserWarning, match="'patient' looks like groups and has 32"):
+        load_data(path, image_size=8)
+
+
+def test_groups_that_the_tables_own_splits_divide_are_said(write: Write) -> None:
+    lines = [f"{row},{('train', 'val', 'test')[i % 3]}" for i, row in enumerate(grouped(30))]
+    path = write("image,label,lesion_id,split", *lines)
+    with pytest.warns(UserWarning, match="10 of 10 of 'lesion_id'.* correct the splits"):
+        assert len(load_data(path, image_size=8).notices) == 1
 
 
 def test_val_cut_from_a_train_split_keeps_groups(write: Write) -> None:
@@ -136,7 +195,8 @@ def test_val_cut_from_a_train_split_keeps_groups(write: Write) -> None:
         f"{'ab'[i // 3 % 2]}{i}.png,{'ab'[i // 3 % 2]},g{i // 3},{'test' if i < 30 else 'train'}"
         for i in range(120)
     ]
-    splits = load_data(write("image,label,group,split", *lines), image_size=8)
+    with pytest.warns(UserWarning, match="column 'group' looks like groups"):
+        splits = load_data(write("image,label,group,split", *lines), image_size=8)
     train, val = ({int(name[1:-4]) // 3 for name in part} for part in names(splits)[:2])
     assert val and not train & val
 
