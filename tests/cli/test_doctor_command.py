@@ -75,7 +75,7 @@ def test_a_result_that_was_cut_off_is_told_and_never_removed(cli: Cli) -> None:
     database.close()
     code, out, err = cli("doctor", "--repair")
     assert (code, err) == (1, "")
-    assert "attribute 'olw:final' of the study is no JSON" in out
+    assert "attribute 'olw:final' of the study cannot be read: it is no JSON" in out
     assert "restore it from a backup" in out
     with sqlite3.connect("optuna-layerwise.db") as database:
         stored = database.execute("SELECT key, value_json FROM study_user_attributes").fetchall()
