@@ -131,7 +131,7 @@ def run_cell(
 
 def split_folder(data: Path, folder: Path) -> Path:
     """A folder with train, val and test that link to the images of a pool of class folders."""
-    parts = raw.split(read_folder(data), val=SIZES["val"], test=SIZES["test"], seed=0)
+    parts, _ = raw.cut(read_folder(data), val=SIZES["val"], test=SIZES["test"], seed=0)
     for part, images in parts.items():
         for item, name in zip(images.items, images.names, strict=True):
             link = folder / part / name

@@ -266,6 +266,8 @@ def test_settings_that_cannot_be_read(cli: Cli, name: str, what: str, database: 
     command = arguments(name, f"sqlite:///{database}")
     if name in ("pause", "stop") and what == "settings":  # they read the other attributes only
         assert run(cli, *command)[0] == 0
+    elif name in ("pause", "stop"):  # they add to the order that stands, so they read that
+        assert "something that is no JSON ('{\"version\": 1, ')" in refuses(cli, *command)
     elif name == "export" and what == "settings":  # there is no result either, and it says so
         refuses(cli, *command)
     else:
