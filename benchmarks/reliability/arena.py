@@ -142,7 +142,7 @@ class Arena:
         )
 
     def _may_change(self, path: str) -> bool:
-        """Whether commands may write there: where they are told to, and in the studies' folders."""
+        """Whether commands may write there: as they are told, and in the studies' folders."""
         runs = f"{self._work}/optuna-layerwise-runs/"
         if path.startswith(runs):
             own = path.startswith((f"{runs}leaves/", f"{runs}open/"))
@@ -150,7 +150,7 @@ class Arena:
         return path.startswith((f"{self.out}/", str(self.database)))
 
     def _rows_of_other(self) -> str:
-        """Trials and attributes of the study that is another's, but for what the dashboard shows."""
+        """Trials and attributes of the study that is another's, but for those of dashboards."""
         trials = "trial_id IN (SELECT trial_id FROM trials WHERE study_id = 2)"
         tables = ("trial_params", "trial_values", ATTRIBUTES[2])
         queries = ["SELECT number, state FROM trials WHERE study_id = 2"]
