@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.records import read
+from benchmarks.reliability import hostile, together
 
 RESULTS = Path(__file__).parent / "results"
 _COUNTED = (
@@ -54,6 +56,27 @@ def table(folder: Path) -> str:
             ("storage", "workers"),
             ("kills", "stops", "seconds_to_takeover"),
         ),
+        _faults(
+            "Two commands at once, by storage",
+            read(folder / "together.jsonl"),
+            ("storage",),
+            ("rounds", "stops"),
+            together.COUNTED,
+        ),
+        _faults(
+            "Two commands at once, by pair",
+            read(folder / "together.jsonl"),
+            ("pair",),
+            ("rounds", "stops"),
+            together.COUNTED,
+        ),
+        _faults(
+            "Hostile content, by table of the database",
+            read(folder / "hostile.jsonl"),
+            ("table",),
+            ("places", "values", "values_of", "cases"),
+            hostile.COUNTED,
+        ),
         _throughput(read(folder / "throughput.jsonl")),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -84,6 +107,30 @@ def _section(
         f"{sum('identical' in r for r in records)}",
     ]
     return f"## {title}\n\n" + _markdown(columns, [*rows, whole])
+
+
+def _faults(
+    title: str,
+    records: list[dict[str, Any]],
+    names: Sequence[str],
+    deeds: Sequence[str],
+    counted: Mapping[str, str],
+) -> str:
+    """Sums over the records of one code that are equal in ``names``; what is counted, below."""
+    if not records:
+        return ""
+    cells: dict[tuple[str, ...], Counter[str]] = {}
+    for record in records:
+        pair = " + ".join(record.get("pair", ()))
+        shown = {**record, "pair": pair, "table": record.get("place", "").partition(".")[0]}
+        for part in (*(str(shown[name]) for name in names), "**all**"):
+            cell = cells.setdefault((record["commit"][:7], part), Counter())
+            cell.update({name: record[name] for name in (*deeds, *counted) if name in record})
+            cell["places"] += 1
+    columns = ("code", *names, *(n.replace("_", " ") for n in (*deeds, *counted)))
+    rows = [[*key, *(cell[name] for name in (*deeds, *counted))] for key, cell in cells.items()]
+    meaning = "\n".join(f"* {name.replace('_', ' ')}: {says}" for name, says in counted.items())
+    return f"## {title}\n\n" + _markdown(columns, rows) + f"\n\n{meaning}"
 
 
 def _throughput(records: list[dict[str, Any]]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmarks.records import read
-from benchmarks.reliability import kills, table, throughput
+from benchmarks.records import ROOT, read
+from benchmarks.reliability import hostile, kills, table, throughput, together
 from benchmarks.reliability.figures import PROMISED
 from benchmarks.reliability.servers import missing
 
@@ -58,3 +61,39 @@ def test_what_is_committed_keeps_every_promise() -> None:
         assert record.get("identical", True), record
         assert not record["dirty"]
     assert (COMMITTED / "reliability.md").read_text() == table.table(COMMITTED)
+
+
+def test_two_commands_in_one_study_agree_on_its_settings(tmp_path: Path) -> None:
+    output = tmp_path / "together.jsonl"
+    flags = ["--storages", "sqlite", "--actions", "create", "other tune", "--rounds", "1"]
+    _in_a_child(together.main, [*flags, "--output", str(output)])
+    records = read(output)
+    assert [record["pair"] for record in records] == [
+        ["other tune", "other tune"],
+        ["other tune", "create"],
+        ["create", "create"],
+    ]
+    for record in records:
+        faults = {name: record[name] for name in together.COUNTED if name != "turned_away"}
+        assert faults == dict.fromkeys(faults, 0), record
+
+
+def test_code_that_a_stored_network_names_is_not_run(tmp_path: Path) -> None:
+    output = tmp_path / "hostile.jsonl"
+    flags = ["--places", "study_user_attributes.olw:settings", "--most", "0"]
+    _in_a_child(hostile.main, [*flags, "--commands", "replay", "--output", str(output)])
+    [record] = read(output)
+    assert record["cases"] == record["values"] > 0
+    assert {name: record[name] for name in hostile.COUNTED} == dict.fromkeys(hostile.COUNTED, 0)
+
+
+def test_every_command_that_takes_a_database_is_given_hostile_ones() -> None:
+    run = {command[0] for command in hostile.commands()}
+    assert run >= {"tune", "resume", "worker", "doctor", "report", "export", "dashboard"}
+    assert run & set(hostile.SKIPPED) == set()
+
+
+def _in_a_child(script: Callable[[list[str]], None], flags: list[str]) -> None:
+    """Scripts that fork run where no thread of another test is alive."""
+    command = [sys.executable, "-m", script.__module__, *flags]
+    subprocess.run(command, check=True, cwd=ROOT, timeout=300)
