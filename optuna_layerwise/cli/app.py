@@ -120,7 +120,7 @@ def main() -> None:
 
 def _is_mistake(error: Exception) -> bool:
     """Whether the message is all that the user needs."""
-    if isinstance(error, ValueError | OSError) or _is_of_database(error):
+    if isinstance(error, ValueError | OSError | RecursionError) or _is_of_database(error):
         return True
     from optuna_layerwise.results import FinalizedElsewhere
     from optuna_layerwise.studies import StudyDeletedError
@@ -138,7 +138,12 @@ def _is_of_database(error: Exception | str) -> bool:
 
 
 def _one_line(said: Exception | str) -> str:
-    if isinstance(said, json.JSONDecodeError):
+    if isinstance(said, RecursionError):  # JSON of the database, in code that is not ours
+        said = (
+            "the database has something that is nested too deeply; "
+            "`optuna-layerwise doctor` says where"
+        )
+    elif isinstance(said, json.JSONDecodeError):
         said = (
             f"the database has something that is no JSON ({said.doc[:40]!r}); "
             "`optuna-layerwise doctor` says where, and --repair removes it"

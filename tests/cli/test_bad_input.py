@@ -274,6 +274,14 @@ def test_settings_that_cannot_be_read(cli: Cli, name: str, what: str, database: 
         assert said in refuses(cli, *command)
 
 
+@pytest.mark.parametrize("name", ["pause", "stop", "dashboard"])
+def test_content_nested_too_deeply_is_one_line(cli: Cli, name: str, database: Path) -> None:
+    statement = "UPDATE study_user_attributes SET value_json = ? WHERE key = 'olw:data'"
+    execute(database, statement, "[" * 10_000 + "]" * 10_000)
+    command = arguments(name, f"sqlite:///{database}")
+    assert "the database has something that is nested too deeply" in refuses(cli, *command)
+
+
 @pytest.mark.parametrize("what", CORRUPT)
 @pytest.mark.parametrize("name", sorted(LOOKS))
 def test_commands_that_look_break_on_nothing(
