@@ -20,15 +20,21 @@ from torchvision.models import resnet18
 from optuna_layerwise import Policy, Recipe, param_groups, partition
 from optuna_layerwise.cli.report import command_of
 from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.reporting.dashboard_server import keep_result
 from optuna_layerwise.reporting.export import export
 from optuna_layerwise.reporting.shareable import shareable
+from optuna_layerwise.results import stored_final
 from optuna_layerwise.storage import FINAL_KEY
 
 SETTINGS = Settings(data="/home/me/leaves", model="resnet18", weights="/home/me/resnet18.pth")
 
 
 def with_weights(study: optuna.Study, path: Path, model: torch.nn.Module) -> optuna.Study:
-    save_model(model, str(path))
+    save_model(model, str(path), metadata={"policy": "{}"})
+    return with_file(study, path)
+
+
+def with_file(study: optuna.Study, path: Path) -> optuna.Study:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     result = study.user_attrs[FINAL_KEY]
     result["weights"] = {"path": str(path), "sha256": digest}
@@ -101,10 +107,22 @@ def test_the_weights_are_those_that_were_saved(tmp_path: Path) -> None:
     found = load_file(tmp_path / "out" / "weights.safetensors")
     assert torch.equal(found["weight"], model.weight)
     (tmp_path / "best.safetensors").write_bytes(b"others")
-    with pytest.raises(FileNotFoundError, match="no longer in"):
+    with pytest.raises(FileNotFoundError, match="no such file, or another one"):
         export(study, tmp_path / "late")
     assert (tmp_path / "late" / "README.md").is_file()
     assert not (tmp_path / "late" / "weights.safetensors").exists()
+
+
+def test_a_file_that_is_no_saved_network_is_neither_copied_nor_shown(tmp_path: Path) -> None:
+    secret, output = tmp_path / "secret", tmp_path / "runs" / "leaves"
+    secret.write_text("of this machine")
+    study = with_file(a_study(settings=SETTINGS), secret)
+    with pytest.raises(FileNotFoundError, match="expected the weights of study"):
+        export(study, tmp_path / "out")
+    keep_result(study, stored_final(study), output)
+    assert secret.stat().st_nlink == 1
+    for path in (*tmp_path.glob("out/*"), *output.parent.rglob("*")):
+        assert not path.is_file() or "of this machine" not in path.read_text()
 
 
 def test_the_card_is_one_that_the_hub_reads(tmp_path: Path) -> None:

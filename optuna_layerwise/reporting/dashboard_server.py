@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial
 from optuna_layerwise.answer import answer_of
 from optuna_layerwise.reporting.dashboard_guard import Guard
 from optuna_layerwise.reporting.rows import settings_in
+from optuna_layerwise.reporting.saved_weights import saved_weights
 from optuna_layerwise.results import Final
 from optuna_layerwise.storage import all_study_attrs
 from optuna_layerwise.storage.dashboard import mark_infeasible_trials
@@ -105,8 +106,8 @@ def keep_result(study: optuna.Study, final: Final, output: Path) -> None:
             plan = Path(folder) / "policy.json"
             plan.write_text(json.dumps(final.chosen.policy, indent=2) + "\n")
             _upload(store, plan, study)
-    weights = Path((final.weights or {}).get("path", ""))
-    if weights.is_file() and weights.name not in kept:
+    weights = saved_weights(final.weights or {})
+    if weights is not None and weights.name not in kept:
         _upload(store, weights, study)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any, Literal
@@ -15,6 +15,7 @@ import yaml
 
 from optuna_layerwise.reporting.export_card import card
 from optuna_layerwise.reporting.report_facts import Facts, changed_recipe, facts
+from optuna_layerwise.reporting.saved_weights import saved_weights
 from optuna_layerwise.reporting.shareable import shareable
 
 PlanFormat = Literal["json", "yaml"]
@@ -113,15 +114,15 @@ def _plan_of_trial(known: Facts, number: int) -> dict[str, Any]:
 
 
 def _copied(saved: dict[str, str], folder: Path, study: str) -> Path:
-    source = Path(saved.get("path", ""))
-    content = source.read_bytes() if source.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != saved.get("sha256"):
+    source = saved_weights(saved)
+    if source is None:
         raise FileNotFoundError(
-            f"the weights of study {study!r} are no longer in {source}; the plan and the card "
-            "are written"
+            f"expected the weights of study {study!r} in {saved.get('path')}, as they were saved "
+            "with their plan; there is no such file, or another one. The plan and the card are "
+            "written"
         )
     target = folder / WEIGHTS
     unfinished = folder / f"unfinished-{os.getpid()}-{WEIGHTS}"
-    unfinished.write_bytes(content)
+    shutil.copyfile(source, unfinished)
     os.replace(unfinished, target)
     return target
