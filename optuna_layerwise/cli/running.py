@@ -35,7 +35,7 @@ from optuna_layerwise.objective import FinetuneObjective
 from optuna_layerwise.reporting.dashboard_server import keep_result
 from optuna_layerwise.results import stored_final
 from optuna_layerwise.runs import readable_runs
-from optuna_layerwise.storage import PATIENCE_SECONDS, StorageUnusableError
+from optuna_layerwise.storage import PATIENCE_SECONDS, StorageUnusableError, study_id
 from optuna_layerwise.studies import finished, open_study, order_of, resume, work
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def conclude(console: Console, search: Search, storage: str) -> None:
             top=settings.finalists,
             seeds=seeds,
             race=settings.race,
-            weights=Path(settings.output) / "best.safetensors",
+            weights=weights_file(study, Path(settings.output)),
         )
     try:
         keep_result(study, final, Path(settings.output))
@@ -242,6 +242,12 @@ def conclude(console: Console, search: Search, storage: str) -> None:
         console.print(f"about the data: {text}", markup=False, soft_wrap=True)
     costs = [run.cost for run in readable_runs(study, study.get_trials(deepcopy=False)).values()]
     console.print(f"operations of the search: {show.saving(costs)} over training every block")
+
+
+def weights_file(study: optuna.Study, output: Path) -> Path:
+    """Where to save the chosen weights; a file that is there already is another study's."""
+    path = output / "best.safetensors"
+    return output / f"best-{study_id(study)[:12]}.safetensors" if path.exists() else path
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from commands import DIGITS, Cli, load
 
-from optuna_layerwise.storage import SETTINGS_KEY
+from optuna_layerwise.storage import FINAL_KEY, SETTINGS_KEY
 
 COMMANDS = {
     "replay": (),
@@ -67,3 +68,14 @@ def test_no_python_runs_that_stored_settings_name(
         assert code == 2
         assert "trust_remote_code" in errors
         assert len(errors.strip().splitlines()) == 1
+
+
+def test_weights_that_lie_where_a_study_saves_its_own_stay(cli: Cli) -> None:
+    weights = []
+    for database, lr in (("one", "0.01"), ("other", "0.02")):
+        storage = f"sqlite:///{database}.db"
+        options = ("--study", "a", "--trials", "1", "--lr", lr, "--output", "runs/a")
+        assert cli(*DIGITS, *options, "--storage", storage)[0] == 0
+        weights.append(load("a", storage).user_attrs[FINAL_KEY]["weights"])
+    for one in weights:
+        assert hashlib.sha256(Path(one["path"]).read_bytes()).hexdigest() == one["sha256"]
