@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
 import optuna
 import pytest
 from commands import DIGITS, Cli, load
@@ -53,3 +58,40 @@ def test_options_go_to_the_sampler() -> None:
         Settings(sampler="nsga2", sampler_options={"populations": 8}).make_sampler(
             CONTINUOUS, joins=False
         )
+
+
+class Canary:
+    """What runs something when it is unpickled."""
+
+    def __init__(self, ran: Path) -> None:
+        self.ran = ran
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self.ran),)
+
+
+def test_a_state_of_cmaes_that_names_other_code_is_not_run(tmp_path: Path) -> None:
+    made = Settings(sampler="cmaes", seed=1).make_sampler(CONTINUOUS, joins=False)
+    study = optuna.create_study(sampler=made)
+    state = pickle.dumps(Canary(tmp_path / "ran")).hex()
+    with pytest.warns(UserWarning, match="cannot be read .it names .*mkdir"):
+        for _ in range(4):
+            trial = study.ask()
+            value = sum(CONTINUOUS.suggest(trial).values())
+            study._storage.set_trial_system_attr(trial._trial_id, "cma:optimizer:0", state)
+            study.tell(trial, value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_cmaes_goes_on_with_the_state_that_it_stored() -> None:
+    ours, theirs = (
+        optuna.create_study(sampler=sampler)
+        for sampler in (
+            Settings(sampler="cmaes", seed=1).make_sampler(CONTINUOUS, joins=False),
+            optuna.samplers.CmaEsSampler(seed=1),
+        )
+    )
+    for study in (ours, theirs):
+        study.optimize(lambda trial: sum(CONTINUOUS.suggest(trial).values()), n_trials=30)
+    assert [t.params for t in ours.trials] == [t.params for t in theirs.trials]
+    assert any(key.startswith("cma:opt") for t in ours.trials for key in t.system_attrs)
