@@ -121,6 +121,7 @@ class Worker:
         )
         study = search.study
         introduce(console, search)
+        order_of(study)  # one that cannot be read is a mistake, and no failure of a trial
         with StopSignals(*_USER_SIGNALS) as stop:
             while True:
                 stored = Settings.from_study(study)

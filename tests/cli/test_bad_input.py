@@ -274,6 +274,12 @@ def test_settings_that_cannot_be_read(cli: Cli, name: str, what: str, database: 
         assert said in refuses(cli, *command)
 
 
+def test_an_order_that_is_none_is_one_line_from_a_worker(cli: Cli, database: Path) -> None:
+    url = f"sqlite:///{database}"
+    optuna.load_study(study_name="digits", storage=url).set_user_attr("olw:control", "\x1b[31m")
+    assert "has the order" in refuses(cli, *arguments("worker", url))
+
+
 @pytest.mark.parametrize("name", ["pause", "stop", "dashboard"])
 def test_content_nested_too_deeply_is_one_line(cli: Cli, name: str, database: Path) -> None:
     statement = "UPDATE study_user_attributes SET value_json = ? WHERE key = 'olw:data'"
