@@ -35,7 +35,12 @@ from optuna_layerwise.objective import FinetuneObjective
 from optuna_layerwise.reporting.dashboard_server import keep_result
 from optuna_layerwise.results import stored_final
 from optuna_layerwise.runs import readable_runs
-from optuna_layerwise.storage import PATIENCE_SECONDS, StorageUnusableError, study_id
+from optuna_layerwise.storage import (
+    PATIENCE_SECONDS,
+    UNREADABLE,
+    StorageUnusableError,
+    study_id,
+)
 from optuna_layerwise.studies import finished, open_study, order_of, resume, work
 
 if TYPE_CHECKING:
@@ -233,7 +238,7 @@ def conclude(console: Console, search: Search, storage: str) -> None:
         )
     try:
         keep_result(study, final, Path(settings.output))
-    except OSError as error:
+    except (OSError, *UNREADABLE) as error:  # a full disk, or other people's stored artifacts
         console.print(f"the result is not among the study's artifacts: {error}", soft_wrap=True)
     if settings.live:
         live_dashboard(study, storage).refresh(study)

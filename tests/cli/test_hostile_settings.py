@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +80,14 @@ def test_weights_that_lie_where_a_study_saves_its_own_stay(cli: Cli) -> None:
         weights.append(load("a", storage).user_attrs[FINAL_KEY]["weights"])
     for one in weights:
         assert hashlib.sha256(Path(one["path"]).read_bytes()).hexdigest() == one["sha256"]
+
+
+@pytest.mark.parametrize("artifact", [math.nan, "[", [], None, 5])
+def test_artifacts_that_cannot_be_read_take_no_result_along(cli: Cli, artifact: Any) -> None:
+    cli(*DIGITS, "--study", "a", "--trials", "1", "--no-work")
+    study = load("a")
+    study._storage.set_study_system_attr(study._study_id, "artifacts:a", artifact)
+    code, out, errors = cli("resume", "--study", "a")
+    assert code == 0, errors
+    assert "the result is not among the study's artifacts" in out
+    assert FINAL_KEY in load("a").user_attrs
