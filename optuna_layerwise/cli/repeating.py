@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.data.names import GROUP_RULE
 from optuna_layerwise.storage import without_secrets
 from optuna_layerwise.texts import command, option
 
@@ -16,6 +17,7 @@ _OPTIONS = {
     "data": "--data",
     "data_root": "--data-root",
     "group_by": "--group-by",
+    "group_rule": "--group-rule",
     "val": "--val",
     "test": "--test",
     "split_seed": "--split-seed",
@@ -75,7 +77,7 @@ def tune_command_of(settings: Settings, storage: str, study: str) -> str:
     def base(preset: Preset) -> dict[str, Any]:
         chosen = {field.name: getattr(preset, field.name) for field in dataclasses.fields(preset)}
         plain = {field.name: field.default for field in dataclasses.fields(Settings)}
-        plain |= {field: {} for field in _ASSIGNMENTS}
+        plain |= {field: {} for field in _ASSIGNMENTS} | {"group_rule": GROUP_RULE}
         known = {name: value for name, value in chosen.items() if name in plain}
         return {**plain, **known, "data": "", "model": "", "sampler": "", "seed": None}
 

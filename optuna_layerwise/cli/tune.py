@@ -15,7 +15,7 @@ from optuna_layerwise.cli.parsing import channels, one_of, parse_assignment
 from optuna_layerwise.cli.presets import PRESETS, preset_named, tuning
 from optuna_layerwise.cli.resume import AllowDifferent
 from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings, known
-from optuna_layerwise.data.names import DATA_NAMES
+from optuna_layerwise.data.names import DATA_NAMES, GROUP_RULE
 from optuna_layerwise.encodings import ENCODINGS, Head
 from optuna_layerwise.policy import Granularity
 
@@ -35,6 +35,15 @@ def tune_command(
     group_by: Annotated[
         str, typer.Option(help="Column whose groups stay in one split; auto or none.")
     ] = "auto",
+    group_rule: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=GROUP_RULE,
+            help="How `auto` finds groups: 2 (default) takes columns that look like groups; 1 "
+            "takes a column named group only, as version 0.1.0 did.",
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="Torchvision's name, timm/NAME, transformers/NAME or digits_cnn."),
@@ -249,7 +258,6 @@ def tune_command(
     name = study or Path(data).stem or "study"
     arguments = dict(map(parse_assignment, model_arg or ()))
     size: dict[str, Any] = {} if image_size is None else {"image_size": image_size}
-    from optuna_layerwise.data.found_groups import GROUP_RULE
     from optuna_layerwise.models import ModelSpec  # with torch
 
     network = ModelSpec(
@@ -263,7 +271,7 @@ def tune_command(
         data_root=None if data_root is None else os.path.abspath(os.path.expanduser(data_root)),
         columns={name: str(value) for name, value in map(parse_assignment, column or ())},
         group_by=None if group_by == "none" else group_by,
-        group_rule=GROUP_RULE,
+        group_rule=GROUP_RULE if group_rule is None else group_rule,
         val=val,
         test=test,
         split_seed=split_seed,
@@ -310,7 +318,8 @@ def tune_command(
         existing = load_study(storage, name)
         if SETTINGS_KEY in existing.user_attrs or existing.get_trials(deepcopy=False):
             stored = Settings.from_study(existing)
-            settings = dataclasses.replace(settings, group_rule=stored.group_rule)
+            if group_rule is None:
+                settings = dataclasses.replace(settings, group_rule=stored.group_rule)
     run(
         console,
         settings,

@@ -12,11 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from optuna_layerwise.data.labels import MISSING, PERHAPS_MISSING
+from optuna_layerwise.data.names import GROUP_RULE
 from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import Part, RawData, cut
 
-GROUP_RULE = 2
-"""What ``auto`` means now: a sure column. By rule 1 it was a column of the name ``group`` only."""
 OWN = "group"
 """What a table calls groups if it follows docs/data.md; it goes before all others."""
 _OWNERS = "patient|subject|lesion|slide|person|participant|animal|donor|individual|specimen|biopsy"

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from optuna_layerwise.data.digits import read_digits
 from optuna_layerwise.data.folder import read_folder
-from optuna_layerwise.data.found_groups import GROUP_RULE
+from optuna_layerwise.data.names import GROUP_RULE
 from optuna_layerwise.data.npz import read_npz
 from optuna_layerwise.data.published import PUBLISHED, read_published
 from optuna_layerwise.data.raw import RawData

@@ -14,13 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from optuna_layerwise.data.folder import SPLIT_FOLDERS
-from optuna_layerwise.data.found_groups import (
-    GROUP_RULE,
-    OWN,
-    looks_like_groups,
-    without_blanks,
-)
+from optuna_layerwise.data.found_groups import OWN, looks_like_groups, without_blanks
 from optuna_layerwise.data.groups import refuse_leaks
+from optuna_layerwise.data.names import GROUP_RULE
 from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import Part, RawData
 from optuna_layerwise.data.rows import Row, read_rows

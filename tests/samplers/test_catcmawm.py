@@ -356,7 +356,7 @@ def test_levels_of_a_short_range_keep_their_margin_beside_a_long_one() -> None:
             {"probabilities": {"kind": [math.nan, 0.5, 0.5]}},
             "probabilities of 'kind' must be at least 0",
         ),
-        ({"seed_with": {"x": 1.0}}, r"seed_with must be a list of dictionaries, but \[0\] is 'x'"),
+        ({"seed_with": {"x": 1.0}}, r"seed_with must be a list of dictionaries, got \{'x': 1.0\}"),
         (
             {"probabilities": {"kind": [0.5, 0.3, 0.3]}},
             "probabilities of 'kind' must be at least 0",

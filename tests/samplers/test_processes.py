@@ -14,7 +14,7 @@ from databases import close
 from optuna.trial import TrialState
 from rederiving import assert_rederives
 
-from optuna_layerwise.storage import all_trials, open_storage, trial_record
+from optuna_layerwise.storage import all_trials, open_storage, stored_study_id, trial_record
 from optuna_layerwise.studies import open_study, watching
 
 FORKSERVER = multiprocessing.get_context("forkserver")
@@ -96,6 +96,9 @@ def test_study_killed_at_random_moments_equals_an_uninterrupted_one(
             other.value,
         )
         records = [dict(trial_record(trial), owner=None) for trial in (one, other)]
+        assert [record.pop("study") for record in records] == [
+            stored_study_id(study) for study in (killed, uninterrupted)
+        ]
         assert records[0] == records[1]
     assert len(killed.trials) == n_trials
     assert assert_rederives(killed, processes.sampler(name)) == 3 * n_trials
