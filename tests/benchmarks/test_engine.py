@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.records import read
 from benchmarks.training import devices, gpu, memory, prefixes, steps
+from optuna_layerwise.training.prefixes import LEAST_FLOPS_PER_BYTE
 
 
 def test_every_cut_of_a_network_is_a_line_and_none_is_run_twice(
@@ -16,8 +17,10 @@ def test_every_cut_of_a_network_is_a_line_and_none_is_run_twice(
 ) -> None:
     output = tmp_path / "prefixes.jsonl"
     flags = ["--data", str(shared_data / "citrus"), "--output", str(output)]
+    least = dict(LEAST_FLOPS_PER_BYTE)
     for _ in range(2):
         prefixes.main([*flags, "--networks", "resnet20", "digits_cnn"])
+    assert least == LEAST_FLOPS_PER_BYTE, "the script changes what pays in itself only"
     cells = read(output)
     assert [(c["network"], c["trained"]) for c in cells] == [
         *(("resnet20", block) for block in ("layer1", "layer2", "layer3", "head")),

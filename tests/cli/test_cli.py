@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from optuna_layerwise.cli.running import run
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.models import ModelSpec
-from optuna_layerwise.storage import open_storage
+from optuna_layerwise.storage import FINAL_KEY, open_storage
 
 
 def test_tune_searches_and_prints_the_plan_the_baselines_and_what_to_type_next(cli: Cli) -> None:
@@ -102,10 +102,15 @@ def test_export_writes_a_policy_and_weights_that_load(cli: Cli, tmp_path: Path) 
 
 def test_export_refuses_weights_of_another_study(cli: Cli, tmp_path: Path) -> None:
     cli(*DIGITS, "--trials", "1", "--storage", "sqlite:///a.db")
-    cli(*DIGITS, "--trials", "1", "--storage", "sqlite:///b.db", "--seed", "1")
+    cli(*DIGITS, "--trials", "1", "--storage", "sqlite:///b.db", "--seed", "1", "--lr", "0.02")
+    one, other = (
+        Path(load("digits", f"sqlite:///{name}.db").user_attrs[FINAL_KEY]["weights"]["path"])
+        for name in "ab"
+    )
+    one.write_bytes(other.read_bytes())
     code, _, err = cli("export", "--storage", "sqlite:///a.db", "--study", "digits")
     assert code == 2
-    assert "no longer in" in err
+    assert "there is no such file, or another one" in err
     assert (tmp_path / "exported/policy.json").exists()
     assert not (tmp_path / "exported/weights.safetensors").exists()
 
