@@ -1,12 +1,24 @@
-"""What a caller gives, as plain data: NumPy's numbers and arrays become Python's.
+"""What comes from outside, as plain data, within limits.
 
-JSON, which everything stored is, knows no others. Called where a value enters, once.
+NumPy's numbers and arrays become Python's: JSON, which everything stored is, knows no others. JSON
+that somebody else wrote is read up to a depth that all of Python can work with. Called where a
+value enters, once.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
+
+DEEPEST = 100
+"""Levels of nesting that are read; Python stops at some hundreds, in one place or another."""
+TOO_DEEP = f"it is nested more than {DEEPEST} levels deep"
+UNREADABLE = (
+    *(ValueError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, AssertionError, RecursionError),
+)
+"""What reading raises, in Optuna too, where something else is stored than was expected."""
 
 
 def plain(value: Any) -> Any:
@@ -24,3 +36,45 @@ def plain(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(map(plain, value))
     return value
+
+
+def decoded(text: object) -> Any:
+    """What JSON says, if it is any, and one that can be worked with.
+
+    Raises:
+        ValueError: if not.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"it is no JSON: {shortened(text)}")
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    except ValueError:
+        raise ValueError(f"it is no JSON: {shortened(text)}") from None
+    if is_too_deep(text, content):
+        raise ValueError(TOO_DEEP)
+    return content
+
+
+def is_too_deep(text: str, content: object) -> bool:
+    """Whether the content of a JSON text is nested more than `DEEPEST` levels deep."""
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return False
+    level = [content]
+    for _ in range(DEEPEST + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def shortened(value: object) -> str:
+    """A value in a message: its beginning, where it is long."""
+    text = repr(value[:100] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= 60 else text[:57] + "..."

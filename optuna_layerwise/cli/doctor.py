@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -22,8 +24,10 @@ from optuna_layerwise.deriving import edited_trials
 from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.storage import (
     RUN_KEY,
+    DamagedJournalError,
     OtherSchemaError,
     all_trials,
+    journal_path,
     open_storage,
 )
 from optuna_layerwise.studies.doctor.finding import Finding
@@ -75,8 +79,16 @@ def _opened(
     storage: str, found: list[tuple[str, Finding, bool]], *, repair: bool
 ) -> BaseStorage | None:
     """The storage, after an upgrade if that is wanted and needed; read only without repairs."""
+    if (journal := journal_path(storage)) is not None and Path(journal).is_file():
+        found += [("", *one) for one in _wrong_lines(journal, repair=repair)]
     try:
-        return open_storage(storage, create=False, read_only=not repair)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they say what was found
+            return open_storage(storage, create=False, read_only=not repair)
+    except DamagedJournalError:
+        if not found:
+            raise
+        return None
     except OtherSchemaError as error:
         problem, _, remedy = str(error).rpartition("; ")
         if repair:
@@ -87,6 +99,18 @@ def _opened(
             problem += f"; {remedy}"
         found.append(("", Finding("error", problem, remedy), repair))
         return open_storage(storage, create=False) if repair else None
+
+
+def _wrong_lines(path: str, *, repair: bool) -> Iterator[tuple[Finding, bool]]:
+    """What is wrong with a journal before any study is opened, and whether it was repaired."""
+    from optuna_layerwise.studies.doctor import wrong_lines
+
+    for finding in wrong_lines(path):
+        done = repair and finding.repair is not None
+        if finding.repair is not None and repair:
+            said = f"{finding.problem}; it was cut off, and the copy {finding.repair()} has it"
+            finding = dataclasses.replace(finding, problem=said)
+        yield finding, done
 
 
 def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) -> Iterator[Finding]:

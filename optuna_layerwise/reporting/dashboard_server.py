@@ -28,7 +28,7 @@ from optuna_layerwise.reporting.dashboard_guard import Guard
 from optuna_layerwise.reporting.rows import settings_in
 from optuna_layerwise.reporting.saved_weights import saved_weights
 from optuna_layerwise.results import Final
-from optuna_layerwise.storage import all_study_attrs
+from optuna_layerwise.storage import all_study_attrs, naming_what_cannot_be_read, study_names
 from optuna_layerwise.storage.dashboard import mark_infeasible_trials
 
 ARTIFACTS = "artifacts"
@@ -114,10 +114,12 @@ def keep_result(study: optuna.Study, final: Final, output: Path) -> None:
 def artifact_folders(storage: BaseStorage) -> list[Path]:
     """Where the studies of a database keep theirs on this machine; at least one."""
     studies = [
-        optuna.load_study(study_name=name, storage=storage)
-        for name in optuna.get_all_study_names(storage)
+        optuna.load_study(study_name=name, storage=storage) for name in study_names(storage)
     ]
-    outputs = [settings_in(all_study_attrs(study)).get("output") for study in studies]
+    outputs = []
+    for study in studies:
+        with naming_what_cannot_be_read(study):
+            outputs.append(settings_in(all_study_attrs(study)).get("output"))
     folders = [Path(o).parent / ARTIFACTS for o in outputs if isinstance(o, str) and o]
     return list(dict.fromkeys([*folders, DEFAULT_FOLDER]))
 

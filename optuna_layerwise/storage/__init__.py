@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from optuna_layerwise.lazy import lazily
 
 if TYPE_CHECKING:
+    from optuna_layerwise.plain import UNREADABLE
     from optuna_layerwise.storage.claims import (
         ask,
         is_seen_by_threads,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         Damaged,
         damaged_attributes,
         is_there,
+        naming_what_cannot_be_read,
         remove_damaged,
         study_names,
         trial_numbers,
@@ -29,6 +31,13 @@ if TYPE_CHECKING:
     from optuna_layerwise.storage.databases import claims_are_atomic, is_writable
     from optuna_layerwise.storage.enqueueing import enqueue_once
     from optuna_layerwise.storage.identity import STUDY_KEY, stored_study_id, study_id
+    from optuna_layerwise.storage.journal_lines import DamagedJournalError
+    from optuna_layerwise.storage.journal_repair import (
+        JournalDamage,
+        WrongLine,
+        examine_journal,
+        repair_journal,
+    )
     from optuna_layerwise.storage.keys import (
         DATA_KEY,
         FINAL_KEY,
@@ -54,8 +63,6 @@ if TYPE_CHECKING:
     from optuna_layerwise.storage.owner import Owner
     from optuna_layerwise.storage.parts import PART_KEY, IncompleteValueError
     from optuna_layerwise.storage.picture import (
-        UNREADABLE,
-        decoded,
         open_pictured,
         picture_of,
         refused_of,
@@ -116,7 +123,9 @@ __all__ = [
     "TRIAL_KEY",
     "UNREADABLE",
     "Damaged",
+    "DamagedJournalError",
     "IncompleteValueError",
+    "JournalDamage",
     "Lease",
     "LeaseLostError",
     "OtherSchemaError",
@@ -124,6 +133,7 @@ __all__ = [
     "RelationalStorage",
     "Standing",
     "StorageUnusableError",
+    "WrongLine",
     "all_study_attrs",
     "all_trials",
     "ask",
@@ -132,8 +142,8 @@ __all__ = [
     "claims_are_atomic",
     "compare_and_set",
     "damaged_attributes",
-    "decoded",
     "enqueue_once",
+    "examine_journal",
     "generation_of",
     "has_start",
     "has_unreadable_start",
@@ -144,6 +154,7 @@ __all__ = [
     "journal_path",
     "lease_of",
     "let_go",
+    "naming_what_cannot_be_read",
     "only_infeasible",
     "open_pictured",
     "open_storage",
@@ -154,6 +165,7 @@ __all__ = [
     "refused_of",
     "remove_damaged",
     "renew",
+    "repair_journal",
     "requeue",
     "set_user_attrs",
     "standing_of",

@@ -1,17 +1,20 @@
-"""Stored attributes that are no JSON, or too deep: Optuna cannot read a study that has one."""
+"""Stored attributes that are no JSON, or too deep: nobody can read a study that has one."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 
+from optuna_layerwise.plain import UNREADABLE, decoded
+from optuna_layerwise.storage.journal import FileJournalStorage
 from optuna_layerwise.storage.persistent import transaction
-from optuna_layerwise.storage.picture import decoded
 from optuna_layerwise.storage.trials import all_trials
 
 _OF_TRIALS = (models.TrialUserAttributeModel, models.TrialSystemAttributeModel)
@@ -27,8 +30,8 @@ class Damaged:
         trial: Number; ``None`` of an attribute of the study.
         key: Of the attribute.
         text: What is stored.
-        table: Where.
-        row: Its number there.
+        table: Where; of a journal, the kind of attribute.
+        row: Its number there; of a journal, the id of the study or trial.
         reason: What is wrong with it.
     """
 
@@ -67,16 +70,44 @@ def trial_numbers(study: optuna.Study) -> list[int]:
         return list(connection.execute(found).scalars())
 
 
-def damaged_attributes(storage: BaseStorage, study: str) -> list[Damaged]:
-    """Those of a study and its trials, in a relational database; elsewhere none are seen."""
+@contextlib.contextmanager
+def naming_what_cannot_be_read(study: optuna.Study) -> Iterator[None]:
+    """Inside, what cannot be read of a study's own attributes is an error that names one.
+
+    Raises:
+        ValueError: it has the attribute, the study, and what is wrong.
+    """
+    try:
+        yield
+    except UNREADABLE:
+        for one in damaged_attributes(study._storage, study.study_name, trials=False):
+            raise ValueError(
+                f"attribute {one.key!r} of study {one.study!r} cannot be read: {one.reason}; "
+                "`optuna-layerwise doctor` says what can be done"
+            ) from None
+        raise
+
+
+def damaged_attributes(storage: BaseStorage, study: str, *, trials: bool = True) -> list[Damaged]:
+    """Those of a study and its trials, if they can be removed; elsewhere none are seen.
+
+    What a line of a journal says is removed by a line that follows it, but a finished trial takes
+    none.
+    """
+    if isinstance(storage, FileJournalStorage):
+        found = _damaged_in_journal(storage, study)
+        return [one for one in found if trials or one.trial is None]
     backend = getattr(storage, "_backend", storage)
     if not isinstance(backend, RDBStorage):
         return []
-    return list(_damaged(backend, study))
+    return list(_damaged(backend, study, (*_OF_TRIALS, *_OF_STUDIES) if trials else _OF_STUDIES))
 
 
 def remove_damaged(storage: BaseStorage, damaged: Damaged) -> None:
     """Delete an attribute that cannot be read, as long as it is what was seen."""
+    if isinstance(storage, FileJournalStorage):
+        getattr(storage, f"set_{damaged.table}")(damaged.row, damaged.key, None)
+        return
     backend = getattr(storage, "_backend", storage)
     assert isinstance(backend, RDBStorage)
     [model] = [m for m in (*_OF_TRIALS, *_OF_STUDIES) if m.__tablename__ == damaged.table]
@@ -89,11 +120,18 @@ def remove_damaged(storage: BaseStorage, damaged: Damaged) -> None:
         session.execute(sqlalchemy.delete(model).where(same))
 
 
-def _damaged(backend: RDBStorage, study: str) -> Iterator[Damaged]:
+def _damaged_in_journal(storage: FileJournalStorage, study: str) -> Iterator[Damaged]:
+    study_id = storage.get_study_id_from_name(study)
+    for trial, kind, key, reason in storage.wrong_attributes(study_id):
+        number, row = (None, study_id) if trial is None else (trial.number, trial._trial_id)
+        yield Damaged(study, number, key, "", kind, row, reason)
+
+
+def _damaged(backend: RDBStorage, study: str, tables: Sequence[Any]) -> Iterator[Damaged]:
     trials = models.TrialModel.__table__.c
     study_id = backend.get_study_id_from_name(study)
     with backend.engine.connect() as connection:
-        for model in (*_OF_TRIALS, *_OF_STUDIES):
+        for model in tables:
             columns = model.__table__.c
             [row] = list(model.__table__.primary_key)
             found = sqlalchemy.select(row, columns.key, columns.value_json)

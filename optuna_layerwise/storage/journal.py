@@ -7,13 +7,28 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.storages.journal._storage import NOT_FOUND_MSG
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
 
+from optuna_layerwise.plain import shortened
+from optuna_layerwise.storage.journal_lines import (
+    LONGEST,
+    BadLineError,
+    DamagedJournalError,
+    damaged,
+    is_begun,
+    is_record,
+    record_of,
+)
+from optuna_layerwise.storage.journal_replay import Replay
 from optuna_layerwise.storage.outages import PATIENCE_SECONDS, persist
 
 try:
@@ -21,7 +36,9 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-_TORN_SECONDS = 0.2
+TORN_SECONDS = 0.2
+"""How long nobody writes what is left of a line before it is cut off."""
+_BLOCK = 2**16
 _held = threading.local()
 """The files that this thread has locked, by their paths."""
 
@@ -30,22 +47,60 @@ class JournalFile(JournalFileBackend):
     """A file of one line per change.
 
     As Optuna's, but the lock is one that the operating system releases when its process dies,
-    and what a dead process or a full disk left of a line is cut off before the next line.
-    Readers skip such an end, but they would stumble over it once a line had followed.
+    and what a dead process, a power cut or a full disk left of a line is cut off before the next
+    line. Readers skip such an end, but they would stumble over it once a line had followed.
     """
 
     def __init__(self, path: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         super().__init__(path)
         self.patience_seconds = patience_seconds
+        self._read = (0, 0)  # lines and bytes
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return self._file_path
+
+    def lines(self, number: int) -> Iterator[bytes]:
+        """The lines that follow so many; the last one comes when it is whole.
+
+        Raises:
+            DamagedJournalError: if the file does not go on as a journal does.
+        """
+        known, position = self._read if self._read[0] == number else (0, 0)
+        with open(self._file_path, "rb") as file:
+            if os.fstat(file.fileno()).st_size < position:
+                raise damaged(self.path, known + 1, "it is gone: the file was cut off")
+            file.seek(position)
+            while line := file.readline(LONGEST + 1):
+                known += 1
+                if len(line) > LONGEST:
+                    raise damaged(self.path, known, f"it is longer than {LONGEST} bytes")
+                if not line.endswith(b"\n"):
+                    if not is_begun(line, first=known == 1):
+                        raise damaged(self.path, known, f"it is no record: {shortened(line)}")
+                    return
+                position += len(line)
+                if known > number:
+                    self._read = known, position
+                    yield line
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """All of them, or none."""
+        """All of them, or none.
+
+        Raises:
+            ValueError: if one has something that would make the study unreadable.
+        """
+        lines = [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
+        for line in lines:
+            fault = record_of(line)[1] if len(line) <= LONGEST else f"{len(line)} bytes"
+            if fault:
+                raise ValueError(f"this cannot be stored in a journal: {fault}")
         if fcntl is None:
             super().append_logs(logs)
             return
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
         persist(
-            lambda again: self._append(lines),
+            lambda again: self._append(b"".join(lines)),
             place=self._file_path,
             seconds=self.patience_seconds,
         )
@@ -72,7 +127,7 @@ class JournalFile(JournalFileBackend):
     def _append(self, lines: bytes) -> None:
         with self.locked() as file:
             assert file is not None
-            end = _cut_torn_line(file)
+            end = self._cut_torn_line(file)
             try:
                 written = file.write(lines)
                 if written < len(lines):
@@ -83,11 +138,31 @@ class JournalFile(JournalFileBackend):
                 raise
             os.fsync(file.fileno())
 
+    def _cut_torn_line(self, file: BinaryIO) -> int:
+        """Returns where the last whole line ends then."""
+        end = file.seek(0, os.SEEK_END)
+        if _last_byte(file, end) in (b"\n", b""):
+            return end
+        time.sleep(TORN_SECONDS)  # another program, with Optuna's own lock, may be writing it
+        now = file.seek(0, os.SEEK_END)
+        if now != end or _last_byte(file, end) == b"\n":
+            return now
+        position = _end_of_last_line(file, end)
+        file.seek(position)
+        rest = file.read()
+        if not is_begun(rest, first=position == 0):
+            raise damaged(self.path, None, f"it is no record: {shortened(rest)}")
+        if is_record(rest):  # editors leave a file without its last end of a line
+            return end + file.write(b"\n")
+        file.truncate(position)
+        return position
+
 
 class FileJournalStorage(JournalStorage):
-    """A study in a `JournalFile`."""
+    """Studies in a `JournalFile`; see `Replay` for those that a wrong line makes unreadable."""
 
     _backend: JournalFile
+    _replay_result: Replay
 
     def __init__(self, log_storage: JournalFile) -> None:
         super().__init__(log_storage)
@@ -96,6 +171,51 @@ class FileJournalStorage(JournalStorage):
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
         self._thread_lock = threading.RLock()  # type: ignore[assignment]
+
+    def studies_with_faults(self) -> list[tuple[FrozenStudy, str]]:
+        """All studies, and what makes one unreadable, or nothing."""
+        with self._thread_lock:
+            self._sync_with_backend()
+            replay = self._replay_result
+            return [(s, replay.fault_of(s._study_id)) for s in replay.get_all_studies()]
+
+    def wrong_attributes(self, study_id: int) -> list[tuple[FrozenTrial | None, str, str, str]]:
+        """See `Replay`."""
+        with self._thread_lock:
+            self._sync_with_backend()
+            return list(self._replay_result.wrong_attributes(study_id))
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        """As Optuna's, of a study that can be read, as all that follows."""
+        directions = super().get_study_directions(study_id)
+        self._refuse_faults(study_id, trials=False)
+        return directions
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """Of a study that can be read."""
+        attributes = super().get_study_user_attrs(study_id)
+        self._refuse_faults(study_id, trials=False)
+        return attributes
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """Of a study that can be read."""
+        attributes = super().get_study_system_attrs(study_id)
+        self._refuse_faults(study_id, trials=False)
+        return attributes
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Of a study whose trials can be read."""
+        trial = super().get_trial(trial_id)
+        self._refuse_faults(self._replay_result._trial_id_to_study_id[trial_id], trials=True)
+        return trial
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Of a study whose trials can be read."""
+        trials = super().get_all_trials(study_id, deepcopy, states)
+        self._refuse_faults(study_id, trials=True)
+        return trials
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -117,23 +237,57 @@ class FileJournalStorage(JournalStorage):
                 replay._worker_id_to_owned_trial_id.pop(replay.worker_id, None)
         return super().set_trial_state_values(trial_id, state, values)
 
+    def _refuse_faults(self, study_id: int, *, trials: bool) -> None:
+        replay = self._replay_result
+        fault = replay.fault_of(study_id, trials=trials)
+        if fault and study_id in replay._studies:
+            name = replay.get_study(study_id).study_name
+            raise DamagedJournalError(f"study {name!r} cannot be read: {fault}")
 
-def _cut_torn_line(file: BinaryIO) -> int:
-    """Returns where the last whole line ends."""
-    end = file.seek(0, os.SEEK_END)
-    if _last_byte(file, end) in (b"\n", b""):
-        return end
-    time.sleep(_TORN_SECONDS)  # another program, with Optuna's own lock, may be writing it
-    now = file.seek(0, os.SEEK_END)
-    if now == end and _last_byte(file, end) != b"\n":
-        position = end
-        while position and _last_byte(file, position) != b"\n":
-            position -= 1
-        file.truncate(position)
-        return position
-    return now
+    def _sync_with_backend(self) -> None:
+        if not isinstance(self._replay_result, Replay):  # new, or from another process
+            self._replay_result = Replay(self._worker_id_prefix)
+        replay, path = self._replay_result, self._backend.path
+        replay.begin()
+        strays = len(replay.strays)
+        for line in self._backend.lines(replay.log_number_read):
+            try:
+                replay.apply_line(line)
+            except BadLineError as error:
+                raise damaged(path, replay.log_number_read + 1, str(error)) from None
+        if not strays and replay.strays:
+            number, what = next(iter(replay.strays.items()))
+            warnings.warn(
+                f"line {number} of the journal {path!r} is about {what}, which was never created: "
+                "lines before it may be lost; `optuna-layerwise doctor` says more",
+                stacklevel=4,
+            )
+
+    def _write_log(self, op_code: int, extra_fields: dict[str, Any]) -> None:
+        """As Optuna's, which writes of studies and trials that there are not, too."""
+        if not self._exists(extra_fields):
+            self._sync_with_backend()
+            if not self._exists(extra_fields):
+                raise KeyError(NOT_FOUND_MSG)
+        super()._write_log(op_code, extra_fields)
+
+    def _exists(self, fields: dict[str, Any]) -> bool:
+        replay, study, trial = self._replay_result, fields.get("study_id"), fields.get("trial_id")
+        known = study is None or study in replay._studies
+        return known and (trial is None or trial in replay._trials)
 
 
 def _last_byte(file: BinaryIO, end: int) -> bytes:
     file.seek(max(end - 1, 0))
     return file.read(1) if end else b""
+
+
+def _end_of_last_line(file: BinaryIO, end: int) -> int:
+    """Where the last whole line ends, in a file that is so long."""
+    while end:
+        start = max(end - _BLOCK, 0)
+        file.seek(start)
+        if (found := file.read(end - start).rfind(b"\n")) >= 0:
+            return start + found + 1
+        end = start
+    return 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 
+from optuna_layerwise.storage.journal_lines import DamagedJournalError
 from optuna_layerwise.storage.outages import PATIENCE_SECONDS, persist
 from optuna_layerwise.storage.urls import scrubbed, with_driver, without_secrets
 
@@ -53,6 +54,7 @@ def open_storage(
         ConnectionError: if the storage cannot be reached, is not a URL, or its driver is absent.
         OtherSchemaError: if its tables are not those of this release of Optuna.
         FileNotFoundError: if a file, or the tables, are not there and are not to be made.
+        DamagedJournalError: if a line of a journal is none; the message has its number.
     """
     url = with_driver(url)
     path, create = journal_path(url), create and not read_only
@@ -73,7 +75,7 @@ def open_storage(
             place=shown,
             seconds=patience_seconds if wait else 0.0,
         )
-    except (OtherSchemaError, FileNotFoundError):
+    except (OtherSchemaError, FileNotFoundError, DamagedJournalError):
         raise
     except (
         sqlalchemy.exc.SQLAlchemyError,

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
 
+from optuna_layerwise.storage.journal_lines import DamagedJournalError
+
 PATIENCE_SECONDS = 300.0
 """How long a storage may be away before its worker gives up."""
 _QUIET_SECONDS = 0.5
@@ -132,7 +134,7 @@ def is_of_storage(error: BaseException) -> bool:
     """Whether a database has raised it, and not about the value that it was given."""
     from sqlalchemy import exc
 
-    ours = isinstance(error, exc.SQLAlchemyError | StorageInternalError)
+    ours = isinstance(error, exc.SQLAlchemyError | StorageInternalError | DamagedJournalError)
     return ours and not isinstance(_cause(error), exc.DataError | exc.IntegrityError)
 
 

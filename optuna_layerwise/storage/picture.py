@@ -20,18 +20,14 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_layerwise.plain import UNREADABLE, decoded, shortened
+from optuna_layerwise.storage.journal import FileJournalStorage
 from optuna_layerwise.storage.persistent import PersistentStorage
 
-DEEPEST = 100
-"""Levels of nesting that are read; Python stops at some hundreds, in one place or another."""
 _FEW = 100
-UNREADABLE = (
-    *(ValueError, TypeError, LookupError, AttributeError),
-    *(ArithmeticError, AssertionError, RecursionError),
-)
-"""What reading raises, here and in Optuna, where something else is stored than was expected."""
 _Rows = dict[int, list[Any]]
 
 
@@ -75,18 +71,41 @@ class Picture(InMemoryStorage):
             said = str(error).splitlines() or [type(error).__name__]
             self.refused[study.name] = said[0]
             return
-        study_id = self.create_new_study(directions, study.name)
-        info = self._studies[study_id]
+        self._add(study.name, directions, trials, user_attrs, system_attrs)
+
+    def add_of_journal(self, storage: FileJournalStorage, study: FrozenStudy, reason: str) -> None:
+        """Add a study of a journal, or refuse it, if there is a reason."""
+        if reason:
+            self.refused[study.study_name] = reason
+            return
+        trials = storage.get_all_trials(study._study_id, deepcopy=False)
+        self._add(study.study_name, study.directions, trials, study.user_attrs, study.system_attrs)
+
+    def _add(
+        self,
+        name: str,
+        directions: Sequence[StudyDirection],
+        trials: list[FrozenTrial],
+        user_attrs: dict[str, Any],
+        system_attrs: dict[str, Any],
+    ) -> None:
+        info = self._studies[self.create_new_study(directions, name)]
         info.trials, info.user_attrs, info.system_attrs = trials, user_attrs, system_attrs
         self._by_id |= {trial._trial_id: trial for trial in trials}
 
 
 def picture_of(storage: BaseStorage, names: Iterable[str] | None = None) -> BaseStorage:
-    """The studies of these names, or all; another storage than a database is its own picture."""
+    """The studies of these names, or all; storages of other kinds are their own pictures."""
     backend = getattr(storage, "_backend", storage)
+    chosen = None if names is None else set(names)
+    if isinstance(storage, FileJournalStorage):
+        shown = Picture()
+        for study, reason in storage.studies_with_faults():
+            if chosen is None or study.study_name in chosen:
+                shown.add_of_journal(storage, study, reason)
+        return shown
     if not isinstance(backend, RDBStorage):
         return storage
-    chosen = None if names is None else set(names)
     if isinstance(backend, PersistentStorage):
         return backend.persist(lambda again: _read(backend.engine, chosen))
     return _read(backend.engine, chosen)
@@ -109,25 +128,6 @@ def refused_of(shown: BaseStorage) -> Mapping[str, str]:
     return shown.refused if isinstance(shown, Picture) else {}
 
 
-def decoded(text: object) -> Any:
-    """Stored JSON, if it is any, and one that can be worked with.
-
-    Raises:
-        ValueError: if not.
-    """
-    if not isinstance(text, str):
-        raise ValueError(f"it is no JSON: {_short(text)}")
-    try:
-        content = json.loads(text)
-    except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
-    except ValueError:
-        raise ValueError(f"it is no JSON: {_short(text)}") from None
-    if text.count("[") + text.count("{") > DEEPEST and _is_too_deep(content):
-        raise ValueError(_TOO_DEEP)
-    return content
-
-
 def _printable(text: object) -> Any:
     content = decoded(text)
     if "\\ud" in str(text).lower():
@@ -136,28 +136,6 @@ def _printable(text: object) -> Any:
         except UnicodeEncodeError:
             raise ValueError("it has half of a pair of surrogates, which is no text") from None
     return content
-
-
-_TOO_DEEP = f"it is nested more than {DEEPEST} levels deep"
-
-
-def _is_too_deep(content: object) -> bool:
-    level = [content]
-    for _ in range(DEEPEST + 1):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not level:
-            return False
-    return True
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 @dataclasses.dataclass
@@ -202,7 +180,7 @@ class _Stored:
                 for v in rows("trial_intermediate_values")
             }
             if not isinstance(row.number, int):
-                raise ValueError(f"{_short(row.number)} as its number")
+                raise ValueError(f"{shortened(row.number)} as its number")
             state = TrialState[row.state]
             start, complete = _time(row.datetime_start), _time(row.datetime_complete)
         except UNREADABLE as error:
@@ -243,19 +221,19 @@ def _attributes(rows: Iterable[Any], of: str) -> dict[str, Any]:
 
 
 def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {_short(str(error))}"
+    return f"{type(error).__name__}: {shortened(str(error))}"
 
 
 def _objective(row: Any) -> int:
     objective = row.objective
     if not isinstance(objective, int):
-        raise ValueError(f"an objective has the number {_short(objective)}")
+        raise ValueError(f"an objective has the number {shortened(objective)}")
     return objective
 
 
 def _float(value: object) -> Any:
     if value is not None and not isinstance(value, int | float):
-        raise ValueError(f"{_short(value)} where a number is expected")
+        raise ValueError(f"{shortened(value)} where a number is expected")
     return value
 
 
@@ -273,7 +251,7 @@ def _time(value: object) -> datetime | None:
         return value
     if isinstance(value, str):
         return datetime.fromisoformat(value)
-    raise ValueError(f"{_short(value)} where a time is expected")
+    raise ValueError(f"{shortened(value)} where a time is expected")
 
 
 _OF_STUDIES = ("study_directions", "study_user_attributes", "study_system_attributes", "trials")

@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 
-from optuna_layerwise.storage import compare_and_set, update
+from optuna_layerwise.storage import compare_and_set, naming_what_cannot_be_read, update
 
 CONTROL_KEY = "olw:control"
 """Study user attribute: the value of an `Order`."""
@@ -95,7 +95,9 @@ def is_paused(study: optuna.Study) -> bool:
 
 
 def _stored(study: optuna.Study) -> Any:
-    return study.user_attrs.get(CONTROL_KEY, Order.RUN)
+    with naming_what_cannot_be_read(study):
+        stored = study.user_attrs.get(CONTROL_KEY)
+    return Order.RUN if stored is None else stored  # null is what was taken back
 
 
 def _give(study: optuna.Study, order: Order) -> None:
@@ -107,4 +109,5 @@ def _give(study: optuna.Study, order: Order) -> None:
         ends, at_once = any(o.ends for o in orders), any(o.at_once for o in orders)
         return next(o.value for o in Order if o.halts and (o.ends, o.at_once) == (ends, at_once))
 
-    update(study, CONTROL_KEY, both)
+    with naming_what_cannot_be_read(study):
+        update(study, CONTROL_KEY, both)

@@ -162,6 +162,40 @@ def test_a_file_that_is_no_database(cli: Cli, name: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "doctor"])
+def test_a_journal_with_a_line_that_is_none(cli: Cli, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.log"
+    optuna.create_study(storage=open_storage(str(path)), study_name="digits")
+    before = path.read_bytes() + b"[1]\n" + path.read_bytes()
+    path.write_bytes(before)
+    err = refuses(cli, *arguments(name, str(path)))
+    assert f"line 2 of the journal {str(path)!r} cannot be used: it is no record: [1]" in err
+    assert "`optuna-layerwise doctor` says" in err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", [n for n in COMMANDS if n not in SERVES | {"doctor"}])
+def test_a_journal_in_which_one_study_cannot_be_read(cli: Cli, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.log"
+    for study in ("good", "digits"):
+        optuna.create_study(storage=open_storage(str(path)), study_name=study)
+    deep = b"[" * 10_000 + b"]" * 10_000
+    wrong = b'{"op_code":2,"worker_id":"w","study_id":1,"user_attr":{"olw:data":%s}}\n' % deep
+    path.write_bytes(before := path.read_bytes() + wrong)
+    code, out, err = run(cli, *arguments(name, str(path), "digits"))
+    assert code == 2, (out, err)
+    assert is_one_line(err)
+    assert "study 'digits' cannot be read: line 3 of the journal is wrong" in err
+    assert "'olw:data'" in err
+    assert path.read_bytes() == before
+    if name in ("status", "report", "compare"):
+        given = [part if part != "digits" else "*" for part in arguments(name, str(path))]
+        given = [name, "--storage", str(path)] if name == "status" else given
+        code, out, err = run(cli, *given)
+        assert code == 1
+        assert "study 'digits' was left out: line 3 of the journal is wrong" in err
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "doctor"])
 def test_a_database_of_an_older_optuna(cli: Cli, name: str, database: Path) -> None:
     execute(database, "UPDATE alembic_version SET version_num = 'v2.6.0.a'")
     err = refuses(cli, *arguments(name, f"sqlite:///{database}"))
@@ -267,7 +301,8 @@ def test_settings_that_cannot_be_read(cli: Cli, name: str, what: str, database: 
     if name in ("pause", "stop") and what == "settings":  # they read the other attributes only
         assert run(cli, *command)[0] == 0
     elif name in ("pause", "stop"):  # they add to the order that stands, so they read that
-        assert "something that is no JSON ('{\"version\": 1, ')" in refuses(cli, *command)
+        named = "attribute 'olw:settings' of study 'digits' cannot be read: it is no JSON: "
+        assert named in refuses(cli, *command)
     elif name == "export" and what == "settings":  # there is no result either, and it says so
         refuses(cli, *command)
     else:
@@ -285,7 +320,8 @@ def test_content_nested_too_deeply_is_one_line(cli: Cli, name: str, database: Pa
     statement = "UPDATE study_user_attributes SET value_json = ? WHERE key = 'olw:data'"
     execute(database, statement, "[" * 10_000 + "]" * 10_000)
     command = arguments(name, f"sqlite:///{database}")
-    assert "the database has something that is nested too deeply" in refuses(cli, *command)
+    named = "attribute 'olw:data' of study 'digits' cannot be read: it is nested more than 100"
+    assert named in refuses(cli, *command)
 
 
 @pytest.mark.parametrize("what", CORRUPT)

@@ -6,11 +6,14 @@ import json
 import sqlite3
 from pathlib import Path
 
+import optuna
+import pytest
 from commands import Cli, load
 from optuna.trial import TrialState
 
 from optuna_layerwise.cli.replaying import stored_encoding, stored_sampler
 from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.storage import open_storage
 from optuna_layerwise.training import Checkpoint
 from optuna_layerwise.trial_files import TrialFiles
 
@@ -81,3 +84,79 @@ def test_a_result_that_was_cut_off_is_told_and_never_removed(cli: Cli) -> None:
         stored = database.execute("SELECT key, value_json FROM study_user_attributes").fetchall()
     database.close()
     assert cut in stored
+
+
+def journal_of_two_trials(path: Path) -> bytes:
+    study = optuna.create_study(study_name="s", storage=open_storage(str(path)))
+    study.tell(study.ask(), 1.0)
+    study.tell(study.ask(), 2.0)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_the_end_of_a_journal_is_cut_off_after_a_copy_and_what_it_said_is_told(
+    cli: Cli, torn: bool
+) -> None:
+    path = Path("study.log")
+    sound = journal_of_two_trials(path)
+    wrong = b'{"op_code":8,"worker_id":"w","trial_id":1,"user_attr":{"k":1'
+    wrong = wrong if torn else wrong + b"\n" + b"\0" * 64 + b"hello\n"
+    path.write_bytes(sound + wrong)
+    code, out, err = cli("doctor", "--storage", "study.log")
+    assert (code, err) == (1, "")
+    assert out.startswith("warning: line 6" if torn else "error: line 6")
+    assert "set trial user attr 'k' of trial 1 of study 's'" in out
+    assert f"--repair cuts off the last {len(wrong)} bytes" in out
+    assert path.read_bytes() == sound + wrong
+    code, out, err = cli("doctor", "--storage", "study.log", "--repair")
+    assert (code, err) == (0, "")
+    assert "repaired: line 6" in out and "study.log.before-repair" in out
+    assert path.read_bytes() == sound
+    assert Path("study.log.before-repair").read_bytes() == sound + wrong
+    assert cli("doctor", "--storage", "study.log")[0] == 0
+
+
+@pytest.mark.parametrize("content", [b"[1]\n", b"\n", b'{"op_code":3}\n', b"\xff\n"])
+def test_wrong_lines_inside_a_journal_are_told_and_nothing_is_written(
+    cli: Cli, content: bytes
+) -> None:
+    path = Path("study.log")
+    lines = journal_of_two_trials(path).splitlines(keepends=True)
+    path.write_bytes(before := b"".join([*lines[:3], content, *lines[3:], b"hello\n"]))
+    for options in ((), ("--repair",)):
+        code, out, err = cli("doctor", "--storage", "study.log", *options)
+        assert (code, err) == (1, "")
+        assert "error: line 4 of the journal cannot be used" in out
+        assert "nothing is cut off" in out
+        assert "error: line 7 of the journal cannot be used" in out
+        assert path.read_bytes() == before
+    assert [each.name for each in Path().iterdir()] == ["study.log"]
+
+
+def test_the_doctor_says_that_a_file_is_no_journal(cli: Cli) -> None:
+    Path("notes.log").write_bytes(b"milk\nbread\n")
+    for options in ((), ("--repair",)):
+        code, out, err = cli("doctor", "--storage", "notes.log", *options)
+        assert (code, err) == (1, "")
+        assert out.startswith("error: this is no journal of Optuna: line 1")
+    assert Path("notes.log").read_bytes() == b"milk\nbread\n"
+
+
+def test_a_wrong_attribute_in_a_journal_is_taken_back_by_a_line_that_follows(cli: Cli) -> None:
+    path = Path("study.log")
+    journal_of_two_trials(path)
+    deep = b"[" * 10_000 + b"]" * 10_000
+    subjects = (b'2,"study_id":0,"user_attr":{"olw:control":', b'8,"trial_id":2,"user_attr":{"k":')
+    with path.open("ab") as file:
+        file.write(b'{"op_code":4,"worker_id":"w","study_id":0,"datetime_start":null}\n')
+        for subject in subjects:
+            file.write(b'{"worker_id":"w","op_code":%s%s}}\n' % (subject, deep))
+        file.write(b'{"op_code":3,"worker_id":"w","study_id":0,"system_attr":{"sound":1}}\n')
+    assert cli("status", "--storage", "study.log")[0] == 1
+    before = path.read_bytes()
+    _, out, _ = cli("doctor", "--storage", "study.log", "--repair")
+    assert "repaired: attribute 'olw:control' of the study cannot be read: line 7" in out
+    assert "repaired: attribute 'k' of trial 2 cannot be read: line 8" in out
+    assert path.read_bytes().startswith(before)
+    assert cli("status", "--storage", "study.log")[0] == 0
+    assert cli("pause", "--study", "s", "--storage", "study.log")[0] == 0
