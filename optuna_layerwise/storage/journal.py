@@ -24,9 +24,8 @@ from optuna_layerwise.storage.journal_lines import (
     BadLineError,
     DamagedJournalError,
     damaged,
+    fault_of,
     is_begun,
-    is_record,
-    record_of,
 )
 from optuna_layerwise.storage.journal_replay import Replay
 from optuna_layerwise.storage.outages import PATIENCE_SECONDS, persist
@@ -93,8 +92,7 @@ class JournalFile(JournalFileBackend):
         """
         lines = [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
         for line in lines:
-            fault = record_of(line)[1] if len(line) <= LONGEST else f"{len(line)} bytes"
-            if fault:
+            if fault := fault_of(line):
                 raise ValueError(f"this cannot be stored in a journal: {fault}")
         if fcntl is None:
             super().append_logs(logs)
@@ -152,7 +150,7 @@ class JournalFile(JournalFileBackend):
         rest = file.read()
         if not is_begun(rest, first=position == 0):
             raise damaged(self.path, None, f"it is no record: {shortened(rest)}")
-        if is_record(rest):  # editors leave a file without its last end of a line
+        if not fault_of(rest):  # editors leave a file without its last end of a line
             return end + file.write(b"\n")
         file.truncate(position)
         return position

@@ -78,12 +78,14 @@ def is_begun(rest: bytes, *, first: bool) -> bool:
     return _BEGINNING.startswith(begun) if first else begun[:1] in (b"", b"{")
 
 
-def is_record(line: bytes) -> bool:
-    """Whether there is nothing wrong with a line."""
+def fault_of(line: bytes) -> str:
+    """What is wrong with a line, but for its end; empty if nothing."""
+    if len(line) > LONGEST:
+        return f"it is longer than {LONGEST} bytes"
     try:
-        return not record_of(line)[1]
-    except BadLineError:
-        return False
+        return record_of(line)[1]
+    except BadLineError as error:
+        return str(error)
 
 
 def _content(line: bytes) -> tuple[Any, str]:

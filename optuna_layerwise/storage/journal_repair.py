@@ -18,8 +18,8 @@ from optuna_layerwise.storage.journal_lines import (
     LONGEST,
     BadLineError,
     DamagedJournalError,
+    fault_of,
     is_begun,
-    is_record,
 )
 from optuna_layerwise.storage.journal_replay import Replay
 
@@ -124,7 +124,7 @@ def _examined(path: str) -> JournalDamage | None:
 def _wrong(replay: Replay, number: int, line: bytes) -> WrongLine | None:
     about = _about(replay, line)
     if not line.endswith(b"\n") and len(line) <= LONGEST:
-        if is_record(line):
+        if not fault_of(line):
             return None  # the next writer gives it its end
         if is_begun(line, first=number == 1):
             what = "it is zeros" if not line.strip(b"\0") else "it breaks off"

@@ -264,7 +264,8 @@ def test_a_process_that_was_forked_meanwhile_keeps_no_lock_of_a_journal(tmp_path
     with file.locked():
         forked.start()
     try:
-        locked = threading.Thread(target=lambda: file.append_logs([{}]), daemon=True)
+        log = {"op_code": 0, "worker_id": "w", "study_name": "s", "directions": [1]}
+        locked = threading.Thread(target=lambda: file.append_logs([log]), daemon=True)
         locked.start()
         locked.join(10)
         assert not locked.is_alive()
