@@ -27,7 +27,7 @@ VERSION = 1
 RECIPE = Recipe(
     optimizer="sgd", lr=0.03, weight_decay=5e-4, epochs=10, patience=None, metric="loss"
 )
-SPEC = ModelSpec(name="digits_cnn", image_size=8)
+SPEC = ModelSpec(name="digits_cnn", weights=None)
 SEED = 0
 
 
@@ -39,8 +39,7 @@ def pretrained_digits(cache_dir: str | os.PathLike[str] | None = None) -> Path:
             `VERSION` and the recipe, so another release finds or makes its own.
 
     Example:
-        >>> spec = ModelSpec(name="digits_cnn", weights=pretrained_digits(), image_size=8)
-        >>> model = spec.build(num_classes=5)
+        >>> model = ModelSpec(name="digits_cnn", weights=pretrained_digits()).build(num_classes=5)
     """
     key = hashlib.sha256(json.dumps([VERSION, SEED, RECIPE.to_json(), SPEC.digest]).encode())
     cache = platformdirs.user_cache_dir("optuna-layerwise") if cache_dir is None else cache_dir

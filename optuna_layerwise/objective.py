@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import warnings
@@ -13,7 +12,6 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from optuna_layerwise import digits
 from optuna_layerwise.baselines import REFERENCES, Baseline, baseline_named
 from optuna_layerwise.data import Images, Splits, load_data, stratified_folds
 from optuna_layerwise.deriving import meant
@@ -71,7 +69,8 @@ class FinetuneObjective(Trainer):
     opened again.
 
     Args:
-        model: The network, or its name; see `ModelSpec`.
+        model: The network, or its name, which means its published pretrained weights; see
+            `ModelSpec`.
         data: Splits, or what `load_data` takes.
         encoding: A name of `ENCODINGS`, or an encoding for the model's own blocks.
         baseline: In its place a published method (or its name in `BASELINES`) whose rate, and
@@ -127,7 +126,7 @@ class FinetuneObjective(Trainer):
         checkpoint_seconds: float = 10.0,
         keep_weights: int = 0,
     ) -> None:
-        spec = named_model(model) if isinstance(model, str) else model
+        spec = ModelSpec(name=model) if isinstance(model, str) else model
         if not isinstance(data, Splits):
             data = load_data(data, image_size=spec.image_size, resize=spec.resize)
         recipe = recipe or Recipe()
@@ -142,6 +141,13 @@ class FinetuneObjective(Trainer):
         if not self.seeds:
             raise ValueError("seeds must have at least one seed, got none")
         self.pretrained = baseline is None or baseline.pretrained
+        self.notices: tuple[str, ...] = ()
+        if self.pretrained and spec.weights is None:
+            self.notices = (
+                f"the search starts from random weights of {spec.name}, not from pretrained ones, "
+                "so it says nothing about how to fine-tune those",
+            )
+            warnings.warn(self.notices[0], stacklevel=2)
         if baseline is not None:
             encoding = baseline.encoding(tuple(self.blocks), lr=self.recipe.lr)
         elif isinstance(encoding, str):
@@ -274,7 +280,7 @@ class FinetuneObjective(Trainer):
         return run.mean(self.recipe.metric) if run.outcome in TRAINED else math.nan
 
     def describe_data(self, study: optuna.Study) -> None:
-        """Store how many images there are of what, and what loading them warned about.
+        """Store how many images there are of what, and what data and network were warned about.
 
         The sizes say which differences are chance. They are stored once; warnings that another
         process had not given are added.
@@ -285,13 +291,17 @@ class FinetuneObjective(Trainer):
         sizes = {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
         names = list(data.classes)[:_MOST_CLASSES]
         stored = write_once(study, DATA_KEY, {**sizes, "classes": names})
-        if data.notices and isinstance(stored, dict):
+        said = {"notices": data.notices, "model_notices": self.notices}
+        if any(said.values()) and isinstance(stored, dict):
 
             def with_notices(about: Any) -> dict[str, Any]:
-                had = about.get("notices") if isinstance(about, dict) else None
-                had = had if isinstance(had, list) else []
-                ours = [text[:_LONGEST_NOTICE] for text in data.notices]
-                return {**about, "notices": list(dict.fromkeys([*had, *ours]))[:_MOST_NOTICES]}
+                about = about if isinstance(about, dict) else {}
+                kept = {}
+                for field, texts in said.items():
+                    had = found if isinstance(found := about.get(field), list) else []
+                    both = dict.fromkeys([*had, *(text[:_LONGEST_NOTICE] for text in texts)])
+                    kept[field] = [*both][:_MOST_NOTICES]
+                return {**about, **{field: texts for field, texts in kept.items() if texts}}
 
             update(study, DATA_KEY, with_notices)
         self._described = study
@@ -390,13 +400,6 @@ class FinetuneObjective(Trainer):
         if self._tie_break and self.recipe.metric != "loss" and math.isfinite(tie):
             attrs[TIE_KEY] = tie
         set_user_attrs(trial, attrs)
-
-
-def named_model(name: str) -> ModelSpec:
-    """A model by its bare name, with the pretrained weights that go with it."""
-    if name == digits.SPEC.name:
-        return dataclasses.replace(digits.SPEC, weights=digits.pretrained_digits())
-    return ModelSpec(name=name, weights="DEFAULT")
 
 
 def make_folds(data: Splits, n_folds: int) -> list[tuple[Images, Images]]:

@@ -19,7 +19,7 @@ class Network:
 
     @property
     def spec(self) -> ModelSpec:
-        return ModelSpec(name=self.name, image_size=self.image_size, args=self.args)
+        return ModelSpec(name=self.name, weights=None, image_size=self.image_size, args=self.args)
 
 
 _VIT = {

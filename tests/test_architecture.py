@@ -65,7 +65,6 @@ ARROWS: dict[str, set[str]] = {
             "baselines",
         ),
         *(
-            "digits",
             "runs",
             "deriving",
             "repeats",

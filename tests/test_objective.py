@@ -23,9 +23,11 @@ from optuna_layerwise.data import Images, SealedImages, Splits, load_data, strat
 from optuna_layerwise.encodings import Encoding
 from optuna_layerwise.pausing import StopSignals
 from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.reporting.report_facts import facts
+from optuna_layerwise.reporting.report_warnings import warnings_of
 from optuna_layerwise.runs import RUN_KEY
 from optuna_layerwise.samplers import BioTuneSampler
-from optuna_layerwise.storage import TIE_KEY, generation_of
+from optuna_layerwise.storage import DATA_KEY, TIE_KEY, generation_of
 
 BLOCKS = ("stem", "stage1", "stage2", "stage3", "head")
 QUICK = Recipe(lr=3e-3, epochs=2, patience=None, batch_size=25)
@@ -299,6 +301,23 @@ def test_an_encoding_for_other_blocks_is_refused_with_both_lists(make: Any) -> N
     encoding = Encoding.preset("biotune", ("stem", "head"))
     with pytest.raises(ValueError, match=r"\['stem', 'head'\], but digits_cnn has .*'stage3'"):
         make(encoding=encoding)
+
+
+def test_a_search_on_random_weights_warns_once_and_the_study_and_its_report_say_so(
+    make: Any, splits: Splits
+) -> None:
+    with pytest.warns(UserWarning, match="starts from random weights of digits_cnn") as caught:
+        objective = make(model=ModelSpec(name="digits_cnn", weights=None))
+        study = search(objective, n_trials=2, first=NOTHING)
+    assert len(caught) == 1
+    stored = study.user_attrs[DATA_KEY]["model_notices"]
+    assert stored == list(objective.notices) == [str(caught[0].message)]
+    (said,) = [text for text in warnings_of(facts(study)) if "random weights" in text]
+    assert said.startswith("About the network: ")
+
+
+def test_a_search_that_is_pretrained_or_scratch_by_its_method_does_not_warn(make: Any) -> None:
+    assert make().notices == make(encoding="binary", baseline="scratch").notices == ()
 
 
 def test_no_seed_is_refused(make: Any) -> None:

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for network in args.networks if not args.table else ():
         for size in args.image_sizes:
             if (network, size) not in done:
-                spec = ModelSpec(**NETWORKS[network], image_size=size)
+                spec = ModelSpec(**NETWORKS[network], weights=None, image_size=size)
                 data = repeated(args.data, size, args.images)
                 cell = measure(spec, data, args)
                 append(args.output, {"network": network, **cell, "provenance": origin})

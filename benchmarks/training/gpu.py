@@ -65,7 +65,7 @@ def search(args: argparse.Namespace) -> dict[str, Any]:
     data = repeated(args.data, args.image_size, args.images)
     started = time.perf_counter()
     objective = FinetuneObjective(
-        model=ModelSpec(name=args.network, image_size=args.image_size),
+        model=ModelSpec(name=args.network, weights=None, image_size=args.image_size),
         data=data,
         recipe=Recipe(epochs=args.epochs, patience=None, batch_size=args.batch_size),
         device=args.device,

@@ -103,7 +103,7 @@ class Case:
         device: str,
         compute: Mapping[str, Any],
     ) -> None:
-        spec = ModelSpec(**NETWORKS[network], image_size=size)
+        spec = ModelSpec(**NETWORKS[network], weights=None, image_size=size)
         recipe = Recipe(epochs=2, patience=None, batch_size=batch)
         self.ours, self.cached = (
             Trainer(spec, data, recipe, device=device, compute=Compute(**{**compute, **more}))

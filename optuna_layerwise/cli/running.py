@@ -245,6 +245,8 @@ def conclude(console: Console, search: Search, storage: str) -> None:
     show.show(console, *show.result(final, settings))
     for text in search.data.notices:
         console.print(f"about the data: {text}", markup=False, soft_wrap=True)
+    for text in search.objective.notices:
+        console.print(f"about the network: {text}", markup=False, soft_wrap=True)
     costs = [run.cost for run in readable_runs(study, study.get_trials(deepcopy=False)).values()]
     console.print(f"operations of the search: {show.saving(costs)} over training every block")
 

@@ -127,29 +127,19 @@ class Settings:
         """The network.
 
         Raises:
-            ValueError: if it is unknown, or nothing is said of its weights.
+            ValueError: if it is unknown, or has no such weights.
         """
-        from optuna_layerwise import digits
         from optuna_layerwise.models import ModelSpec
 
-        weights = None if self.weights == "none" else self.weights
-        if self.weights is None and self.model == digits.SPEC.name:
-            weights = str(digits.pretrained_digits())
-        spec = ModelSpec(
+        return ModelSpec(
             name=self.model,
             args=self.model_args,
-            weights=weights,
+            weights=weights_of(self.weights),
             mean=self.mean,
             std=self.std,
             image_size=self.image_size,
             granularity=self.granularity,
         )
-        if self.weights is None and weights is None:
-            raise ValueError(
-                "--weights is missing: a file of pretrained weights, DEFAULT to download "
-                "torchvision's, or `none` for random ones"
-            )
-        return spec
 
     def load(self, *, download: bool = False) -> Splits:
         """The data."""
@@ -291,6 +281,11 @@ class Settings:
             reason = f"expected an object with a version, in JSON ({error})"
             raise UnreadableAttribute(reason, key=SETTINGS_KEY, study=study.study_name) from error
         return read(cls, content, version=VERSION, key=SETTINGS_KEY, study=study.study_name)
+
+
+def weights_of(text: str | None) -> str | None:
+    """What ``--weights`` means to a `ModelSpec`: published ones if it is not given."""
+    return None if text == "none" else text or "DEFAULT"
 
 
 def known(kind: str, name: str, names: Any) -> None:

@@ -14,7 +14,7 @@ from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, absolute, con
 from optuna_layerwise.cli.parsing import channels, one_of, parse_assignment
 from optuna_layerwise.cli.presets import PRESETS, preset_named, tuning
 from optuna_layerwise.cli.resume import AllowDifferent
-from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings, known
+from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings, known, weights_of
 from optuna_layerwise.data.names import DATA_NAMES, GROUP_RULE
 from optuna_layerwise.encodings import ENCODINGS, Head
 from optuna_layerwise.policy import Granularity
@@ -53,7 +53,10 @@ def tune_command(
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="File of pretrained weights, the name of published ones, or none."),
+        typer.Option(
+            help="File of pretrained weights, the name of published ones, or none for random "
+            "ones; default the published ones, which are downloaded once."
+        ),
     ] = None,
     mean: Annotated[str | None, typer.Option(help="Of pixels in [0, 1]: one or three.")] = None,
     std: Annotated[str | None, typer.Option(help="Of pixels in [0, 1]: one or three.")] = None,
@@ -263,7 +266,7 @@ def tune_command(
     network = ModelSpec(
         name=model or Settings.model,
         args=arguments,
-        weights=None if weights == "none" else weights,
+        weights=weights_of(weights),
         **size,
     )
     settings = Settings(

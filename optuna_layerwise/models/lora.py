@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized, register_parametrization
 
-from optuna_layerwise.models.outputs import classifier_parameters
+from optuna_layerwise.models.heads import classifier_parameters
 from optuna_layerwise.models.partition import Blocks, check_partition
 
 

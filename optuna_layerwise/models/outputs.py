@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -63,10 +63,3 @@ def auxiliary_heads(model: nn.Module) -> dict[str, str]:
         for name in names
         if path == name or path.endswith(f".{name}")
     }
-
-
-def classifier_parameters(model: nn.Module, blocks: Mapping[str, Sequence[str]]) -> set[str]:
-    """The names of the parameters that are new: the head's, and those of `auxiliary_heads`."""
-    paths = auxiliary_heads(model).values()
-    names = (name for members in blocks.values() for name in members)
-    return {*blocks[[*blocks][-1]], *(n for n in names if n.rpartition(".")[0] in paths)}

@@ -8,17 +8,20 @@ import hashlib
 import http.client
 import json
 import os
-from collections.abc import Iterator, Mapping
+import pkgutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from optuna_layerwise.models.outputs import logits_of
 from optuna_layerwise.models.partition import Blocks, Patterns, partition
-from optuna_layerwise.models.sources import Preprocessing, plain_arguments, source_of
+from optuna_layerwise.models.sources import MADE_HERE, Preprocessing, plain_arguments, source_of
 from optuna_layerwise.models.weights import load_weights
 from optuna_layerwise.policy import Granularity
 
@@ -35,8 +38,9 @@ class ModelSpec:
         args: Further arguments of its builder, such as ``{"width_mult": 0.35}``; with
             transformers, fields of the configuration. Plain values of names that the network's
             code has: nothing that loads weights, files or code.
-        weights: A local file (see `load_weights`); ``DEFAULT`` or another name of published
-            weights, which are downloaded; or ``None`` for random ones.
+        weights: ``DEFAULT``, the pretrained weights that the network's source publishes, or
+            another name of published ones: they are downloaded unless they are in its cache. Or a
+            local file (see `load_weights`), or ``None`` for random ones.
         mean: Per channel, of pixels in [0, 1]. ``None``, the default of this and the next two,
             is replaced at once: by what the published weights expect; with a local file or
             without weights, by what the network's own published ones do; else by ImageNet's.
@@ -47,18 +51,18 @@ class ModelSpec:
 
     Raises:
         ConnectionError: if the configuration of a model on the hub cannot be downloaded.
-        ValueError: if the name is unknown, its package is not installed, or a value is out of
-            its range.
+        ValueError: if the name is unknown, its package is not installed, no weights of that name
+            are published, or a value is out of its range.
 
     Example:
-        >>> spec = ModelSpec(name="digits_cnn", image_size=8)
+        >>> spec = ModelSpec(name="digits_cnn", weights=None)
         >>> list(spec.partition(spec.build(10)))
         ['stem', 'stage1', 'stage2', 'stage3', 'head']
     """
 
     name: str
     args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    weights: str | os.PathLike[str] | None = None
+    weights: str | os.PathLike[str] | None = "DEFAULT"
     mean: tuple[float, float, float] = _OF_THE_WEIGHTS
     std: tuple[float, float, float] = _OF_THE_WEIGHTS
     image_size: int = _OF_THE_WEIGHTS
@@ -71,6 +75,8 @@ class ModelSpec:
         plain_arguments(self.name, self.args, source.arguments(name))
         if self.weights is not None:
             object.__setattr__(self, "weights", os.fspath(self.weights))
+        if (published := self._published) is not None:
+            self._check_published(published, source.known_weights(name))
         missing = [f for f in ("mean", "std", "image_size") if getattr(self, f) is None]
         if missing:
             expected = self.preprocessing
@@ -90,8 +96,8 @@ class ModelSpec:
         Raises:
             ConnectionError: if published weights cannot be downloaded.
             FileNotFoundError: if the weights are a file that does not exist.
-            ValueError: if the weights do not fit, or none of that name are published, or the
-                network does not take the arguments.
+            ValueError: if the weights do not fit or cannot be read, or the network does not take
+                the arguments.
         """
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
@@ -101,8 +107,17 @@ class ModelSpec:
                 model = source.build(name, self.args, self._published, num_classes)
         except (AssertionError, TypeError) as error:  # torchvision asserts what it expects
             raise ValueError(f"{self.name} does not take {dict(self.args)}: {error}") from error
-        if self._is_file and self.weights is not None:
-            load_weights(model, self.weights)
+        except (RuntimeError, EOFError, UnpicklingError, SafetensorError) as error:
+            if self._published is None:
+                raise
+            with_these = f" with {dict(self.args)}" if self.args else ""
+            raise ValueError(
+                f"the published weights {self._published!r} of {self.name} cannot be loaded"
+                f"{with_these} ({_short(error)}); {_INSTEAD}; a damaged copy in the cache of "
+                "torch or Hugging Face has to be deleted"
+            ) from error
+        if (file := self._file) is not None:
+            load_weights(model, file)
         return model
 
     @property
@@ -111,7 +126,6 @@ class ModelSpec:
 
         Raises:
             ConnectionError: if it has to be downloaded and cannot be.
-            ValueError: if no weights of that name are published.
         """
         source, name = source_of(self.name)
         with self._downloading():
@@ -134,10 +148,11 @@ class ModelSpec:
         try:
             yield
         except (OSError, http.client.HTTPException) as error:
+            source, name = source_of(self.name)
             what = f"{self._published!r} of {self.name}" if self._published else self.name
             raise ConnectionError(
-                f"cannot download {what} ({str(error).partition(chr(10))[0]}); "
-                "get the file elsewhere and pass its path as weights= (--weights PATH)"
+                f"cannot download {what} from {source.origin(name, self._published)} "
+                f"({_short(error)}); {_INSTEAD}"
             ) from error
 
     def partition(self, model: nn.Module) -> Blocks:
@@ -147,13 +162,13 @@ class ModelSpec:
     @property
     def weights_hash(self) -> str | None:
         """SHA-256 of the weight file, the full name of published weights, or ``None``."""
-        if self.weights is None:
-            return None
         if self._published is not None:
             source, name = source_of(self.name)
             return source.published(name, self._published)
+        if (path := self._file) is None:
+            return None
         digest = hashlib.sha256()
-        with Path(self.weights).open("rb") as file:
+        with path.open("rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
         return digest.hexdigest()
@@ -165,15 +180,46 @@ class ModelSpec:
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     @property
-    def _is_file(self) -> bool:
-        return self.weights is not None and (
-            Path(self.weights).suffix != "" or Path(self.weights).is_file()
-        )
+    def _published(self) -> str | None:
+        """The name of weights that the source publishes; ``None`` for a file or random ones."""
+        if self.weights is None or self._is_made_here:
+            return None
+        path = Path(self.weights)
+        return None if path.suffix or path.is_file() else os.fspath(self.weights)
 
     @property
-    def _published(self) -> str | None:
-        """The name of published weights; ``None`` for a file or random ones."""
-        return None if self._is_file or self.weights is None else os.fspath(self.weights)
+    def _is_made_here(self) -> bool:
+        return self.weights == "DEFAULT" and self.name in MADE_HERE
+
+    @property
+    def _file(self) -> Path | None:
+        """The file of the weights; ``None`` for published or random ones."""
+        if self._is_made_here:
+            made: Path = pkgutil.resolve_name(MADE_HERE[self.name])()
+            return made
+        is_file = self.weights is not None and self._published is None
+        return Path(self.weights) if self.weights is not None and is_file else None
+
+    def _check_published(self, weights: str, known: Sequence[str]) -> None:
+        if weights in known:
+            return
+        if weights == "DEFAULT":
+            raise ValueError(f"there are no published weights of {self.name}; {_INSTEAD}")
+        raise ValueError(
+            f"weights of {self.name} must be a file or one of {list(known)}, got {weights!r}; "
+            "random ones are weights=None (--weights none)"
+        )
+
+
+_INSTEAD = (
+    "give a file of pretrained weights as weights= (--weights FILE), or weights=None "
+    "(--weights none) for random ones"
+)
+
+
+def _short(error: BaseException) -> str:
+    """What an error says in its first two lines."""
+    return " ".join(" ".join(str(error).strip().split("\n")[:2]).split())
 
 
 def check_input(model: nn.Module, image_size: int) -> None:

@@ -168,7 +168,8 @@ def _use(facts: Facts, plan: str, weights: str) -> str:
             "image_size": settings.get("image_size"),
         }
         given = ", ".join(f"{field}={value!r}" for field, value in fields.items() if value)
-        lines.append(f"model = ModelSpec({given}).build(num_classes={len(facts.classes)})")
+        build = f"build(num_classes={len(facts.classes)})"
+        lines.append(f"model = ModelSpec({given}, weights=None).{build}")
     else:
         lines.append("model = ...  # as it was fine-tuned")
     if weights:

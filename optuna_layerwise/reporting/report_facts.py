@@ -28,6 +28,7 @@ class Facts:
         images: ``train``, ``val``, ``test`` to the number of images; empty if not known.
         classes: Names; empty if not known.
         notices: What loading the data warned about.
+        model_notices: What the network was warned about.
         setups: The stored fingerprints of what trials were made with.
     """
 
@@ -36,6 +37,7 @@ class Facts:
     classes: Sequence[str]
     setups: Sequence[Mapping[str, Any]]
     notices: Sequence[str] = ()
+    model_notices: Sequence[str] = ()
 
     @property
     def final(self) -> Final | None:
@@ -121,14 +123,18 @@ def facts(study: optuna.Study) -> Facts:
     about = history.attributes.get(DATA_KEY)
     about = about if isinstance(about, dict) else {}
     sizes = {split: number(about.get(split)) for split in ("train", "val", "test")}
-    classes, notices = about.get("classes"), about.get("notices")
     return Facts(
         history=history,
         images={split: int(n) for split, n in sizes.items() if n and n > 0},
-        classes=[clean(c) for c in classes] if isinstance(classes, list) else [],
+        classes=_texts(about.get("classes")),
         setups=setups_in(history.attributes),
-        notices=[clean(text) for text in notices] if isinstance(notices, list) else [],
+        notices=_texts(about.get("notices")),
+        model_notices=_texts(about.get("model_notices")),
     )
+
+
+def _texts(stored: Any) -> list[str]:
+    return [clean(text) for text in stored] if isinstance(stored, list) else []
 
 
 def changed_recipe(

@@ -31,7 +31,8 @@ def warnings_of(facts: Facts) -> list[str]:
         *_setups(facts),
     ]
     data = [f"About the data: {text}." for text in facts.notices]
-    return [clean(text) for text in [*data, *found]]
+    network = [f"About the network: {text}." for text in facts.model_notices]
+    return [clean(text) for text in [*data, *network, *found]]
 
 
 def _no_test(facts: Facts) -> Iterator[str]:

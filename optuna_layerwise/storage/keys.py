@@ -8,6 +8,6 @@ SETTINGS_KEY = "olw:settings"
 """Of a study: what the command line was told, as a JSON text; see `cli.settings.Settings`."""
 DATA_KEY = "olw:data"
 """Of a study: images per split (``train``, ``val``, ``test``), the names of its ``classes``, and
-the ``notices``: what loading the data warned about."""
+the ``notices`` and ``model_notices``: what was warned about the data and the network."""
 FIRST_TRIALS_KEY = "olw:first_trials"
 """Of a study: how many trials it begins with that are enqueued; absent if none is."""

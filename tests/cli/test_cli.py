@@ -96,7 +96,7 @@ def test_export_writes_a_policy_and_weights_that_load(cli: Cli, tmp_path: Path) 
     assert cli("export", "--study", "digits", "--to", "out")[0] == 0
     content = json.loads((tmp_path / "out/policy.json").read_text())
     assert list(content["policy"]) == ["stem", "stage1", "stage2", "stage3", "head"]
-    model = ModelSpec(name="digits_cnn", image_size=8).build(num_classes=5)
+    model = ModelSpec(name="digits_cnn", weights=None).build(num_classes=5)
     model.load_state_dict(load_file(tmp_path / "out/weights.safetensors"))
 
 
@@ -265,7 +265,7 @@ def test_changed_data_are_refused_on_resume_and_moved_ones_are_not(
 
 
 def test_changed_weights_are_refused_on_resume(cli: Cli, tmp_path: Path) -> None:
-    model = ModelSpec(name="digits_cnn", image_size=8).build(num_classes=5)
+    model = ModelSpec(name="digits_cnn", weights=None).build(num_classes=5)
     torch.save(model.state_dict(), "weights.pth")
     assert cli(*DIGITS, "--weights", "weights.pth", "--trials", "1")[0] == 0
     with torch.no_grad():
@@ -337,7 +337,7 @@ def test_a_search_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
             "cannot take images of 16 x 16",
         ),
         (("--model", "resnet18", "--weights", "none", "--model-arg", "with=1"), "does not take"),
-        (("--model", "resnet18"), "--weights is missing"),
+        (("--model", "resnet20"), "there are no published weights of resnet20"),
         (("--sampler-option", "populations=8"), "does not take"),
         (("--sampler-option", "population=3"), "population must be at least 4"),
         (("--seed", "-1"), "seed must be at least 0"),

@@ -52,3 +52,15 @@ def test_warnings_about_the_data_stand_once_in_report_and_model_card(
         cli("report", "--study", "leaves", "--format", format, "-o", f"report.{format}")
     for page in ("report.html", "report.md", "exported/README.md"):
         assert Path(page).read_text().count(COPIES) == 1, page
+
+
+@pytest.mark.filterwarnings("default")
+def test_random_weights_are_said_where_the_result_is_published(cli: Cli) -> None:
+    with pytest.warns(UserWarning, match="random weights of digits_cnn"):
+        code, out, err = cli(*DIGITS, "--weights", "none", "--trials", "1", "--no-live")
+    assert code == 0, err
+    assert "about the network: the search starts from random weights" in out
+    cli("export", "--study", "digits", "--to", "exported")
+    cli("report", "--study", "digits", "--format", "md", "-o", "report.md")
+    for page in ("report.md", "exported/README.md"):
+        assert Path(page).read_text().count("starts from random weights of digits") == 1, page

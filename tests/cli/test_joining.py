@@ -55,7 +55,7 @@ def test_another_package_version_is_refused_by_name_and_joins_when_told(
 def test_other_weights_join_when_told_and_the_study_stays_what_it_is(
     cli: Cli, tmp_path: Path
 ) -> None:
-    model = ModelSpec(name="digits_cnn", image_size=8).build(num_classes=5)
+    model = ModelSpec(name="digits_cnn", weights=None).build(num_classes=5)
     torch.save(model.state_dict(), "weights.pth")
     assert cli(*DIGITS, "--weights", "weights.pth", "--trials", "1")[0] == 0
     with torch.no_grad():

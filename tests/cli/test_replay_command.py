@@ -32,7 +32,7 @@ def test_an_intact_study_of_tune_is_drawn_again_without_its_weights(
 ) -> None:
     weights = Path("weights.pth")
     torch.save(
-        ModelSpec(name="digits_cnn", image_size=8).build(num_classes=5).state_dict(), weights
+        ModelSpec(name="digits_cnn", weights=None).build(num_classes=5).state_dict(), weights
     )
     options = ("--sampler", sampler, "--sampler-option", "population=4", "--weights", str(weights))
     assert cli(*DIGITS, *options, "--trials", "6")[0] == 0

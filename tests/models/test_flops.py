@@ -13,7 +13,7 @@ from optuna_layerwise.policy import training_flops
 
 @pytest.fixture(scope="module")
 def resnet18() -> dict[str, float]:
-    spec = ModelSpec(name="resnet18")
+    spec = ModelSpec(name="resnet18", weights=None)
     model = spec.build(1000).eval()
     return block_flops(model, spec.partition(model), torch.zeros(2, 3, 224, 224))
 

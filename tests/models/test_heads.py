@@ -10,8 +10,15 @@ import torchvision
 from networks import NETWORKS
 from torch import nn
 
-from optuna_layerwise.models import DigitsCNN, partition, replace_head, reset_head
-from optuna_layerwise.models.heads import find_head, find_heads
+from optuna_layerwise.models import (
+    DigitsCNN,
+    logits_of,
+    partition,
+    replace_head,
+    reset_head,
+    training_loss,
+)
+from optuna_layerwise.models.heads import find_heads
 from optuna_layerwise.models.seeding import seeded
 
 
@@ -62,7 +69,7 @@ def test_head_that_is_a_pointwise_convolution_is_replaced_by_one():
     ],
 )
 def test_convolution_is_the_head_only_if_it_is_pointwise_and_last(behind, head):
-    assert find_head(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Linear(4, 4), *behind)) == head
+    assert find_heads(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Linear(4, 4), *behind)) == [head]
 
 
 def test_both_heads_of_a_distilled_model_are_replaced_and_reset():
@@ -165,3 +172,259 @@ def test_last_block_without_a_layer_cannot_be_reset():
     blocks = {"trunk": ("0.weight", "0.bias"), "norm": ("1.weight", "1.bias")}
     with pytest.raises(ValueError, match="the last block 'norm', got .'BatchNorm1d'"):
         reset_head(model, blocks, 0)
+
+
+def timm_network(name, **options):
+    with torch.device("meta"):
+        return pytest.importorskip("timm").create_model(name, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [
+        ("crossvit_9_240", ["head.1", "head.0"]),
+        ("efficientvim_m1", [f"heads.{n}" for n in (3, 2, 1, 0)]),
+        ("efficientvim_m1_dist", [f"heads{d}.{n}" for d in ("_dist", "") for n in (3, 2, 1, 0)]),
+        ("levit_128s", ["head_dist.linear", "head.linear"]),
+        ("volo_d1_224", ["head", "aux_head"]),
+        ("mobilevit_xxs", ["head.fc"]),
+        ("convnext_atto", ["head.fc"]),
+        ("mobilenetv3_small_050", ["classifier"]),
+        ("test_vit", ["head"]),
+        ("nf_regnet_b0", ["head.fc"]),
+        ("resnetv2_50", ["head.fc"]),
+    ],
+)
+def test_all_heads_of_a_network_of_timm_are_replaced_and_it_says_so(name, heads):
+    """On the meta device, where a pass has shapes and takes no time."""
+    model = timm_network(name)
+    replace_head(model, 7)
+    assert sorted(find_heads(model)) == sorted(heads)
+    last = partition(model)["head"]
+    assert all(f"{path}.weight" in last for path in heads)
+    assert {model.num_classes, *(c["num_classes"] for c in (model.pretrained_cfg,))} == {7}
+    assert model.default_cfg["num_classes"] == 7
+    images = torch.empty(2, *model.pretrained_cfg["input_size"], device="meta")
+    for mode in (True, False):
+        with torch.device("meta"), torch.no_grad():
+            outputs = model.train(mode)(images)
+            loss = training_loss(model, outputs, torch.zeros(2, dtype=torch.long))
+        assert logits_of(outputs).shape == (2, 7) and loss.shape == ()
+
+
+def test_every_head_is_reset_with_the_seed():
+    model, twin = (
+        pytest.importorskip("timm").create_model("crossvit_9_240", num_classes=3) for _ in range(2)
+    )
+    for network in (model, twin):
+        reset_head(network, partition(network), 1)
+    for head, other in zip(model.head, twin.head, strict=True):
+        assert torch.equal(head.weight, other.weight)
+
+
+def test_network_of_timm_without_classes_is_refused_and_stays_what_it_was():
+    model = timm_network("test_vit", num_classes=0)
+    before = [(n, p.shape) for n, p in model.named_parameters()]
+    with pytest.raises(ValueError, match="classifier 'head' of this VisionTransformer, got Ident"):
+        replace_head(model, 3)
+    assert [(n, p.shape) for n, p in model.named_parameters()] == before
+    assert model.num_classes == 0
+
+
+SMALL = {
+    **{"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
+    **{"intermediate_size": 16, "image_size": 32, "patch_size": 16},
+}
+STAGES = {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "embedding_size": 8}
+SWIN = {
+    "embed_dim": 8,
+    "depths": [1, 1],
+    "num_heads": [1, 2],
+    "image_size": 32,
+    "patch_size": 4,
+    "window_size": 4,
+}
+WORDS = {**SMALL, "vocab_size": 50, "max_position_embeddings": 40, "pad_token_id": 0}
+CLASSIFIERS = {
+    "ViTForImageClassification": ("vit", SMALL),
+    "BeitForImageClassification": ("beit", SMALL),
+    "DeiTForImageClassification": ("deit", SMALL),
+    "DeiTForImageClassificationWithTeacher": ("deit", SMALL),
+    "ResNetForImageClassification": ("resnet", {**STAGES, "layer_type": "basic"}),
+    "ConvNextForImageClassification": ("convnext", STAGES),
+    "SwinForImageClassification": ("swin", SWIN),
+    "TimmWrapperForImageClassification": ("timm_wrapper", {"architecture": "test_resnet"}),
+    "BertForSequenceClassification": ("bert", WORDS),
+    "RobertaForSequenceClassification": ("roberta", WORDS),
+    "DistilBertForSequenceClassification": (
+        "distilbert",
+        {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 16, "vocab_size": 50},
+    ),
+    "GPT2ForSequenceClassification": (
+        "gpt2",
+        {"n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": 50, "pad_token_id": 0},
+    ),
+}
+
+
+def transformer(name, **fields):
+    transformers = pytest.importorskip("transformers")
+    kind, more = CLASSIFIERS[name]
+    config = transformers.AutoConfig.for_model(kind, **more, **fields)
+    model = getattr(transformers, name)(config)
+    words = torch.randint(1, 50, (2, 6), generator=torch.Generator().manual_seed(0))
+    return model, words if "Sequence" in name else torch.rand(2, 3, 32, 32)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifier_of_transformers_agrees_with_its_config_and_makes_the_round_trip(
+    name, tmp_path
+):
+    model, inputs = transformer(name, num_labels=5)
+    replace_head(model, 3)
+    config = model.config
+    assert (config.num_labels, model.num_labels, len(config.label2id)) == (3, 3, 3)
+    assert sorted(config.id2label) == [0, 1, 2]
+    labels = torch.tensor([0, 2])
+    for mode in (True, False):
+        outputs = model.train(mode)(inputs)
+        assert logits_of(outputs).shape == (2, 3)
+        assert training_loss(model, outputs, labels).isfinite()
+    if "Teacher" not in name:  # it has no loss of its own
+        assert model(inputs, labels=labels).loss.isfinite()
+    model.save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path)
+    assert again.config.num_labels == 3
+    state = again.state_dict()
+    assert all(torch.equal(tensor, state[n]) for n, tensor in model.state_dict().items())
+
+
+def test_regression_becomes_a_classification_with_a_head_of_several_classes():
+    model, inputs = transformer("ViTForImageClassification", num_labels=1)
+    model(inputs, labels=torch.rand(2))
+    assert model.config.problem_type == "regression"
+    replace_head(model, 3)
+    assert model(inputs, labels=torch.tensor([0, 2])).loss.isfinite()
+
+
+@pytest.mark.filterwarnings("ignore:.*checkpointing:FutureWarning")
+def test_network_that_peft_adapts_gets_its_head_where_peft_trains_it():
+    peft = pytest.importorskip("peft")
+    options = {"target_modules": ["query"], "r": 2}
+    model, inputs = transformer("BertForSequenceClassification", num_labels=5)
+    model = peft.get_peft_model(model, peft.LoraConfig(**options, modules_to_save=["classifier"]))
+    replace_head(model, 3)
+    assert model(inputs, labels=torch.tensor([0, 2])).logits.shape == (2, 3)
+    wrapper = model.base_model.model.classifier
+    trains = [
+        m.weight.requires_grad
+        for m in (wrapper.original_module, *wrapper.modules_to_save.values())
+    ]
+    assert trains == [False, True]
+
+
+@pytest.mark.filterwarnings("ignore:.*checkpointing:FutureWarning")
+def test_head_that_has_an_adapter_is_refused():
+    peft = pytest.importorskip("peft")
+    model, _ = transformer("BertForSequenceClassification", num_labels=5)
+    model = peft.get_peft_model(model, peft.LoraConfig(target_modules=["classifier"], r=2))
+    with pytest.raises(ValueError, match="'classifier' of this .* has an adapter of PEFT"):
+        replace_head(model, 3)
+    assert model.config.num_labels == 5
+
+
+class Own(nn.Module):
+    """Somebody's network: ``join`` makes its output of what its heads give."""
+
+    def __init__(self, join, **heads):
+        super().__init__()
+        for name, head in heads.items():
+            setattr(self, name, head)
+        self.conv, self.norm = nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8)
+        self.embed = nn.Linear(8, 8)
+        self.names, self.join, self.num_classes, self.n_classes = [*heads], join, 10, 10
+
+    def forward(self, images):
+        features = torch.relu(self.embed(self.norm(self.conv(images)).mean((2, 3))))
+        return self.join([getattr(self, name)(features) for name in self.names], features)
+
+
+def many():
+    return nn.ModuleList([nn.Linear(8, 10), nn.Linear(8, 10)])
+
+
+class Mean(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.heads = many()
+
+    def forward(self, features):
+        return torch.stack([head(features) for head in self.heads]).mean(0)
+
+
+@pytest.mark.parametrize(
+    ("network", "heads"),
+    [
+        (lambda: Own(lambda y, x: y[0], fc=nn.Linear(8, 10)), ["fc"]),
+        (lambda: Own(lambda y, x: (y[0], x), fc=nn.Linear(8, 10)), ["fc"]),
+        (lambda: Own(lambda y, x: sum(y), a=nn.Linear(8, 10), b=nn.Linear(8, 10)), ["b", "a"]),
+        (lambda: Own(lambda y, x: tuple(y), a=nn.Linear(8, 10), b=nn.Linear(8, 10)), ["b", "a"]),
+        (lambda: Own(lambda y, x: y[0], fc=Mean()), ["fc.heads.1", "fc.heads.0"]),
+        (
+            lambda: Own(
+                lambda y, x: y[0],
+                fc=nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 10)),
+            ),
+            ["fc.3"],
+        ),
+        (lambda: nn.DataParallel(Own(lambda y, x: y[0], fc=nn.Linear(8, 10))), ["module.fc"]),
+    ],
+)
+def test_heads_of_somebodys_network_are_those_that_its_logits_come_from(network, heads):
+    """Also where they are registered before the trunk."""
+    model = network()
+    assert find_heads(model) == heads
+    blocks = partition(model)
+    assert {f"{path}.weight" for path in heads} <= set(blocks["head"])
+    assert not any("conv" in name or "embed" in name for name in blocks["head"])
+    replace_head(model, 3)
+    images = torch.rand(2, 1, 9, 9)
+    for mode in (True, False):
+        outputs = model.train(mode)(images)
+        assert logits_of(outputs).shape == (2, 3)
+        assert training_loss(model, outputs, torch.tensor([0, 2])).isfinite()
+    own = getattr(model, "module", model)
+    assert (own.num_classes, own.n_classes) == (10, 10)
+
+
+class Unclear(nn.Module):
+    """Takes no image of a usual size, and has two layers that could be the head."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 4), nn.Linear(8, 4)
+
+    def forward(self, features, which):
+        return (self.first if which else self.second)(features)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Unclear, "cannot be told: 'second' and 'first' have as many outputs"),
+        (
+            lambda: Own(lambda y, x: torch.cat(y, 1), a=nn.Linear(8, 5), b=nn.Linear(8, 5)),
+            r"found none: its outputs \[2, 10\] come from",
+        ),
+        (
+            lambda: Own(lambda y, x: y[0], fc=nn.Sequential(nn.Linear(8, 5), nn.LayerNorm(5))),
+            r"cannot be told: when \['fc.0'\] have 10007 outputs, the network fails",
+        ),
+    ],
+)
+def test_network_whose_heads_cannot_be_told_is_refused_and_stays_what_it_was(network, message):
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=message):
+        replace_head(model, 3)
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())

@@ -25,7 +25,7 @@ MAIN, FIRST, SECOND = torch.randn(3, 3, 3, generator=torch.Generator().manual_se
 
 
 def network(name: str, **args: Any) -> nn.Module:
-    return ModelSpec(name=name, args=args).build(3)
+    return ModelSpec(name=name, args=args, weights=None).build(3)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_frozen_auxiliary_classifier_adds_no_loss() -> None:
 def test_auxiliary_heads_are_replaced_and_reset_with_the_head(
     name: str, args: dict[str, Any], paths: list[str]
 ) -> None:
-    spec = ModelSpec(name=name, args=args)
+    spec = ModelSpec(name=name, args=args, weights=None)
     model = spec.build(3)
     assert sorted(auxiliary_heads(model).values()) == paths
     replace_head(model, 5)
@@ -96,7 +96,7 @@ def test_auxiliary_heads_are_replaced_and_reset_with_the_head(
 def test_reset_of_auxiliary_heads_leaves_the_head_as_it_would_be_without_them() -> None:
     heads = []
     for aux_logits in (True, False):
-        spec = ModelSpec(name="googlenet", args={"aux_logits": aux_logits})
+        spec = ModelSpec(name="googlenet", args={"aux_logits": aux_logits}, weights=None)
         model = spec.build(3)
         reset_head(model, spec.partition(model), seed=2)
         heads.append(model.fc.weight)

@@ -112,7 +112,7 @@ def test_names_of_files_that_torchvision_published_are_understood(tmp_path, name
 
 
 def test_auxiliary_heads_of_another_size_and_unwanted_ones_are_left_alone(tmp_path):
-    source = ModelSpec(name="inception_v3").build(1000)
+    source = ModelSpec(name="inception_v3", weights=None).build(1000)
     torch.save(source.state_dict(), tmp_path / "w.pth")
     spec = ModelSpec(name="inception_v3", weights=tmp_path / "w.pth")
     model = spec.build(3)

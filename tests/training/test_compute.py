@@ -185,7 +185,7 @@ def images(n):
 
 splits = load_data("digits", image_size=8)
 data = dataclasses.replace(splits, train=images(32), val=images(8), classes=("a", "b"))
-spec = ModelSpec(name="resnet18", image_size=128)
+spec = ModelSpec(name="resnet18", weights=None, image_size=128)
 objective = FinetuneObjective(
     model=spec, data=data, recipe=Recipe(epochs=1, batch_size=32), encoding="binary", device="cpu"
 )

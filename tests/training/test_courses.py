@@ -65,7 +65,7 @@ def test_a_penaltys_gradient_at_the_start_is_the_heads_decay_alone(
 
 
 def test_an_auxiliary_classifier_is_new_and_not_pulled_to_its_random_start() -> None:
-    spec = ModelSpec(name="googlenet", args={"aux_logits": True})
+    spec = ModelSpec(name="googlenet", args={"aux_logits": True}, weights=None)
     model = spec.build(3)
     blocks = spec.partition(model)
     reset_head(model, blocks, 0)

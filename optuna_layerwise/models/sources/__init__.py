@@ -3,6 +3,14 @@
 from optuna_layerwise.models.sources.arguments import plain_arguments
 from optuna_layerwise.models.sources.registry import SOURCES, source_of
 from optuna_layerwise.models.sources.source import Preprocessing, Source
-from optuna_layerwise.models.sources.torchvision import MODELS
+from optuna_layerwise.models.sources.torchvision import MADE_HERE, MODELS
 
-__all__ = ["MODELS", "SOURCES", "Preprocessing", "Source", "plain_arguments", "source_of"]
+__all__ = [
+    "MADE_HERE",
+    "MODELS",
+    "SOURCES",
+    "Preprocessing",
+    "Source",
+    "plain_arguments",
+    "source_of",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from torch import nn
@@ -52,8 +52,14 @@ class Source(Protocol):
         Raises an OSError if published weights cannot be had.
         """
 
+    def known_weights(self, name: str) -> Sequence[str]:
+        """The names of published weights, ``DEFAULT`` among them; empty if there are none."""
+
     def published(self, name: str, weights: str) -> str:
-        """The full name of published weights; raises ValueError if there are none of that name."""
+        """The full name of published weights."""
+
+    def origin(self, name: str, weights: str | None) -> str:
+        """The address that published weights, or else a configuration, are downloaded from."""
 
     def preprocessing(
         self, name: str, args: Mapping[str, Any], weights: str | None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -48,19 +48,27 @@ def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: 
     return model
 
 
+def known_weights(name: str) -> Sequence[str]:
+    """See `Source`."""
+    architecture = name.partition(".")[0]
+    found = extra("timm").list_pretrained(f"{architecture}.*")
+    return ["DEFAULT", *(full.partition(".")[2] for full in found)] if found else []
+
+
 def published(name: str, weights: str) -> str:
     """See `Source`."""
     architecture, _, tag = name.partition(".")
-    known = [full.partition(".")[2] for full in extra("timm").list_pretrained(f"{architecture}.*")]
-    chosen = weights
-    if weights == "DEFAULT" and known:
-        chosen = tag or extra("timm").get_pretrained_cfg(name).tag
-    if chosen not in known:
-        raise ValueError(
-            f"weights of timm/{architecture} must be a file, 'DEFAULT' or one of {known}, "
-            f"got {weights!r}"
-        )
-    return f"{architecture}.{chosen}"
+    if weights == "DEFAULT":
+        weights = tag or extra("timm").get_pretrained_cfg(name).tag
+    return f"{architecture}.{weights}"
+
+
+def origin(name: str, weights: str | None) -> str:
+    """See `Source`."""
+    config = extra("timm").get_pretrained_cfg(
+        name if weights is None else published(name, weights)
+    )
+    return f"https://huggingface.co/{config.hf_hub_id}" if config.hf_hub_id else str(config.url)
 
 
 def preprocessing(name: str, args: Mapping[str, Any], weights: str | None) -> Preprocessing:

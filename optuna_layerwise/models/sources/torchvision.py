@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torchvision
@@ -40,6 +40,10 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
 }
 """Name to builder, called with ``num_classes``; torchvision's other classifiers need no row."""
 
+MADE_HERE: Mapping[str, str] = {"digits_cnn": "optuna_layerwise.digits:pretrained_digits"}
+"""Our own networks whose weights are trained where they are first asked for, to the function that
+gives their file; it is named, not imported, since training is made of models."""
+
 _IMAGE_SIZES = {"digits_cnn": 8, "resnet20": 32}
 
 
@@ -63,22 +67,34 @@ def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: 
     if weights is None:
         model: nn.Module = builder(num_classes=num_classes, **args)
         return model
-    model = builder(weights=_weights(name, weights), **args)
+    model = builder(weights=torchvision.models.get_model_weights(name)[weights], **args)
     replace_head(model, num_classes)
     return model
 
 
+def known_weights(name: str) -> Sequence[str]:
+    """See `Source`."""
+    if name not in _published_models():
+        return ["DEFAULT"] if name in MADE_HERE else []
+    return list(torchvision.models.get_model_weights(name).__members__)
+
+
 def published(name: str, weights: str) -> str:
     """See `Source`."""
-    return str(_weights(name, weights))
+    return str(torchvision.models.get_model_weights(name)[weights])
+
+
+def origin(name: str, weights: str | None) -> str:
+    """See `Source`."""
+    return str(torchvision.models.get_model_weights(name)[weights or "DEFAULT"].url)
 
 
 def preprocessing(name: str, args: Mapping[str, Any], weights: str | None) -> Preprocessing:
     """See `Source`."""
     if name not in _published_models():
-        return Preprocessing().at(_IMAGE_SIZES[name])
+        return Preprocessing().at(_IMAGE_SIZES.get(name))
     known = torchvision.models.get_model_weights(name)
-    expected = (known.DEFAULT if weights is None else _weights(name, weights)).transforms()
+    expected = known["DEFAULT" if weights is None else weights].transforms()
     return Preprocessing(
         mean=tuple(expected.mean),
         std=tuple(expected.std),
@@ -86,17 +102,6 @@ def preprocessing(name: str, args: Mapping[str, Any], weights: str | None) -> Pr
         resize_size=expected.resize_size[0],
         interpolation=expected.interpolation.value,
     ).at(args.get("image_size"))
-
-
-def _weights(name: str, weights: str) -> Any:
-    known = {}
-    if name in _published_models():
-        known = torchvision.models.get_model_weights(name).__members__
-    if weights not in known:
-        raise ValueError(
-            f"weights of {name} must be a file or one of {list(known)}, got {weights!r}"
-        )
-    return known[weights]
 
 
 def _published_models() -> list[str]:

@@ -9,7 +9,7 @@ beside those are never run: the network must be one of transformers' own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,26 +43,35 @@ def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: 
     if weights is None:
         model = auto.from_config(config, **_NO_CODE)
     else:
-        published(name, weights)
         model = auto.from_pretrained(
             name, config=config, ignore_mismatched_sizes=True, weights_only=True, **_NO_CODE
         )
     return model.train()
 
 
+def known_weights(name: str) -> Sequence[str]:
+    """See `Source`; what a name on the hub has is known when it is downloaded."""
+    has_none = name in _types() or (Path(name).is_dir() and not _files(name))
+    return [] if has_none else ["DEFAULT"]
+
+
 def published(name: str, weights: str) -> str:
     """See `Source`; for a folder, with the SHA-256 of the weights in it."""
-    if weights != "DEFAULT" or name in _types():
-        known = [] if name in _types() else ["DEFAULT"]
-        raise ValueError(
-            f"weights of transformers/{name} must be a file or one of {known}, got {weights!r}"
-        )
     if not Path(name).is_dir():
         return name
     digest = hashlib.sha256()
-    for path in sorted([*Path(name).glob("*.safetensors"), *Path(name).glob("*.bin")]):
+    for path in _files(name):
         digest.update(path.read_bytes())
     return f"sha256:{digest.hexdigest()}"
+
+
+def origin(name: str, weights: str | None) -> str:
+    """See `Source`."""
+    return name if Path(name).is_dir() else f"https://huggingface.co/{name}"
+
+
+def _files(folder: str) -> list[Path]:
+    return sorted([*Path(folder).glob("*.safetensors"), *Path(folder).glob("*.bin")])
 
 
 def preprocessing(name: str, args: Mapping[str, Any], weights: str | None) -> Preprocessing:
@@ -101,7 +110,12 @@ def _config(name: str, args: Mapping[str, Any], num_labels: int | None = None) -
     auto = extra("transformers").AutoConfig
     labels = {} if num_labels is None else {"num_labels": num_labels}
     if name in _types():
-        return auto.for_model(name, **args, **labels)
+        config = auto.for_model(name, **args, **labels)
+        classes = _types()[
+            name
+        ]  # several where a type has a classifier with a distilled head, too
+        config.architectures = [classes] if isinstance(classes, str) else list(classes[:1])
+        return config
     config = auto.from_pretrained(name, **_NO_CODE)
     plain_arguments(f"transformers/{name}", args, _fields(config))
     for field in _LOADING:

@@ -1,0 +1,147 @@
+"""Which layers a network's logits come from, seen in a pass on torch's meta device.
+
+There tensors have shapes and no numbers, so that a pass takes no memory and hardly any time. What
+the logits were made of stands in autograd's graph.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from optuna_layerwise.models.layers import is_layer
+from optuna_layerwise.models.outputs import logits_of
+from optuna_layerwise.models.resizing import is_classifier, resized
+
+MANY = 10_007
+"""A number of classes that no width of a network is equal to."""
+SIDES = (224, 32, 299, 64, 28, 8, 384)
+"""Of the images that a network is tried on, in pixels."""
+BY_HAND = "; set the classifier yourself"
+"""What is left to do where the classifiers cannot be told."""
+_SIDE_NAMES = ("image_size", "img_size", "input_size")
+_VIEWS = ("TBackward0", "TransposeBackward0", "PermuteBackward0", "ToCopyBackward0")
+"""Steps that only turn a weight around."""
+
+
+def layers_behind_logits(core: nn.Module) -> list[str] | None:
+    """The layers that the logits come from in a pass, ``None`` if no pass works.
+
+    Raises:
+        ValueError: if there are none, or others in their place would give another number.
+    """
+    try:
+        twin = without_numbers(core).train()
+    except Exception:  # not every module can be copied
+        return None
+    owners = {
+        id(p): path
+        for path, m in twin.named_modules()
+        for p in m._parameters.values()
+        if p is not None
+    }
+    for images in _inputs(twin):
+        try:
+            with torch.device("meta"), torch.enable_grad():
+                outputs = twin(images)
+            logits = logits_of(outputs)
+        except Exception:  # somebody's code, on what may be no input of it
+            continue
+        if logits.ndim < 2 or len(logits) != len(images):
+            continue
+        n = logits.shape[1]
+        main, others = _behind([logits], owners), _behind(_tensors(outputs), owners)
+        found = [
+            path
+            for path in dict.fromkeys((*main, *others))
+            if is_classifier(twin.get_submodule(path))
+            and len(twin.get_parameter(f"{path}.weight")) == n
+        ]
+        if not set(found) & set(main):
+            raise ValueError(
+                "expected a linear layer, or a 1 x 1 convolution at the end, as the head of this "
+                f"{type(core).__name__}, found none: its outputs {list(logits.shape)} come from "
+                f"{main}{BY_HAND}"
+            )
+        resized(twin, found, MANY)
+        try:
+            with torch.device("meta"):
+                after = tuple(logits_of(twin(images)).shape)
+        except Exception as error:
+            after, reason = (), f"the network fails ({error})"
+        else:
+            reason = f"it gives {list(after)}"
+        if after[:2] != (len(images), MANY):
+            raise ValueError(
+                f"the classifiers of this {type(core).__name__} cannot be told: when {found} have "
+                f"{MANY} outputs, {reason}{BY_HAND}"
+            )
+        return found
+    return None
+
+
+def without_numbers(model: nn.Module) -> nn.Module:
+    """A copy on the meta device, which takes no memory."""
+    memo: dict[int, Any] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        empty = torch.empty_like(tensor, device="meta")
+        floats = tensor.is_floating_point()
+        is_parameter = isinstance(tensor, nn.Parameter)
+        memo[id(tensor)] = nn.Parameter(empty, requires_grad=floats) if is_parameter else empty
+    return copy.deepcopy(model, memo)
+
+
+def _inputs(model: nn.Module) -> Iterator[torch.Tensor]:
+    """What the network may take: texts, rows of numbers, or images, two of each."""
+    layers = [m for m in model.modules() if is_layer(m)]
+    empty: Any = {"device": "meta", "dtype": next(model.parameters()).dtype}
+    if layers and isinstance(layers[0], nn.Embedding):
+        yield torch.zeros(2, 16, dtype=torch.long, device="meta")
+    if layers and isinstance(layers[0], nn.Linear):
+        yield torch.zeros(2, layers[0].in_features, **empty)
+    convolutions = [m for m in layers if isinstance(m, _ConvNd)]
+    channels = convolutions[0].in_channels if convolutions else 3
+    dimensions = convolutions[0].weight.ndim - 2 if convolutions else 2
+    told = [side for name in _SIDE_NAMES if isinstance(side := getattr(model, name, None), int)]
+    for side in (*told, *SIDES):
+        yield torch.zeros(2, channels, *[side] * dimensions, **empty)
+
+
+def _behind(tensors: list[torch.Tensor], owners: Mapping[int, str]) -> list[str]:
+    """The layers whose outputs these are, with nothing but sums, poolings and the like between."""
+    queue, visited, found = [t.grad_fn for t in tensors], set[Any](), dict[str, None]()
+    while queue:
+        node = queue.pop()
+        if node is None or node in visited:
+            continue
+        visited.add(node)
+        following = [child for child, _ in node.next_functions if child is not None]
+        weights = [p for child in following if (p := _weight(child)) is not None and p.ndim > 1]
+        if weights:
+            found.update(dict.fromkeys(owners.get(id(p), "") for p in weights))
+        else:
+            queue.extend(following)
+    return [path for path in found if path]
+
+
+def _weight(node: Any) -> torch.Tensor | None:
+    """The parameter that a step takes, maybe turned around."""
+    while not hasattr(node, "variable"):
+        if len(node.next_functions) != 1 or node.name() not in _VIEWS:
+            return None
+        node = node.next_functions[0][0]
+    return node.variable  # type: ignore[no-any-return]
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    """All tensors in a network's output."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return [t for v in value for t in _tensors(v)] if isinstance(value, (tuple, list)) else []
