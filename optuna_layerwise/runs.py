@@ -17,6 +17,7 @@ from optuna_layerwise.attributes import VERSION_FIELD, UnreadableAttribute, read
 from optuna_layerwise.cost import Cost
 from optuna_layerwise.policy import Metric, improves
 from optuna_layerwise.storage import RUN_KEY as RUN_KEY
+from optuna_layerwise.storage import IncompleteValueError, trial_attr
 
 if TYPE_CHECKING:
     import optuna
@@ -138,14 +139,26 @@ def run_of(study: optuna.Study, trial: FrozenTrial) -> Run | None:
     Raises:
         UnreadableAttribute: if it cannot be read.
     """
-    content = trial.user_attrs.get(RUN_KEY)
+    name, number = study.study_name, trial.number
+    try:
+        content = trial_attr(trial, RUN_KEY)
+    except IncompleteValueError as error:
+        raise UnreadableAttribute(str(error), key=RUN_KEY, study=name, trial=number) from error
     if content is None:
         return None
     if isinstance(content, dict):
         names = [field.name for field in dataclasses.fields(Cost)]
         content = {**content, "cost": {name: content[name] for name in names if name in content}}
-    name, number = study.study_name, trial.number
     return read(Run, content, version=_VERSION, key=RUN_KEY, study=name, trial=number)
+
+
+def run_content(trial: FrozenTrial) -> Mapping[str, Any]:
+    """As `run_of`, but whatever is stored, if it is an object of JSON; else nothing."""
+    try:
+        content = trial_attr(trial, RUN_KEY)
+    except IncompleteValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def readable_runs(study: optuna.Study, trials: Iterable[FrozenTrial]) -> dict[int, Run]:

@@ -20,7 +20,7 @@ from rich.progress import (
 
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.terminal import study_options
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.runs import run_content
 from optuna_layerwise.storage import best_trial, only_infeasible, without_secrets
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def search_progress(
 
 def trial_line(study: optuna.Study, trial: FrozenTrial) -> str:
     """What came out of a trial, and the best so far."""
-    run = trial.user_attrs.get(RUN_KEY, {})
+    run = run_content(trial)
     value = "-" if trial.value is None else f"{trial.value:.4f}"
     outcome = run.get("outcome", trial.state.name.lower())
     seconds = run.get("seconds", 0.0)

@@ -39,6 +39,8 @@ from optuna_layerwise.storage import (
     PATIENCE_SECONDS,
     UNREADABLE,
     StorageUnusableError,
+    check_parameters_differ,
+    open_storage,
     study_id,
 )
 from optuna_layerwise.studies import finished, open_study, order_of, resume, work
@@ -101,16 +103,20 @@ def open_search(
     init_from = None
     if settings.init_from is not None and stored is None:
         init_from = load_study(storage, settings.init_from)
-    study = open_study(
+    opened = open_storage(
         storage,
+        patience_seconds=PATIENCE_SECONDS if patience_seconds is None else patience_seconds,
+        wait=patience_seconds is not None,
+    )
+    check_parameters_differ(opened, objective.encoding.search_space)
+    study = open_study(
+        opened,
         study_name=name,
         direction="maximize" if objective.direction.name == "MAXIMIZE" else "minimize",
         pruner=settings.make_pruner(),
         sampler=settings.make_sampler(
             objective.encoding, joins=stored is not None, init_from=init_from
         ),
-        patience_seconds=PATIENCE_SECONDS if patience_seconds is None else patience_seconds,
-        wait=patience_seconds is not None,
     )
     if stored is not None:
         join(study, objective.fingerprint, allow_different=allow_different)

@@ -310,14 +310,14 @@ def tune_command(
         live=live,
     )
     from optuna_layerwise.cli.running import run
-    from optuna_layerwise.storage import open_storage, study_names
+    from optuna_layerwise.storage import holds_study, open_storage
 
     stored = None
     try:  # a database is made when all else is found to be right
-        names = study_names(open_storage(storage, create=False, log=False))
+        exists = holds_study(open_storage(storage, create=False, log=False), name)
     except FileNotFoundError:
-        names = []
-    if name in names:
+        exists = False
+    if exists:
         existing = load_study(storage, name)
         if SETTINGS_KEY in existing.user_attrs or existing.get_trials(deepcopy=False):
             stored = Settings.from_study(existing)

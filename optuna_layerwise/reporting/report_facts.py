@@ -13,7 +13,7 @@ from optuna_layerwise.policy import Recipe
 from optuna_layerwise.reporting.report_grid import clean
 from optuna_layerwise.reporting.rows import History, Row, number, read, setups_in
 from optuna_layerwise.results import Final
-from optuna_layerwise.storage import DATA_KEY, RUN_KEY
+from optuna_layerwise.storage import DATA_KEY
 
 NO_VALUE = ("diverged", "out of memory", "failed")
 """Outcomes that should not have been."""
@@ -83,14 +83,9 @@ class Facts:
         """The best trial of the search, whatever was chosen."""
         return next(iter(self.history.best_first), None)
 
-    def run(self, row: Row) -> Mapping[str, Any]:
-        """What a trial stored of its trainings."""
-        run = row.trial.user_attrs.get(RUN_KEY)
-        return run if isinstance(run, dict) else {}
-
     def total(self, field: str) -> float:
         """The sum of a field of all runs."""
-        return sum(number(self.run(row).get(field)) or 0.0 for row in self.history.rows)
+        return sum(number(row.run.get(field)) or 0.0 for row in self.history.rows)
 
     @property
     def seconds(self) -> float:
@@ -100,7 +95,7 @@ class Facts:
     @property
     def devices(self) -> list[str]:
         """That trials ran on."""
-        runs = [self.run(row) for row in self.history.rows]
+        runs = [row.run for row in self.history.rows]
         names = [run.get("device_name") or run.get("device") for run in runs]
         return sorted({clean(name) for name in names if name})
 

@@ -268,7 +268,7 @@ def _blocks(facts: Facts) -> Section:
 
 def _when(facts: Facts) -> str:
     """From the first to the last trial, by our own UTC times."""
-    runs = [facts.run(row) for row in facts.finished]
+    runs = [row.run for row in facts.finished]
     starts = sorted(str(run["started"]) for run in runs if run.get("started"))
     ends = sorted(str(run["finished"]) for run in runs if run.get("finished"))
     if not starts or not ends:

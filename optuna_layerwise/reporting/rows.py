@@ -20,8 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_layerwise.answer import Answer, answer_among, readable_final
 from optuna_layerwise.reporting.guessing import policies_from_parameters
 from optuna_layerwise.results import Final
+from optuna_layerwise.runs import run_content
 from optuna_layerwise.storage import (
-    RUN_KEY,
     SETTINGS_KEY,
     Standing,
     all_study_attrs,
@@ -58,6 +58,7 @@ class Row:
         seconds: Of its trainings.
         peak_memory: Bytes.
         generation: Of the search.
+        run: What it stored of its trainings; see `run_content`.
     """
 
     trial: FrozenTrial
@@ -71,6 +72,7 @@ class Row:
     seconds: float | None
     peak_memory: float | None
     generation: int
+    run: Mapping[str, Any]
 
     @property
     def number(self) -> int:
@@ -85,8 +87,7 @@ class Row:
     @property
     def tuned(self) -> Mapping[str, Any]:
         """Fields of the recipe that the trial tuned; see `Recipe.changed`."""
-        run = mapping_or_empty(self.trial.user_attrs.get(RUN_KEY))
-        return mapping_or_empty(run.get("recipe"))
+        return mapping_or_empty(self.run.get("recipe"))
 
     @property
     def counts(self) -> bool:
@@ -198,7 +199,7 @@ def read(study: optuna.Study) -> History:
     attributes = all_study_attrs(study)
     settings = settings_in(attributes)
     trials = all_trials(study)
-    runs = [mapping_or_empty(trial.user_attrs.get(RUN_KEY)) for trial in trials]
+    runs = [run_content(trial) for trial in trials]
     guessed, guessed_lr = policies_from_parameters(
         [trial for trial, run in zip(trials, runs, strict=True) if "policy" not in run]
     )
@@ -244,6 +245,7 @@ def _row(trial: FrozenTrial, run: Mapping[str, Any], guess: Mapping[str, float] 
         seconds=seconds,
         peak_memory=number(run.get("peak_memory_bytes")),
         generation=generation_of(trial),
+        run=run,
     )
 
 

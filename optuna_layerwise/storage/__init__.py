@@ -9,6 +9,7 @@ from optuna_layerwise.lazy import lazily
 
 if TYPE_CHECKING:
     from optuna_layerwise.plain import UNREADABLE
+    from optuna_layerwise.storage.alike import check_parameters_differ, holds_study
     from optuna_layerwise.storage.claims import (
         ask,
         is_seen_by_threads,
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
         own_record,
         owner_of,
         stored_trial,
+        trial_attr,
         trial_record,
         write_trial_record,
     )
@@ -139,6 +141,7 @@ __all__ = [
     "ask",
     "best_first",
     "best_trial",
+    "check_parameters_differ",
     "claims_are_atomic",
     "compare_and_set",
     "damaged_attributes",
@@ -147,6 +150,7 @@ __all__ = [
     "generation_of",
     "has_start",
     "has_unreadable_start",
+    "holds_study",
     "is_of_storage",
     "is_seen_by_threads",
     "is_there",
@@ -177,6 +181,7 @@ __all__ = [
     "study_id",
     "study_names",
     "tell",
+    "trial_attr",
     "trial_numbers",
     "trial_record",
     "update",

@@ -23,6 +23,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from optuna_layerwise.storage import parts
+from optuna_layerwise.storage.alike import check_kept, check_same
 from optuna_layerwise.storage.leases import LEASE_KEY, Lease
 
 
@@ -47,21 +49,35 @@ def system_attrs(session: Session, trial_id: int, *keys: str) -> dict[str, Any]:
 
 def set_system_attrs(session: Session, trial_id: int, attrs: Mapping[str, Any]) -> None:
     """Insert or replace some."""
-    _replace(session, TrialSystemAttributeModel, {"trial_id": trial_id}, attrs)
+    short, pieces = fitting(session, attrs)
+    _replace(session, TrialSystemAttributeModel, {"trial_id": trial_id}, {**pieces, **short})
 
 
 def set_user_attrs(session: Session, trial_id: int, attrs: Mapping[str, Any]) -> None:
     """Insert or replace some."""
-    _replace(session, TrialUserAttributeModel, {"trial_id": trial_id}, attrs)
+    short, pieces = fitting(session, attrs)
+    set_system_attrs(session, trial_id, pieces)
+    _replace(session, TrialUserAttributeModel, {"trial_id": trial_id}, short)
+
+
+def fitting(
+    session: Session, attrs: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """Attributes as rows hold them, and the parts of those that no row holds; see `parts`."""
+    if session.get_bind().dialect.name != "mysql":
+        return attrs, {}
+    return parts.split_all(attrs)
 
 
 def study_attr(session: Session, study_id: int, key: str, *, system: bool) -> Any:
     """One attribute of a study; ``None`` if it is not there."""
     table = StudySystemAttributeModel if system else StudyUserAttributeModel
-    query = sqlalchemy.select(table.value_json)
-    query = query.where(table.study_id == study_id, table.key == key)
-    stored = session.execute(query).scalar()
-    return None if stored is None else json.loads(stored)
+    query = sqlalchemy.select(table.key, table.value_json)
+    stored = session.execute(query.where(table.study_id == study_id, table.key == key)).first()
+    if stored is None:
+        return None
+    check_same("attribute", key, stored.key)
+    return json.loads(stored.value_json)
 
 
 def set_study_attrs(
@@ -98,6 +114,7 @@ def set_params(
         there = TrialParamModel.param_id  # not IGNORE, which would cut what is too long
         insert_all = mysql.insert(TrialParamModel).values(rows)
         session.execute(insert_all.on_duplicate_key_update(param_id=there))
+        check_kept(session, TrialParamModel, "param_name", {"trial_id": trial_id}, params)
     elif rows:
         insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
         session.execute(insert(TrialParamModel).values(rows).on_conflict_do_nothing())
@@ -168,6 +185,7 @@ def _replace(
     if rows and dialect == "mysql":
         upsert = mysql.insert(table).values(rows)
         session.execute(upsert.on_duplicate_key_update(value_json=upsert.inserted.value_json))
+        check_kept(session, table, "key", whose, attrs)
     elif rows:
         insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
         insert = insert.values(rows)

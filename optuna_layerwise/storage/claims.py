@@ -18,12 +18,13 @@ from optuna.storages._rdb.models import TrialModel
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from optuna_layerwise.storage import _rows as rows
+from optuna_layerwise.storage import parts
 from optuna_layerwise.storage.journal import FileJournalStorage
 from optuna_layerwise.storage.leases import LEASE_KEY, NO_LEASE, Lease, LeaseLostError, lease_of
 from optuna_layerwise.storage.owner import Owner
 from optuna_layerwise.storage.persistent import transaction
 from optuna_layerwise.storage.relational import RelationalStorage
-from optuna_layerwise.storage.trials import SCHEMA, TRIAL_KEY, checked
+from optuna_layerwise.storage.trials import SCHEMA, TRIAL_KEY, record_in
 
 
 def ask(study: Study, lease: Lease, *, below: int) -> Trial | None:
@@ -148,14 +149,21 @@ def _tell(
 
 
 def set_user_attrs(trial: Trial, attrs: Mapping[str, Any]) -> None:
-    """As `trial.set_user_attr` of each, but in one transaction where there are any."""
+    """As `trial.set_user_attr` of each, but in one transaction where there are any.
+
+    Long values are stored in parts, which are system attributes, on every storage, so that the
+    trial can be copied to any; `trial_attr` reads them.
+    """
+    short, pieces = parts.split_all(attrs)
     backend = relational(trial.storage)
     if backend is None:
-        for key, value in attrs.items():
+        for key, value in pieces.items():
+            trial.storage.set_trial_system_attr(trial._trial_id, key, value)
+        for key, value in short.items():
             trial.set_user_attr(key, value)
     else:
-        backend.set_trial_user_attrs(trial._trial_id, attrs)
-        trial._cached_frozen_trial.user_attrs.update(attrs)
+        backend.set_trial_attrs(trial._trial_id, user=short, system=pieces)
+        trial._cached_frozen_trial.user_attrs.update(short)
 
 
 def let_go(trial: Trial) -> None:
@@ -179,8 +187,9 @@ def requeue(study: Study, trial: FrozenTrial, *, unrenewed: bool = False) -> boo
     def disowned(stored: Mapping[str, Any]) -> dict[str, Any] | None:
         if _holder(stored, unrenewed) != _holder(trial.system_attrs, unrenewed):
             return None
-        record = checked(stored.get(TRIAL_KEY))
-        return {LEASE_KEY: NO_LEASE, TRIAL_KEY: {**record, "v": SCHEMA, "owner": None}}
+        record = {**record_in(stored), "v": SCHEMA, "owner": None}
+        short, pieces = parts.split_all({LEASE_KEY: NO_LEASE, TRIAL_KEY: record})
+        return {**pieces, **short}
 
     storage, trial_id = study._storage, trial._trial_id
     backend = getattr(storage, "_backend", storage)
@@ -208,7 +217,7 @@ def _holder(system_attrs: Mapping[str, Any], with_renewals: bool) -> object:
     """Who has the trial."""
     lease = Lease.from_json(system_attrs.get(LEASE_KEY))
     if lease is None:
-        return Owner.from_json(checked(system_attrs.get(TRIAL_KEY)).get("owner"))
+        return Owner.from_json(record_in(system_attrs).get("owner"))
     return lease.token, lease.renewals if with_renewals else None
 
 
@@ -222,7 +231,7 @@ def _give_back(
         row = TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
         if again and row.state == TrialState.WAITING:
             return True
-        stored = rows.system_attrs(session, trial_id, LEASE_KEY, TRIAL_KEY)
+        stored = rows.system_attrs(session, trial_id)
         changes = changed(stored) if row.state == TrialState.RUNNING else None
         if changes is None:
             return False

@@ -1,6 +1,7 @@
-"""What the columns of Optuna's tables hold on a server: said before anything is trained.
+"""What the columns of Optuna's tables hold: said before anything is trained.
 
-SQLite holds texts of any length; PostgreSQL limits names, MySQL and MariaDB all texts.
+SQLite holds texts of any length; PostgreSQL limits names, MySQL and MariaDB all texts. None of
+them holds every character.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ def check_name(kind: str, name: str, *, database: str) -> None:
     Raises:
         ValueError: it has the length, and what is held.
     """
+    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError(
+            f"the name of a {kind} has no NUL and no half of a pair of surrogates in a {database} "
+            f"database, got {name[:40]!r}; choose another one"
+        )
     if database != "sqlite" and len(name) > MOST_CHARACTERS:
         raise ValueError(
             f"the name of a {kind} has at most {MOST_CHARACTERS} characters in a {database} "

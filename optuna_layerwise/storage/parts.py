@@ -1,8 +1,8 @@
 """Values that do not fit into one row: stored in parts, which are read back, joined and verified.
 
-MySQL and MariaDB hold 65,535 bytes in a row. A longer value becomes system attributes of the
-study, whose names have its digest, so that two values never mix; what is stored in its place is a
-head with their number, their length and that digest. The head is written last.
+MySQL and MariaDB hold 65,535 bytes in a row. A longer value becomes system attributes of its
+study or trial, whose names have its digest, so that two values never mix; what is stored in its
+place is a head with their number, their length and that digest. The head is written last.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from optuna_layerwise.plain import decoded
+
 ROW_BYTES = 60_000
 """Of one attribute as JSON, at most."""
 PART_KEY = "olw:part:"
-"""System attribute of a study; the digest of the value and the number of the part follow."""
+"""System attribute; the digest of the value and the number of the part follow."""
 _PART_CHARACTERS = 29_000  # of JSON, of which at most each one is escaped once more
 _HEAD = {"parts", "length", "sha256"}
 
@@ -35,6 +37,15 @@ def split(value: Any) -> tuple[Any, dict[str, str]]:
     return head, {_name(digest, i): piece for i, piece in enumerate(pieces)}
 
 
+def split_all(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """As `split`, of each of some attributes."""
+    short, pieces = {}, dict[str, str]()
+    for key, value in attributes.items():
+        short[key], own = split(value)
+        pieces |= own
+    return short, pieces
+
+
 def is_head(value: Any) -> bool:
     """Whether this stands for a value that is stored in parts."""
     return isinstance(value, dict) and set(value) == _HEAD
@@ -45,7 +56,7 @@ def joined(head: Mapping[str, Any], attributes: Mapping[str, Any]) -> Any:
 
     Args:
         head: As `split` gave it.
-        attributes: The study's system attributes.
+        attributes: The system attributes of its study or trial.
 
     Raises:
         IncompleteValueError: if the parts are not those that were written.
@@ -59,7 +70,15 @@ def joined(head: Mapping[str, Any], attributes: Mapping[str, Any]) -> Any:
     text = "".join(map(str, pieces))
     if len(text) != head["length"] or hashlib.sha256(text.encode()).hexdigest() != digest:
         raise IncompleteValueError("its parts are not what was written")
-    return json.loads(text)
+    try:
+        return decoded(text)
+    except ValueError as error:
+        raise IncompleteValueError(str(error)) from None
+
+
+def whole(value: Any, attributes: Mapping[str, Any]) -> Any:
+    """A stored value, or the one that it stands for; see `joined`."""
+    return joined(value, attributes) if is_head(value) else value
 
 
 def _name(digest: str, number: int) -> str:

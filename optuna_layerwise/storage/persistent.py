@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy
+from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from sqlalchemy.orm import Session
 
+from optuna_layerwise.storage.alike import check_same
 from optuna_layerwise.storage.lengths import check_name
 from optuna_layerwise.storage.outages import (
     PATIENCE_SECONDS,
@@ -83,12 +85,31 @@ class PersistentStorage(RDBStorage):
     ) -> int:
         """As Optuna's; a name that the database would not hold is refused."""
         check_name("study", study_name or "", database=self.engine.name)
-        return super().create_new_study(directions, study_name)
+        try:
+            return super().create_new_study(directions, study_name)
+        except DuplicatedStudyError:
+            self.get_study_id_from_name(study_name or "")  # or say that it has another name
+            raise
 
-    delete_study = _again_and_again(RDBStorage.delete_study)
+    def get_study_id_from_name(self, study_name: str) -> int:
+        """As Optuna's; a study that has another name, which the database takes for it, is refused.
+
+        Raises:
+            AlikeNamesError: if there is one.
+        """
+        if self.engine.name != "sqlite" or "\0" not in study_name:  # it may have such a one
+            check_name("study", study_name, database=self.engine.name)
+
+        def look(again: bool) -> int:
+            found = RDBStorage.get_study_id_from_name(self, study_name)
+            check_same("study", study_name, RDBStorage.get_study_name_from_id(self, found))
+            return found
+
+        return self.persist(look)
+
     set_study_user_attr = _again_and_again(RDBStorage.set_study_user_attr)
     set_study_system_attr = _again_and_again(RDBStorage.set_study_system_attr)
-    get_study_id_from_name = _again_and_again(RDBStorage.get_study_id_from_name)
+    delete_study = _again_and_again(RDBStorage.delete_study)
     get_study_name_from_id = _again_and_again(RDBStorage.get_study_name_from_id)
     get_study_directions = _again_and_again(RDBStorage.get_study_directions)
     get_study_user_attrs = _again_and_again(RDBStorage.get_study_user_attrs)

@@ -8,7 +8,9 @@ What differs from Optuna's, beside the patience of `PersistentStorage`:
   stored in one transaction with a look at the token: a worker that lost its trial tells nothing;
 * the number of a new trial comes from the newest one instead of a count of all;
 * the parameters of a leased trial and what the objective found out wait for the next write or
-  read of the trial, a second at most, and are stored in one transaction.
+  read of the trial, a second at most, and are stored in one transaction;
+* an attribute of a trial may be longer than a row of MySQL: it is stored in parts, and read whole.
+  (Our own are split on every storage, and joined by who reads them; see `trial_attr`.)
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
 from optuna_layerwise.storage import _rows as rows
+from optuna_layerwise.storage import parts
+from optuna_layerwise.storage.alike import check_kept, check_parameter_alone
 from optuna_layerwise.storage.leases import LEASE_KEY, Lease, LeaseLostError, lease_of
 from optuna_layerwise.storage.lengths import check_parameter
 from optuna_layerwise.storage.persistent import PersistentStorage, transaction
@@ -161,8 +165,10 @@ class RelationalStorage(PersistentStorage):
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
-        """As Optuna's, but a template with a lease is an ask below the template's number."""
-        lease = lease_of(template_trial) if template_trial else None
+        """As Optuna's, but a new template with a lease is an ask below the template's number."""
+        lease = None  # of a copy it says nothing
+        if template_trial is not None and template_trial._trial_id < 0 <= template_trial.number:
+            lease = lease_of(template_trial)
 
         def create(again: bool) -> FrozenTrial:
             with transaction(self) as session:
@@ -241,6 +247,8 @@ class RelationalStorage(PersistentStorage):
                 held.params[param_name] = (param_value_internal, distribution)
                 return
         self.write_pending(trial_id)
+        with transaction(self) as session:
+            check_parameter_alone(session, trial_id, param_name)
         super()._set_trial_param(
             trial_id, param_name, param_value_internal, distribution, previous_distribution
         )
@@ -258,18 +266,22 @@ class RelationalStorage(PersistentStorage):
         self.write_pending(trial_id)
         super().set_trial_user_attr(trial_id, key, value)
 
-    def set_trial_user_attrs(self, trial_id: int, attrs: Mapping[str, Any]) -> None:
+    def set_trial_attrs(
+        self, trial_id: int, *, user: Mapping[str, Any], system: Mapping[str, Any]
+    ) -> None:
         """Several at once; of a leased trial, they are written with what comes next."""
 
         def store(again: bool) -> None:
             with transaction(self) as session:
                 row: Any = TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
                 self.check_trial_is_updatable(trial_id, row.state)
-                rows.set_user_attrs(session, trial_id, attrs)
+                rows.set_system_attrs(session, trial_id, system)
+                rows.set_user_attrs(session, trial_id, user)
 
         with self._lock:
             if (held := self._held.get(trial_id)) is not None:
-                held.user_attrs.update(attrs)
+                held.system_attrs.update(system)
+                held.user_attrs.update(user)
                 return
         self.persist(store)
 
@@ -279,6 +291,41 @@ class RelationalStorage(PersistentStorage):
         """As Optuna's, after what waits to be written."""
         self.write_pending(trial_id)
         super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+
+    def _set_trial_attr_without_commit(
+        self, session: Session, model_cls: Any, trial_id: int, key: str, value: Any
+    ) -> None:
+        short, pieces = rows.fitting(session, {key: value})
+        rows.set_system_attrs(session, trial_id, pieces)
+        super()._set_trial_attr_without_commit(session, model_cls, trial_id, key, short[key])
+        check_kept(session, model_cls, "key", {"trial_id": trial_id}, [key])
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        """As Optuna's, but no key that the database takes for another one."""
+        self._check_key(study_id, key, system=False)
+        super().set_study_user_attr(study_id, key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """As Optuna's, but no key that the database takes for another one."""
+        self._check_key(study_id, key, system=True)
+        super().set_study_system_attr(study_id, key, value)
+
+    def _check_key(self, study_id: int, key: str, *, system: bool) -> None:
+        def look(again: bool) -> None:
+            with transaction(self) as session:
+                rows.study_attr(session, study_id, key, system=system)
+
+        if self.engine.name == "mysql":
+            self.persist(look)
+
+    def _build_frozen_trial_from_trial_model(self, trial: TrialModel) -> FrozenTrial:
+        frozen = super()._build_frozen_trial_from_trial_model(trial)
+        for attributes in (frozen.user_attrs, frozen.system_attrs):
+            for key, value in attributes.items():
+                if parts.is_head(value) and not key.startswith("olw:"):
+                    with contextlib.suppress(parts.IncompleteValueError):
+                        attributes[key] = parts.joined(value, frozen.system_attrs)
+        return frozen
 
     def _get_trials(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 from optuna import Study
 from optuna.trial import FrozenTrial, Trial
 
+from optuna_layerwise.storage import parts
 from optuna_layerwise.storage.leases import lease_of
 from optuna_layerwise.storage.owner import Owner
 
@@ -31,9 +32,26 @@ def stored_trial(trial: Trial) -> FrozenTrial:
     return trial.study._storage.get_trial(trial._trial_id)
 
 
+def trial_attr(trial: FrozenTrial, key: str) -> Any:
+    """A user attribute of ours, whole if it was stored in parts; ``None`` if it is not there.
+
+    Raises:
+        IncompleteValueError: if the parts are not what was written.
+    """
+    return parts.whole(trial.user_attrs.get(key), trial.system_attrs)
+
+
 def trial_record(trial: FrozenTrial) -> dict[str, Any]:
     """What we stored with a trial; empty if nothing, or nothing that this version reads."""
-    return checked(trial.system_attrs.get(TRIAL_KEY))
+    return record_in(trial.system_attrs)
+
+
+def record_in(system_attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """As `trial_record`, of a trial with these system attributes."""
+    try:
+        return checked(parts.whole(system_attrs.get(TRIAL_KEY), system_attrs))
+    except parts.IncompleteValueError:
+        return {}
 
 
 def own_record(trial: FrozenTrial, study_id: str | None) -> dict[str, Any]:
@@ -54,8 +72,10 @@ def own_record(trial: FrozenTrial, study_id: str | None) -> dict[str, Any]:
 def write_trial_record(study: Study, trial: FrozenTrial, record: Mapping[str, Any]) -> None:
     """Store a trial's record, with this process as its owner."""
     owned = {**record, "v": SCHEMA, "owner": dataclasses.asdict(Owner.of_this_process())}
-    study._storage.set_trial_system_attr(trial._trial_id, TRIAL_KEY, owned)
-    trial.system_attrs[TRIAL_KEY] = owned
+    stored, pieces = parts.split_all({TRIAL_KEY: owned})
+    for key, value in {**pieces, **stored}.items():
+        study._storage.set_trial_system_attr(trial._trial_id, key, value)
+        trial.system_attrs[key] = value
 
 
 def owner_of(trial: FrozenTrial) -> Owner | None:

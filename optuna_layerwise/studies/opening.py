@@ -9,7 +9,13 @@ from typing import Literal
 import optuna
 from optuna.trial import FrozenTrial
 
-from optuna_layerwise.storage import PATIENCE_SECONDS, all_trials, open_storage, requeue
+from optuna_layerwise.storage import (
+    PATIENCE_SECONDS,
+    all_trials,
+    holds_study,
+    open_storage,
+    requeue,
+)
 from optuna_layerwise.studies.watching import Watch
 
 _POLL_SECONDS = 0.05
@@ -43,10 +49,12 @@ def open_study(
 
     Raises:
         ConnectionError: if the storage cannot be reached.
-        ValueError: if the study exists with another direction.
+        ValueError: if the study exists with another direction, or if the database takes the name
+            for that of another study, as the collations of MySQL and MariaDB do.
     """
     if isinstance(storage, str):
         storage = open_storage(storage, patience_seconds=patience_seconds, wait=wait)
+    holds_study(storage, study_name)  # or says that another one has a name that counts as this
     study = optuna.create_study(
         storage=storage,
         study_name=study_name,

@@ -242,6 +242,22 @@ def test_only_what_writes_is_refused_by_a_database_that_cannot_be_written(
     assert "unable to open database file" in result.stderr or "readonly" in result.stderr
 
 
+@pytest.mark.parametrize("url", ["mysql"], indirect=True)
+def test_a_study_whose_name_mariadb_takes_for_the_given_one(cli: Cli, url: str) -> None:
+    storage = open_storage(url)
+    optuna.create_study(storage=storage, study_name="digits")
+    for name in COMMANDS:
+        command = arguments(name, url, "Dígits")
+        if "Dígits" in command:
+            refused = refuses(cli, *command)
+            assert "'Dígits'" in refused and "'digits'" in refused
+    err = refuses(cli, *arguments("tune", url, "Dígits"))
+    assert "study 'Dígits' cannot be told apart from 'digits'" in err
+    assert len(storage.get_all_studies()) == 1
+    assert not Path("optuna-layerwise-runs").exists()
+    close(storage)
+
+
 # --- studies -------------------------------------------------------------------------------------
 
 
