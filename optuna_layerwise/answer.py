@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.policy import Policy
-from optuna_layerwise.results import Final, stored_final
+from optuna_layerwise.results import Final, Opening, openings, stored_final, times_opened
 from optuna_layerwise.storage import all_trials, standing_of
 from optuna_layerwise.storage.standing import FINISHED
 
@@ -44,6 +44,53 @@ class Answer:
 def later_words(later: int) -> str:
     """That trials finished after a plan was chosen, for a line."""
     return f"{later} {'trial' if later == 1 else 'trials'} finished after the choice"
+
+
+def opened_words(final: Final | None, opened: Sequence[Opening]) -> str:
+    """How often the test split was opened, for a line."""
+    times = times_opened(final is not None, opened)
+    return "once" if times == 1 else f"{times} times"
+
+
+def about_openings(final: Final, opened: Sequence[Opening]) -> str:
+    """What a reader of a result must know if the test split was opened more than once, or nothing.
+
+    Args:
+        final: The result.
+        opened: All openings of its study.
+    """
+    if times_opened(True, opened) == 1:
+        return ""
+    told = f"The test split was opened {opened_words(final, opened)}"
+    if final.number > 1:
+        return (
+            f"{told}, and this is result {final.number} of the study: what the split had said "
+            "before was known when its plan was chosen, so its test numbers are no longer "
+            "untouched and tend to be too good. New test images give fair ones."
+        )
+    if opened[-1].result == 1:
+        return f"{told}: before, no result was stored."
+    return (
+        f"{told}: this is the first result of the study, and its test numbers are untouched; "
+        "those of later results are not."
+    )
+
+
+def lost_opening(results: int, opened: Sequence[Opening], again: str) -> str:
+    """That the split was opened and no result stored, and what to do; empty if that is not so.
+
+    Args:
+        results: How many the study has.
+        opened: All openings of the study.
+        again: How to finalize it once more.
+    """
+    if not opened or opened[-1].result <= results:
+        return ""
+    last, how = opened[-1], f" with {again}" if results else ""
+    return (
+        f"The test split was opened at {last.at} by process {last.pid} on {last.host}, and no "
+        f"result was stored; whoever finalizes the study next{how} makes the same choice again."
+    )
 
 
 def answer_of(study: optuna.Study, trials: Sequence[FrozenTrial] | None = None) -> Answer | None:
@@ -75,15 +122,23 @@ def answer_among(
     return Answer(chosen, final, later)
 
 
-def readable_final(study: optuna.Study) -> tuple[Final | None, str]:
-    """The result of a study, or why it cannot be shown."""
+def readable_final(study: optuna.Study, number: int | None = None) -> tuple[Final | None, str]:
+    """The result of a study, by default the latest, or why it cannot be shown."""
     try:
-        final = stored_final(study)
+        final = stored_final(study, number)
         if final is not None:
             Policy(final.chosen.policy)
     except ValueError as error:
         return None, str(error)
     return final, ""
+
+
+def readable_openings(study: optuna.Study) -> list[Opening]:
+    """How often the test split was opened; none where that cannot be read, as the doctor says."""
+    try:
+        return openings(study)
+    except ValueError:
+        return []
 
 
 def chosen_trial(final: Final) -> int | None:

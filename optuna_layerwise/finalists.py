@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -24,25 +25,25 @@ from optuna_layerwise.encodings import Encoding
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.racing import still_in_the_race
 from optuna_layerwise.results import (
+    OPENED_KEY,
     Candidate,
     Final,
-    FinalizedElsewhere,
     Opening,
-    claim,
-    holds_claim,
+    count_finals,
     openings,
-    record_opening,
-    release,
     store_final,
     stored_final,
+    times_opened,
 )
 from optuna_layerwise.runs import finite_or_none, run_of
 from optuna_layerwise.storage import (
+    LEASE_SECONDS,
     all_trials,
     best_first,
     only_infeasible,
     violation_of,
 )
+from optuna_layerwise.studies.claiming import Held, claimed
 from optuna_layerwise.training import Cost, Fit, Trainer, higher_is_better
 
 
@@ -62,14 +63,20 @@ def finalize(
     references: Sequence[str] = REFERENCES,
     pretrained: bool = True,
     encoding: Encoding | None = None,
+    again: bool = False,
+    lease_seconds: float = LEASE_SECONDS,
 ) -> Final:
     """Retrain the ``top`` policies, choose one by validation, and only then test it.
 
     Finalists and baselines are trained on the whole training split (no fold) once per seed; in a
     race, finalists drop out when the leader is clear (`still_in_the_race`), and the chosen one
     has had every seed. The mean validation metric chooses; the test split is opened once for a
-    study, and the result is stored with it: later calls return what is stored. Choosing by the
-    best of several test results, as BioTune's paper does, would overstate it.
+    study, and the result is stored with it: later calls return what is stored, unless they ask
+    for another finalization. Choosing by the best of several test results, as BioTune's paper
+    does, would overstate it.
+
+    Where another process finalizes the study, its result is waited for and returned; if it gives
+    no sign of life for the time of its lease, this process takes over.
 
     Args:
         trainer: What the study was run with.
@@ -79,55 +86,73 @@ def finalize(
         seeds: Of their trainings.
         race: Train finalists that are clearly behind no further.
         weights: Where to save the chosen policy's weights, those of its best seed by
-            validation, as safetensors.
+            validation, as safetensors; from the second opening of the test split on its number
+            is added to the name.
         references: Names of `BASELINES` to train and test beside it, untuned and with the same
             recipe, but for its method.
         pretrained: Whether the finalists start from the pretrained weights.
         encoding: The encoding that the study searches; trials whose recorded policy is not what
             it makes of their parameters are left out, with a warning.
+        again: Choose anew among all trials, and open the test split once more: the former results
+            stay, and the new one says that its test is no longer untouched.
+        lease_seconds: After how long without a sign of life another process takes over.
 
     Raises:
         ValueError: if no trial is complete, or nothing is to be trained.
-        FinalizedElsewhere: if another process finalizes the study.
     """
-    if (stored := stored_final(study)) is not None:
-        return stored
-    finished = sum(trial.state.is_finished() for trial in all_trials(study))
-    if top is None:
-        top = n_finalists(finished)
-    if top < 1 or not seeds:
+    number = count_finals(study) + 1
+    if number > 1 and not again:
+        return _stored(study)
+    if (top is not None and top < 1) or not seeds:
         raise ValueError(f"top and seeds must give at least one training, got {top} and {seeds}")
     edited = warn_of_edited(study, encoding) if encoding else []
-    best = _best(study, top, edited)
-    claim(study)
-    try:
-        if (stored := stored_final(study)) is not None:  # since it was looked for
-            return stored
-        opened = openings(study)
-        if opened:  # and no result was stored: the same choice again, with the same trainings
-            again = opened[-1]
-            known = {number: rest for number, *rest in _best(study, finished, edited)}
-            best = [(n, *known[n]) for n in again.finalists if n in known] or best  # type: ignore[misc]
-            seeds = again.seeds or seeds
-        return _finalized(
-            trainer, study, best, opened, finished, seeds, race, weights, references, pretrained
-        )
-    finally:
-        release(study)
+    _best(study, 1, edited)  # or say what is missing
+
+    def is_there() -> bool:
+        return count_finals(study) >= number
+
+    while not is_there():
+        with claimed(study, seconds=lease_seconds, over=is_there) as claim:
+            if claim is None or is_there():  # since it was looked for
+                break
+            finished = sum(trial.state.is_finished() for trial in all_trials(study))
+            best = _best(study, top or n_finalists(finished), edited)
+            opened = [one for one in openings(study) if one.result == number]
+            if opened:  # and no result was stored: the same choice again, with the same trainings
+                former = opened[-1]
+                known = {n: rest for n, *rest in _best(study, finished, edited)}
+                best = [(n, *known[n]) for n in former.finalists if n in known] or best  # type: ignore[misc]
+                seeds, finished = former.seeds or seeds, former.trials or finished
+            made = _finalized(
+                trainer,
+                *(study, claim, number, best, finished),
+                *(seeds, race, weights, references, pretrained),
+            )
+        if made is not None:
+            return made
+    return _stored(study)
+
+
+def _stored(study: optuna.Study) -> Final:
+    stored = stored_final(study)
+    assert stored is not None
+    return stored
 
 
 def _finalized(
     trainer: Trainer,
     study: optuna.Study,
+    claim: Held,
+    number: int,
     best: Sequence[tuple[int, Policy, dict[str, Any]]],
-    opened: Sequence[Opening],
     finished: int,
     seeds: Sequence[int],
     race: bool,
     weights: str | os.PathLike[str] | None,
     references: Sequence[str],
     pretrained: bool,
-) -> Final:
+) -> Final | None:
+    """The result; ``None`` if another process has the claim by now."""
     metric = trainer.recipe.metric
     sign = -1 if higher_is_better(metric) else 1
 
@@ -137,12 +162,14 @@ def _finalized(
         return -len(candidate.val), _worst_if_nan(sign * value), _worst_if_nan(loss)
 
     entrants = [
-        _Entrant(trainer, f"trial {number}", policy, changes, pretrained=pretrained)
-        for number, policy, changes in best
+        _Entrant(trainer, f"trial {n}", policy, changes, pretrained=pretrained)
+        for n, policy, changes in best
     ]
     running = entrants
     for index, seed in enumerate(seeds):
         for entrant in running:
+            if claim.lost:
+                return None
             entrant.train(seed)
         if race and index + 1 < len(seeds):
             scores = np.array([[-sign * f.metrics[metric] for f in e.fits] for e in running])
@@ -153,10 +180,6 @@ def _finalized(
     winner, *losers = sorted(entrants, key=by_validation)
     for loser in losers:
         loser.weights.clear()
-    saved = None
-    if weights is not None:
-        costs = [_worst_if_nan(sign * fit.metrics[metric]) for fit in winner.fits]
-        saved = _save(winner, costs.index(min(costs)), Path(weights))
     plain = dataclasses.replace(trainer.recipe, method=None)
     baselines = []
     for b in (BASELINES[name] for name in references):
@@ -165,29 +188,31 @@ def _finalized(
         baselines.append(entrant)
     for baseline in baselines:
         for seed in seeds:
+            if claim.lost:
+                return None
             baseline.train(seed)
-    if not holds_claim(study):
-        return _of_another(study)
-    numbers = [number for number, *_ in best]
-    opening = Opening.now(winner.name, numbers, seeds)
-    recorded = record_opening(study, opening, number=len(opened) + 1)
-    if not (recorded and holds_claim(study)):
-        return _of_another(study)
+    with contextlib.ExitStack() as stack:
+        unsaved = None
+        if weights is not None:
+            costs = [_worst_if_nan(sign * fit.metrics[metric]) for fit in winner.fits]
+            unsaved = stack.enter_context(_written(winner, costs.index(min(costs)), Path(weights)))
+        opened = openings(study)
+        numbers = [n for n, *_ in best]
+        opening = Opening.now(winner.name, numbers, seeds, number, finished)
+        if not claim.renew(also={f"{OPENED_KEY}{len(opened) + 1}": opening.as_json()}):
+            return None
+        saved = None
+        if unsaved is not None:  # this opening's name is nobody else's: no file is overwritten
+            times = times_opened(number > 1, opened) + 1
+            saved = _saved(unsaved, _named(Path(weights or ""), times))
+    if not claim.renew():
+        return None
     test = trainer.data.test.open()
     chosen = winner.candidate(test)
     judged = [baseline.candidate(test) for baseline in baselines]
     finalists = [chosen, *(loser.candidate() for loser in losers)]
-    return store_final(study, Final(metric, chosen, finalists, judged, saved, finished))
-
-
-def _of_another(study: optuna.Study) -> Final:
-    """The result of the process that has the claim now."""
-    if (stored := stored_final(study)) is not None:
-        return stored
-    claim(study)  # says who finalizes, if anybody does
-    raise FinalizedElsewhere(
-        f"study {study.study_name!r} was claimed by another process meanwhile; finalize it again"
-    )
+    final = Final(metric, chosen, finalists, judged, saved, finished, number)
+    return store_final(study, final)
 
 
 class _Entrant:
@@ -250,15 +275,29 @@ class _Entrant:
         return finite_or_none(self._trainer.evaluate(self.model(index), test))
 
 
-def _save(entrant: _Entrant, index: int, path: Path) -> dict[str, str]:
-    """Write the weights, whole or not at all; returns where they are and their SHA-256."""
+@contextlib.contextmanager
+def _written(entrant: _Entrant, index: int, path: Path) -> Iterator[Path]:
+    """The weights of a training in a file beside the path, which is gone afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"unfinished-{os.getpid()}-{path.name}")
     policy = json.dumps(dict(entrant.policy))
-    save_model(entrant.model(index), str(unfinished), metadata={"policy": policy})
+    try:
+        save_model(entrant.model(index), str(unfinished), metadata={"policy": policy})
+        yield unfinished
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _saved(unfinished: Path, path: Path) -> dict[str, str]:
+    """Give the file its name; returns that, and its SHA-256."""
     digest = hashlib.sha256(unfinished.read_bytes()).hexdigest()
     os.replace(unfinished, path)
     return {"path": str(path.absolute()), "sha256": digest}
+
+
+def _named(path: Path, number: int) -> Path:
+    """``best.safetensors``, ``best-2.safetensors``, ..."""
+    return path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def _best(

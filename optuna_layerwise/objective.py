@@ -28,6 +28,7 @@ from optuna_layerwise.runs import RUN_KEY, TRAINED, Run, utc_now
 from optuna_layerwise.seed_loop import SeedLoop
 from optuna_layerwise.storage import (
     DATA_KEY,
+    LEASE_SECONDS,
     TIE_KEY,
     Owner,
     generation_of,
@@ -337,11 +338,15 @@ class FinetuneObjective(Trainer):
         race: bool = True,
         weights: str | os.PathLike[str] | None = None,
         references: Sequence[str] = REFERENCES,
+        again: bool = False,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> Final:
         """Retrain the best policies on all training data, then test one; see `finalize`.
 
         ``seeds`` are three by default, which the search has not used: a search's own training
-        would be repeated with the luck that it was chosen for.
+        would be repeated with the luck that it was chosen for. A study that has been finalized
+        gives its result, unless ``again`` is true: then the choice is made among all trials of
+        now, and the test split is opened once more.
         """
         seeds = self.unused_seeds(3) if seeds is None else seeds
         if self.files is not None:
@@ -356,6 +361,8 @@ class FinetuneObjective(Trainer):
             references=references,
             pretrained=self.pretrained,
             encoding=self.encoding,
+            again=again,
+            lease_seconds=lease_seconds,
         )
 
     def unused_seeds(self, n: int) -> Sequence[int]:

@@ -14,18 +14,14 @@ import optuna
 
 from optuna_layerwise.attributes import VERSION_FIELD, UnreadableAttribute, read
 from optuna_layerwise.policy import Metric
-from optuna_layerwise.storage import FINAL_KEY, IncompleteValueError, Owner
-from optuna_layerwise.storage.study_attrs import compare_and_set, study_attr, write_once
+from optuna_layerwise.storage import FINAL_KEY, IncompleteValueError, Lease, Owner
+from optuna_layerwise.storage.study_attrs import stored_keys, study_attr, write_once
 
 CLAIM_KEY = "olw:finalizing"
-"""Study user attribute: the process that finalizes."""
+"""Study user attribute: the process that finalizes, and its lease."""
 OPENED_KEY = "olw:opened:"
 """Study user attributes, this and a number from 1: each opening of the test split."""
 _VERSION = 1
-
-
-class FinalizedElsewhere(RuntimeError):
-    """Another process finalizes the study at this moment."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +76,7 @@ class Final:
         weights: Where the chosen policy's weights were saved (``path``), and their ``sha256``.
         trials: Finished trials that the choice was made among; ``None`` if an older release
             made it, which did not store that.
+        number: 1, or above for the result of a finalization that was asked for again.
     """
 
     metric: Metric
@@ -88,6 +85,7 @@ class Final:
     baselines: list[Candidate]
     weights: dict[str, str] | None = None
     trials: int | None = None
+    number: int = 1
 
     @property
     def trainings_saved(self) -> int:
@@ -99,63 +97,83 @@ class Final:
         return {VERSION_FIELD: _VERSION, **dataclasses.asdict(self)}
 
 
-def stored_final(study: optuna.Study) -> Final | None:
+def final_key(number: int) -> str:
+    """Study user attribute of the first, second, ... result."""
+    return FINAL_KEY if number == 1 else f"{FINAL_KEY}:{number}"
+
+
+def count_finals(study: optuna.Study) -> int:
+    """How often the study has been finalized."""
+    stored, number = stored_keys(study), 0
+    while final_key(number + 1) in stored:
+        number += 1
+    return number
+
+
+def stored_final(study: optuna.Study, number: int | None = None) -> Final | None:
     """The result of a study that has been finalized.
+
+    Args:
+        study: The study.
+        number: Of the result, from 1; the latest by default.
 
     Raises:
         UnreadableAttribute: if it cannot be read.
     """
+    number = max(count_finals(study), 1) if number is None else number
+    name, key = study.study_name, final_key(number)
     try:
-        content = study_attr(study, FINAL_KEY)
+        content = study_attr(study, key)
     except IncompleteValueError as error:
-        name = study.study_name
-        raise UnreadableAttribute(str(error), key=FINAL_KEY, study=name) from error
+        raise UnreadableAttribute(str(error), key=key, study=name) from error
     if content is None:
         return None
-    return read(Final, content, version=_VERSION, key=FINAL_KEY, study=study.study_name)
+    final = read(Final, content, version=_VERSION, key=key, study=name)
+    return dataclasses.replace(final, number=number)
 
 
-def claimant(study: optuna.Study) -> Owner | None:
-    """The process that finalizes the study, or has died while it did.
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """That of a process which finalizes the study, or has died while it did.
+
+    Args:
+        owner: The process.
+        lease: Renewed as long as it lives; ``None`` of an older release.
+        since: UTC; empty where that is not stored.
+    """
+
+    owner: Owner
+    lease: Lease | None = None
+    since: str = ""
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the process is known to be gone."""
+        return self.owner.is_dead and (self.lease is None or self.owner.is_near)
+
+    @property
+    def words(self) -> str:
+        """Which process, for a line."""
+        return f"process {self.owner.pid} on {self.owner.host}"
+
+
+def claim_of(study: optuna.Study) -> Claim | None:
+    """Who finalizes the study, as far as is stored.
 
     Raises:
-        UnreadableAttribute: if what is stored of it cannot be read.
+        UnreadableAttribute: if what is stored cannot be read.
     """
-    content = study.user_attrs.get(CLAIM_KEY)
+    return claim_in(study.user_attrs.get(CLAIM_KEY), study.study_name)
+
+
+def claim_in(content: Any, study: str) -> Claim | None:
+    """The claim that an attribute holds; see `claim_of`."""
     if content is None:
         return None
-    return read(Owner, content, version=_VERSION, key=CLAIM_KEY, study=study.study_name)
-
-
-def claim(study: optuna.Study) -> None:
-    """Let this process alone finalize the study; the claim of a dead one is taken over.
-
-    Raises:
-        FinalizedElsewhere: if another process does.
-    """
-    me, stored = Owner.of_this_process(), study_attr(study, CLAIM_KEY)
-    other = claimant(study)
-    if other is None or other.is_dead:
-        compare_and_set(study, CLAIM_KEY, stored, dataclasses.asdict(me))
-        other = claimant(study)
-    if other != me:
-        if other is None:  # given back this very moment
-            return claim(study)
-        raise FinalizedElsewhere(
-            f"study {study.study_name!r} is being finalized by process {other.pid} on "
-            f"{other.host}; if that process is gone, `optuna-layerwise doctor --repair` takes its "
-            "claim back"
-        )
-
-
-def holds_claim(study: optuna.Study) -> bool:
-    """Whether this process is the one that finalizes the study."""
-    return claimant(study) == Owner.of_this_process()
-
-
-def release(study: optuna.Study) -> None:
-    """Take this process's claim back, so that another one may finalize."""
-    compare_and_set(study, CLAIM_KEY, dataclasses.asdict(Owner.of_this_process()), None)
+    if (lease := Lease.from_json(content)) is not None:
+        since = content.get("since")
+        return Claim(lease.owner, lease, since if isinstance(since, str) else "")
+    return Claim(read(Owner, content, version=_VERSION, key=CLAIM_KEY, study=study))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +188,8 @@ class Opening:
         chose: Name of the finalist that was tested.
         finalists: Their trials' numbers, best first in the search.
         seeds: Of their trainings.
+        result: Number of the result that it was for.
+        trials: Finished trials that the choice was made among; ``None`` of an older release.
     """
 
     at: str
@@ -179,13 +199,21 @@ class Opening:
     chose: str
     finalists: list[int]
     seeds: list[int]
+    result: int = 1
+    trials: int | None = None
 
     @classmethod
-    def now(cls, chose: str, finalists: Sequence[int], seeds: Sequence[int]) -> Opening:
+    def now(
+        cls, chose: str, finalists: Sequence[int], seeds: Sequence[int], result: int, trials: int
+    ) -> Opening:
         """By this process."""
-        me, at = Owner.of_this_process(), datetime.now(timezone.utc).isoformat(timespec="seconds")
-        token = secrets.token_hex(8)
-        return cls(at, me.host, me.pid, token, chose, list(finalists), list(seeds))
+        me, token = Owner.of_this_process(), secrets.token_hex(8)
+        chosen = (chose, list(finalists), list(seeds), result, trials)
+        return cls(utc_now(), me.host, me.pid, token, *chosen)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the database."""
+        return {VERSION_FIELD: _VERSION, **dataclasses.asdict(self)}
 
 
 def openings(study: optuna.Study) -> list[Opening]:
@@ -200,16 +228,20 @@ def openings(study: optuna.Study) -> list[Opening]:
     return found
 
 
-def record_opening(study: optuna.Study, opening: Opening, *, number: int) -> bool:
-    """Record an opening as the first, second, ...; false if another process was quicker."""
-    content = {VERSION_FIELD: _VERSION, **dataclasses.asdict(opening)}
-    return bool(write_once(study, f"{OPENED_KEY}{number}", content)["token"] == opening.token)
+def times_opened(finalized: bool, opened: Sequence[Opening]) -> int:
+    """How often the test split was opened; an older release recorded only the result."""
+    return len(opened) + (finalized and all(opening.result > 1 for opening in opened))
+
+
+def utc_now() -> str:
+    """Now, for people to read."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def store_final(study: optuna.Study, final: Final) -> Final:
-    """Store a result unless there is one; returns the one that is stored."""
-    write_once(study, FINAL_KEY, final.as_json())
-    stored = stored_final(study)
+    """Store a result unless there is one of its number; returns the one that is stored."""
+    write_once(study, final_key(final.number), final.as_json())
+    stored = stored_final(study, final.number)
     assert stored is not None
     return stored
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import io
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,21 +17,26 @@ from optuna.storages import BaseStorage
 from optuna.trial import create_trial
 from report_studies import BLOCKS, a_result
 from rich.console import Console
+from rich.text import Text
 
 from optuna_layerwise.cli.progress import trial_line
-from optuna_layerwise.cli.show import comparison
+from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.cli.show import after_the_choice, comparison, result
 from optuna_layerwise.cli.snapshot import take_snapshot
 from optuna_layerwise.cli.status import overview, view
 from optuna_layerwise.policy import Policy
+from optuna_layerwise.reporting.compare import compare
 from optuna_layerwise.reporting.dashboard import write_page
 from optuna_layerwise.reporting.dashboard_server import make_server
 from optuna_layerwise.reporting.export import export
 from optuna_layerwise.reporting.figures import best_plans, learning_curves
 from optuna_layerwise.reporting.report import report
+from optuna_layerwise.reporting.report_facts import facts
+from optuna_layerwise.reporting.report_warnings import warnings_of
 from optuna_layerwise.reporting.rows import read
-from optuna_layerwise.results import Final
+from optuna_layerwise.results import OPENED_KEY, Final, Opening, store_final, stored_final
 from optuna_layerwise.runs import Run
-from optuna_layerwise.storage import FINAL_KEY, RUN_KEY, TIE_KEY, open_storage
+from optuna_layerwise.storage import FINAL_KEY, RUN_KEY, SETTINGS_KEY, TIE_KEY, open_storage
 from optuna_layerwise.storage.dashboard import note
 
 RATES = (0.11, 0.22, 0.33)
@@ -129,3 +136,87 @@ def test_the_dashboard_calls_the_answer_the_best_trial(
 def test_a_line_of_progress_names_the_best_trial_as_the_search_does() -> None:
     study = tied(chosen=None)
     assert trial_line(study, study.trials[0]).endswith("best 0.8000 (trial 1)")
+
+
+def searched_on(*, again: bool) -> optuna.Study:
+    """A study whose best trial came after trial 2 was chosen, and is chosen if asked again."""
+    study = tied(chosen=2)
+    study.set_user_attr(SETTINGS_KEY, Settings(data="leaves", model="resnet18").to_json())
+    study.add_trial(study.trials[0])
+    for number in (1, 2) if again else (1,):
+        opening = Opening.now("trial 2", [2], [5], number, 3)
+        study.set_user_attr(f"{OPENED_KEY}{number}", opening.as_json())
+    if again:
+        store_final(study, dataclasses.replace(result_of(0), number=2, trials=4))
+    return study
+
+
+def pages(study: optuna.Study, folder: Path) -> Iterator[tuple[str, str]]:
+    """What shows a study's result, each with all of its text."""
+    write_page(study)
+    export(study, folder)
+    yield "the note", note(study)
+    for format in ("md", "html"):
+        yield format, html.unescape(report(study, format=format))  # type: ignore[arg-type]
+    yield "the card", (folder / "README.md").read_text()
+    final, settings = stored_final(study), Settings(data="leaves", model="resnet18")
+    assert final is not None
+    yield "the command", printed(*result(study, final, settings), *later(study, final))
+
+
+def later(study: optuna.Study, final: Final) -> list[Text]:
+    return after_the_choice(study, final, "--study tied", "sqlite:///a.db")
+
+
+def test_every_page_says_that_trials_came_after_the_choice_and_what_to_do(tmp_path: Path) -> None:
+    study = searched_on(again=False)
+    for place, text in pages(study, tmp_path):
+        assert "1 trial finished after the choice" in text, place
+        assert re.search(r"optuna\\?-layerwise finalize .*\\?-\\?-again", text), place
+        assert "2 times" not in text and "untouched" not in text, place
+    assert "finalized, 1 trial finished after the choice" in printed(
+        overview([take_snapshot(study)])
+    )
+
+
+def test_every_page_says_that_the_test_of_a_later_result_is_not_untouched(tmp_path: Path) -> None:
+    study = searched_on(again=True)
+    for place, text in pages(study, tmp_path):
+        assert "opened 2 times" in text, place
+        assert "this is result 2 of the study" in text, place
+        assert "no longer untouched" in text, place
+        assert "opened once" not in text and "after the choice" not in text.replace(
+            "this time after the choice", ""
+        ), place
+    assert "finalized, test split opened 2 times" in printed(overview([take_snapshot(study)]))
+    assert "finalized; chosen 0.8000 (trial 0), test split opened 2 times" in view_of(study)
+    [line] = [note for note in compare([study]).notes if "opened more than once" in note]
+    assert "the result of tied:" in line
+    plan = json.loads((tmp_path / "policy.json").read_text())
+    assert (plan["result"], plan["test_split_opened"]) == (2, 2)
+    assert plan["policy"]["head"] == RATES[0]
+
+
+def test_the_first_result_of_a_study_can_be_had_and_says_that_its_test_was_untouched(
+    tmp_path: Path,
+) -> None:
+    study = searched_on(again=True)
+    export(study, tmp_path, result=1)
+    assert Policy.load(tmp_path / "policy.json")["head"] == RATES[2]
+    card = (tmp_path / "README.md").read_text()
+    assert "this is the first result of the study, and its test numbers are untouched" in card
+    with pytest.raises(ValueError, match="no result 3: it has those from 1 to 2"):
+        export(study, tmp_path, result=3)
+    with pytest.raises(ValueError, match="give one of them"):
+        export(study, tmp_path, result=1, trial=0)
+    page = report(study, format="md").partition("All results of this study")[2]
+    assert re.search(r"\| 1 \| trial 2 \| 3 \| .*\n\| 2 \| trial 0 \| 4 \|", page)
+
+
+def test_a_late_best_trial_of_a_finalized_study_is_no_reason_to_search_on_only() -> None:
+    for final, says in ((True, "which counts after `objective"), (False, "may find more.")):
+        study = tied(chosen=2) if final else tied(chosen=None)
+        study.add_trials([create_trial(value=0.1 + i / 100) for i in range(8)])
+        study.add_trial(create_trial(value=0.9))
+        [line] = [n for n in warnings_of(facts(study)) if "came late" in n]
+        assert says in line

@@ -50,7 +50,7 @@ ARROWS: dict[str, set[str]] = {
     "answer": {"policy", "storage", "results"},
     "finalists": {
         *("policy", "storage", "data", "training", "baselines", "runs", "racing", "results"),
-        *("answer", "encodings", "deriving"),
+        *("answer", "encodings", "deriving", "studies"),
     },
     "objective": {
         *(

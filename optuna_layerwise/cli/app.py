@@ -21,6 +21,7 @@ COMMANDS = {
     # name: function in the module of this folder, and the first sentence of its help
     "tune": ("tune.tune_command", "Search which blocks to train, and how fast."),
     "resume": ("resume.resume_command", "Continue a study with its stored settings."),
+    "finalize": ("finalize.finalize_command", "Retrain the best trials, and test one of them."),
     "worker": ("worker.worker_command", "Work on a study that `tune` created, beside others."),
     "launch": ("launch.launch_command", "Work on a study with many workers."),
     "status": ("status.status_command", "How far the studies of a database are."),
@@ -122,10 +123,9 @@ def _is_mistake(error: Exception) -> bool:
     """Whether the message is all that the user needs."""
     if isinstance(error, ValueError | OSError | RecursionError) or _is_of_database(error):
         return True
-    from optuna_layerwise.results import FinalizedElsewhere
     from optuna_layerwise.studies import StudyDeletedError
 
-    return isinstance(error, FinalizedElsewhere | StudyDeletedError)
+    return isinstance(error, StudyDeletedError)
 
 
 def _is_of_database(error: Exception | str) -> bool:

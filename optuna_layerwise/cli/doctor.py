@@ -129,7 +129,7 @@ def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) ->
     for one in damaged:
         of = "the study" if one.trial is None else f"trial {one.trial}"
         problem = f"attribute {one.key!r} of {of} cannot be read: {one.reason}"
-        if one.key in (FINAL_KEY, RUN_KEY) or one.key.startswith(PART_KEY):
+        if one.key in (FINAL_KEY, RUN_KEY) or one.key.startswith((f"{FINAL_KEY}:", PART_KEY)):
             results_are_whole = False
             remedy = "it holds a result: restore it from a backup; until then nobody can read it"
             yield Finding("error", problem, remedy, one.trial)

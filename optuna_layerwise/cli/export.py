@@ -23,6 +23,10 @@ def export_command(
     trial: Annotated[
         int | None, typer.Option(help="Only the plan of this trial, which need not be tested.")
     ] = None,
+    result: Annotated[
+        int | None,
+        typer.Option(help="Number of the result, if there are several; default the latest."),
+    ] = None,
 ) -> None:
     """Write the chosen policy, its fine-tuned weights (safetensors) and a model card."""
     opened = load_study(storage, study, read_only=True)
@@ -31,7 +35,7 @@ def export_command(
     kind = one_of("format", format, get_args(PlanFormat))
     command = command_of(opened)
     try:
-        export(opened, to, trial=trial, format=kind, command=command)
+        export(opened, to, trial=trial, result=result, format=kind, command=command)
     finally:
         for name in (f"policy.{kind}", "README.md", "weights.safetensors"):
             if (to / name).is_file():

@@ -34,6 +34,7 @@ from optuna_layerwise.cli.resume import (
 )
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.status import study_progress
+from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.cli.worker import (
     LeaseSeconds,
     Output,
@@ -177,8 +178,13 @@ def launch_command(
                     say=console.print,
                     on_poll=lambda: None,
                 )
-    if code == DONE and (final := stored_final(opened)) is not None:
-        show.show(console, *show.result(final, settings))
+    if code == DONE:
+        where = study_options(storage, study)
+        if (final := stored_final(opened)) is not None:
+            show.show(console, *show.result(opened, final, settings))
+            show.show(console, *show.after_the_choice(opened, final, where, storage))
+        else:
+            show.show(console, *show.how_to_finalize(opened, where, storage))
     raise typer.Exit(code)
 
 

@@ -51,6 +51,9 @@ def resume_command(
     work: Annotated[
         bool, typer.Option(help="Or only take the pause back, for workers that wait for it.")
     ] = True,
+    finalize: Annotated[
+        bool, typer.Option(help="Or only search, and leave the last test to `finalize`.")
+    ] = True,
 ) -> None:
     """Continue a study with its stored settings; the data and weights must be the same."""
     from optuna_layerwise.cli.settings import Settings
@@ -81,6 +84,7 @@ def resume_command(
         study,
         unpause=True,
         download=download,
+        finalize=finalize,
         allow_different=allow_different,
     )
 

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from optuna_layerwise.answer import opened_words, readable_openings
 from optuna_layerwise.cli import show
 from optuna_layerwise.cli.joining import (
     as_stored,
@@ -36,6 +37,7 @@ from optuna_layerwise.reporting.dashboard_server import keep_result
 from optuna_layerwise.results import stored_final
 from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.storage import (
+    LEASE_SECONDS,
     PATIENCE_SECONDS,
     UNREADABLE,
     StorageUnusableError,
@@ -147,6 +149,7 @@ def run(
     unpause: bool = False,
     download: bool = False,
     to_work: bool = True,
+    finalize: bool = True,
     allow_different: bool = False,
 ) -> None:
     """Search a study to its target, retrain and test its finalists, and print what came out.
@@ -160,6 +163,7 @@ def run(
         unpause: Take a pause or a stop back.
         download: Download data that are not there.
         to_work: Or only create the study.
+        finalize: Or only search.
         allow_different: See `open_search`.
 
     Raises:
@@ -186,8 +190,7 @@ def run(
     if (final := stored_final(study)) is not None:
         console.print(
             f"study {name!r} was finalized before: {final.chosen.name} was chosen and tested. "
-            "Trials that come now do not change that; to search on with a test of its own, use "
-            "another study on a new test split",
+            "Trials that come now do not change that, unless you finalize it again",
             soft_wrap=True,
         )
     where = study_options(storage, name)
@@ -214,25 +217,41 @@ def run(
             raise typer.Exit(FAILED) from error
         if not done:
             raise typer.Exit(say_why_it_ended(console, study, where))
-    conclude(console, search, storage)
+    if finalize:
+        conclude(console, search, storage)
     console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
-    show.show(console, *show.commands(where, storage))
+    if finalize:
+        show.show(console, *show.commands(where, storage))
+    else:
+        show.show(console, *show.how_to_finalize(study, where, storage))
 
 
-def conclude(console: Console, search: Search, storage: str) -> None:
-    """Retrain and test the finalists of a study that has reached its target, and print that.
+def conclude(
+    console: Console,
+    search: Search,
+    storage: str,
+    *,
+    again: bool = False,
+    lease_seconds: float = LEASE_SECONDS,
+    go_on: str = "resume",
+) -> None:
+    """Retrain and test the finalists of a study, or wait for who does, and print the result.
 
     Args:
         console: Where to print.
         search: The study.
         storage: URL.
+        again: Also where there is a result: choose anew, and open the test split once more.
+        lease_seconds: After how long without a sign of life another process takes over.
+        go_on: The command that goes on after an interruption.
     """
     study, objective, settings = search.study, search.objective, search.settings
-    if stored_final(study) is not None:
-        console.print("finalized before: the test split is opened once, so its result stays")
+    if (before := stored_final(study)) is not None and not again:
+        times = opened_words(before, readable_openings(study))
+        console.print(f"finalized before: the test split was opened {times}, so its result stays")
     seeds = objective.unused_seeds(settings.final_seeds) if settings.retrain else objective.seeds
     with (
-        _interruptible(console, study.study_name, storage),
+        _interruptible(console, f"{go_on} {study_options(storage, study.study_name)}"),
         console.status("training the finalists and the baselines"),
     ):
         final = objective.finalize(
@@ -241,6 +260,8 @@ def conclude(console: Console, search: Search, storage: str) -> None:
             seeds=seeds,
             race=settings.race,
             weights=weights_file(study, Path(settings.output)),
+            again=again,
+            lease_seconds=lease_seconds,
         )
     try:
         keep_result(study, final, Path(settings.output))
@@ -248,13 +269,15 @@ def conclude(console: Console, search: Search, storage: str) -> None:
         console.print(f"the result is not among the study's artifacts: {error}", soft_wrap=True)
     if settings.live:
         live_dashboard(study, storage).refresh(study)
-    show.show(console, *show.result(final, settings))
+    show.show(console, *show.result(study, final, settings))
     for text in search.data.notices:
         console.print(f"about the data: {text}", markup=False, soft_wrap=True)
     for text in search.objective.notices:
         console.print(f"about the network: {text}", markup=False, soft_wrap=True)
     costs = [run.cost for run in readable_runs(study, study.get_trials(deepcopy=False)).values()]
     console.print(f"operations of the search: {show.saving(costs)} over training every block")
+    where = study_options(storage, study.study_name)
+    show.show(console, *show.after_the_choice(study, final, where, storage))
 
 
 def weights_file(study: optuna.Study, output: Path) -> Path:
@@ -264,15 +287,15 @@ def weights_file(study: optuna.Study, output: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _interruptible(console: Console, name: str, storage: str) -> Iterator[None]:
+def _interruptible(console: Console, command: str) -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into one line and an exit code, after the claim was given back."""
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt as error:
         console.print(
-            "interrupted while the finalists were trained; the trials are stored. Go on with\n"
-            f"  optuna-layerwise resume {study_options(storage, name)}",
+            "interrupted before there was a result, the trials are stored; go on with "
+            f"`optuna-layerwise {command}`",
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED) from error

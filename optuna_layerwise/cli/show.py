@@ -10,13 +10,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from optuna_layerwise.answer import answer_of
+from optuna_layerwise.answer import (
+    about_openings,
+    answer_of,
+    later_words,
+    lost_opening,
+    opened_words,
+    readable_openings,
+)
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.cli.terminal import about_secrets, storage_option
 from optuna_layerwise.cost import Cost
 from optuna_layerwise.policy import Recipe
 from optuna_layerwise.reporting.report_grid import clean, mean_and_spread, tuned_text
-from optuna_layerwise.results import Final, stored_final
+from optuna_layerwise.results import Final, count_finals, stored_final
 from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.storage import best_trial, only_infeasible
 from optuna_layerwise.texts import visible
@@ -38,9 +45,9 @@ def plan(policy: Mapping[str, float], recipe: Recipe) -> Table:
     return table
 
 
-def result(final: Final, settings: Settings) -> list[Table | Text | str]:
+def result(study: optuna.Study, final: Final, settings: Settings) -> list[Table | Text | str]:
     """The chosen policy and what it is worth, beside the baselines."""
-    chosen = final.chosen
+    chosen, opened = final.chosen, readable_openings(study)
     table = Table("method", f"test {final.metric}", "validation", "trained", "seconds")
     for candidate, name in [
         (chosen, Text(f"found ({visible(chosen.name)})", style="bold")),
@@ -64,11 +71,49 @@ def result(final: Final, settings: Settings) -> list[Table | Text | str]:
         *([f"tuned beside the rates: {tuned}"] if (tuned := tuned_text(chosen.recipe)) else []),
         Text.assemble(
             *("\n", ("On the test split", "bold")),
-            ", opened once: mean ± standard deviation over the trainings; the baselines have the "
-            "same recipe, not tuned",
+            f", opened {opened_words(final, opened)}: mean ± standard deviation over the "
+            "trainings; the baselines have the same recipe, not tuned",
         ),
         table,
+        *([about] if (about := about_openings(final, opened)) else []),
     ]
+
+
+def after_the_choice(
+    study: optuna.Study, final: Final, where: str, storage: str, *, always: bool = False
+) -> list[Text]:
+    """That trials finished after the choice, and how to make another.
+
+    Args:
+        study: The study.
+        final: Its result.
+        where: The options for the storage and the study.
+        storage: URL.
+        always: Also if no trial did.
+    """
+    answer, results = answer_of(study), count_finals(study)
+    later = (answer and answer.later) or 0
+    lines = []
+    if lost := lost_opening(results, readable_openings(study), "--again"):
+        lines = [lost]
+    elif later:
+        lines = [f"{later_words(later)}, and took no part in it."]
+    elif always:
+        lines = ["No trial finished after the choice."]
+    if not lines:
+        return []
+    lines += ["To do so:" if lost else "To choose among all, and open the test split once more:"]
+    lines += [f"  optuna-layerwise finalize {where} --again", *about_secrets(storage)]
+    return list(map(Text, lines))
+
+
+def how_to_finalize(study: optuna.Study, where: str, storage: str) -> list[Text]:
+    """What to do with a study that was searched and not finalized, or searched on."""
+    if (final := stored_final(study)) is not None:
+        return after_the_choice(study, final, where, storage, always=True)
+    lines = ["The test split was not opened. To retrain the best trials, and test one of them:"]
+    lines += [f"  optuna-layerwise finalize {where}", *about_secrets(storage)]
+    return list(map(Text, lines))
 
 
 def commands(where: str, storage: str) -> list[Text]:

@@ -11,9 +11,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_layerwise.answer import Answer, answer_of
+from optuna_layerwise.answer import Answer, answer_of, readable_openings
 from optuna_layerwise.cli.settings import Settings
-from optuna_layerwise.results import claimant, stored_final
+from optuna_layerwise.results import claim_of, stored_final, times_opened
 from optuna_layerwise.storage import (
     LEASE_KEY,
     all_trials,
@@ -68,6 +68,7 @@ class Snapshot:
         chosen: Whether that trial was chosen and tested.
         later: Finished trials that the choice did not know; ``None`` where nothing was chosen, or
             that is not recorded.
+        opened: How often the test split was opened.
         running: Trials that run.
         median_seconds: Of the finished trials.
         remaining_seconds: Until the target, if the living workers go on at that pace.
@@ -83,6 +84,7 @@ class Snapshot:
     infeasible: str
     chosen: bool
     later: int | None
+    opened: int
     running: Sequence[RunningTrial]
     median_seconds: float | None
     remaining_seconds: float | None
@@ -119,6 +121,9 @@ def take_snapshot(study: optuna.Study) -> Snapshot:
         infeasible="" if answer is not None else only_infeasible(study),
         chosen=answer is not None and answer.final is not None,
         later=answer.later if answer is not None and answer.final is not None else None,
+        opened=times_opened(
+            answer is not None and answer.final is not None, readable_openings(study)
+        ),
         running=running,
         median_seconds=median,
         remaining_seconds=remaining,
@@ -144,10 +149,12 @@ def _state(study: optuna.Study, living: int, *, searched: bool) -> str:
         return "stopped" if order.ends else "paused"
     if stored_final(study) is not None:
         return "finalized"
-    if searched and not living:
-        by = claimant(study)
-        return "searched" if by is None or by.is_dead else "finalizing"
-    return "running" if living else "stopped"
+    if living:
+        return "running"
+    claim = claim_of(study)
+    if claim is not None and not claim.is_dead:
+        return "finalizing"
+    return "searched" if searched else "stopped"
 
 
 def _running(trial: FrozenTrial, settings: Settings | None) -> RunningTrial:

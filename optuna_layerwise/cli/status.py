@@ -164,9 +164,15 @@ def overview(snapshots: Sequence[Snapshot]) -> Table:
             f"{now.finished} of {now.target}" if now.target else str(now.finished),
             *(str(now.trials[state]) for state in ("running", "waiting", "fail")),
             *((f"{now.best[0]:.4f}", str(now.best[1])) if now.best else ("-", "-")),
-            now.state + (f", {later_words(now.later)}" if now.later else ""),
+            ", ".join([now.state, *about_result(now)]),
         )
     return table
+
+
+def about_result(now: Snapshot) -> list[str]:
+    """What is to be known of a study's result, in few words."""
+    later = [later_words(now.later)] if now.later else []
+    return [*later, *([f"test split opened {now.opened} times"] if now.opened > 1 else [])]
 
 
 def view(now: Snapshot) -> RenderableType:
@@ -177,8 +183,7 @@ def view(now: Snapshot) -> RenderableType:
     word = "chosen" if now.chosen else "best"
     best = f"{word} {now.best[0]:.4f} (trial {now.best[1]})" if now.best else "no best yet"
     best = now.infeasible or best
-    if now.later:
-        best += f", {later_words(now.later)}"
+    best = ", ".join([best, *about_result(now)])
     of = f" of {now.target}" if now.target else ""
     line = f"{now.study}: {now.finished}{of} trials, {now.state}; {best}{_remaining(now)}"
     return Group(Text(line), bar, *([workers(now.running)] if now.running else []))

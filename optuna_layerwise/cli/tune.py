@@ -198,6 +198,9 @@ def tune_command(
     work: Annotated[
         bool, typer.Option(help="Or only create the study, for `worker` and `launch`.")
     ] = True,
+    finalize: Annotated[
+        bool, typer.Option(help="Or only search, and leave the last test to `finalize`.")
+    ] = True,
 ) -> None:
     """Search which blocks to train, and how fast; then test the best policy once.
 
@@ -331,5 +334,6 @@ def tune_command(
         name,
         download=download,
         to_work=work,
+        finalize=finalize,
         allow_different=allow_different,
     )

@@ -12,6 +12,7 @@ from typing import Annotated
 import optuna
 import typer
 
+from optuna_layerwise.cli import show
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
 from optuna_layerwise.cli.progress import after_trials
 from optuna_layerwise.cli.resume import (
@@ -28,7 +29,7 @@ from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.launch import DONE, FAILED, INTERRUPTED
 from optuna_layerwise.pausing import StopSignals
-from optuna_layerwise.results import FinalizedElsewhere
+from optuna_layerwise.results import stored_final
 from optuna_layerwise.storage import (
     LEASE_SECONDS,
     LONGEST_LEASE,
@@ -152,11 +153,12 @@ class Worker:
                 return INTERRUPTED if stop.received else code
         console.print(f"study {self.study!r} has its {target} finished trials")
         if not self.finalize:
+            if (final := stored_final(study)) is not None:
+                where = study_options(self.storage, self.study)
+                show.show(console, *show.after_the_choice(study, final, where, self.storage))
             return DONE
         try:
-            conclude(console, search, self.storage)
-        except FinalizedElsewhere as error:
-            console.print(str(error))
+            conclude(console, search, self.storage, lease_seconds=self.lease_seconds)
         except typer.Exit as ended:  # interrupted
             return ended.exit_code
         except Exception:

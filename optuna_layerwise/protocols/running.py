@@ -23,9 +23,9 @@ from optuna_layerwise.protocols import records
 from optuna_layerwise.protocols.experiments import Cell, Experiment
 from optuna_layerwise.protocols.places import Places, network, source_of
 from optuna_layerwise.protocols.searching import run_cell
-from optuna_layerwise.results import FinalizedElsewhere
 from optuna_layerwise.storage import all_trials, open_storage, requeue, stored_trial
 from optuna_layerwise.studies import open_study, work
+from optuna_layerwise.studies.claiming import FinalizedElsewhere
 
 CELL = "cell"
 """Trial user attribute in the queue: the name of a cell."""

@@ -24,11 +24,11 @@ from optuna_layerwise.protocols.arms import Arm
 from optuna_layerwise.protocols.experiments import DIGITS, Cell, Experiment
 from optuna_layerwise.protocols.places import Places, network, source_of
 from optuna_layerwise.pruning import PRUNERS
-from optuna_layerwise.results import claim
 from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.samplers import SAMPLERS, STARTS_INFORMED
 from optuna_layerwise.storage import write_once
 from optuna_layerwise.studies import finished, open_study, work
+from optuna_layerwise.studies.claiming import claimed
 from optuna_layerwise.training import Compute
 
 CELL_KEY = "olw:cell"
@@ -63,16 +63,16 @@ def run_cell(experiment: Experiment, cell: Cell, places: Places, storage: BaseSt
         direction="maximize" if objective.direction.name == "MAXIMIZE" else "minimize",
         pruner=PRUNERS["halving"](arm.recipe.epochs) if arm.halving else None,
     )
-    claim(study)
-    stored = write_once(study, CELL_KEY, settings)
-    if stored != settings:
-        names = [name for name in settings if stored.get(name) != settings[name]]
-        raise ValueError(
-            f"study {cell.study!r} was begun with another {', '.join(names)}; choose another "
-            "--storage and --output"
-        )
-    if not search(study, objective, arm, cell.run):
-        return False
+    with claimed(study):
+        stored = write_once(study, CELL_KEY, settings)
+        if stored != settings:
+            names = [name for name in settings if stored.get(name) != settings[name]]
+            raise ValueError(
+                f"study {cell.study!r} was begun with another {', '.join(names)}; choose another "
+                "--storage and --output"
+            )
+        if not search(study, objective, arm, cell.run):
+            return False
     final = objective.finalize(
         study,
         top=arm.finalists,

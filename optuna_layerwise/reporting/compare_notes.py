@@ -53,6 +53,11 @@ def limits(
     untested = [name for name, final in finals.items() if final is None]
     if untested and len(untested) < len(finals):
         yield f"There is no test result of {_listed(untested)}."
+    if again := [name for name, final in finals.items() if final and final.number > 1]:
+        yield (
+            f"The test split was opened more than once before the result of {_listed(again)}: it "
+            "is no longer untouched, and tends to be too good."
+        )
 
 
 def _too_few(members: Sequence[Member]) -> Iterator[str]:

@@ -101,9 +101,10 @@ def keep_result(study: optuna.Study, final: Final, output: Path) -> None:
     """
     kept = {meta.filename for meta in optuna.artifacts.get_all_artifact_meta(study)}
     store = ArtifactFolders([output.parent / ARTIFACTS])
-    if "policy.json" not in kept:
+    name = "policy.json" if final.number == 1 else f"policy-{final.number}.json"
+    if name not in kept:
         with tempfile.TemporaryDirectory() as folder:
-            plan = Path(folder) / "policy.json"
+            plan = Path(folder) / name
             plan.write_text(json.dumps(final.chosen.policy, indent=2) + "\n")
             _upload(store, plan, study)
     weights = saved_weights(final.weights or {})

@@ -17,6 +17,7 @@ from optuna_layerwise.reporting.export_card import card
 from optuna_layerwise.reporting.report_facts import Facts, changed_recipe, facts
 from optuna_layerwise.reporting.saved_weights import saved_weights
 from optuna_layerwise.reporting.shareable import shareable
+from optuna_layerwise.results import times_opened
 
 PlanFormat = Literal["json", "yaml"]
 WEIGHTS = "weights.safetensors"
@@ -27,6 +28,7 @@ def export(
     folder: str | os.PathLike[str],
     *,
     trial: int | None = None,
+    result: int | None = None,
     format: PlanFormat = "json",
     command: str = "",
 ) -> list[Path]:
@@ -38,6 +40,8 @@ def export(
         study: That has been finalized, unless a trial is given.
         folder: Made if it does not exist; files in it are replaced.
         trial: Write only the plan of this trial, with its validation metrics.
+        result: Number of the result to write, from 1, of a study that was finalized more than
+            once; the latest by default.
         format: Of the plan.
         command: That repeats the study, for the card.
 
@@ -50,17 +54,15 @@ def export(
             the card are written all the same.
         ValueError: if the study has no result, or the trial no policy.
     """
-    known = facts(study)
+    if trial is not None and result is not None:
+        raise ValueError("a trial and a result are two plans: give one of them")
+    known = facts(study, result=result)
     settings = _shareable(known.history.settings)
     known = dataclasses.replace(
         known, history=dataclasses.replace(known.history, settings=settings)
     )
     if trial is None and known.final is None:
-        why = known.unreadable or (
-            f"study {study.study_name!r} has no result yet; finish it with `optuna-layerwise "
-            "resume` or objective.finalize(study), or export a trial of it (--trial N), untested"
-        )
-        raise ValueError(why)
+        raise ValueError(known.unreadable or _no_result(known, result))
     folder = Path(folder)
     content = _plan(known) if trial is None else _plan_of_trial(known, trial)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,12 +81,24 @@ def export(
     return [plan, readme, *([_copied(saved, folder, study.study_name)] if saved else [])]
 
 
+def _no_result(known: Facts, wanted: int | None) -> str:
+    name, results = known.history.name, known.history.results
+    if results:
+        return f"study {name!r} has no result {wanted}: it has those from 1 to {results}"
+    return (
+        f"study {name!r} has no result yet; finish it with `optuna-layerwise finalize` or "
+        "objective.finalize(study), or export a trial of it (--trial N), untested"
+    )
+
+
 def _plan(known: Facts) -> dict[str, Any]:
     assert known.final is not None
     return {
         "policy": known.final.chosen.policy,
         "recipe": changed_recipe(known.recipe, known.final.chosen.recipe),
         "metric": known.final.metric,
+        "result": known.final.number,
+        "test_split_opened": times_opened(True, known.history.openings),
         "chosen": dataclasses.asdict(known.final.chosen),
         "settings": dict(known.history.settings),
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from optuna_layerwise.answer import opened_words
 from optuna_layerwise.reporting.markdown import escaped, fenced, grid_as_markdown
 from optuna_layerwise.reporting.report_facts import Facts, changed_recipe
 from optuna_layerwise.reporting.report_grid import Grid, clean, mean_and_spread
@@ -108,8 +109,9 @@ def _body(facts: Facts, final: Final, plan: str, weights: str, command: str) -> 
     yield grid_as_markdown(_results(final))
     yield (
         f"Mean ± standard deviation over {len(chosen.test)} trainings, on a test split that was "
-        "opened once, after the choice. The weights are those of the training that was best on "
-        "validation."
+        f"opened {opened_words(final, facts.history.openings)}"
+        f"{', after the choice' if final.number == 1 else ''}. The weights are those of the "
+        "training that was best on validation."
     )
     yield "## Data"
     sizes = ", ".join(f"{n:,} {split}" for split, n in facts.images.items())

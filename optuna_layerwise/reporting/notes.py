@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 
+from optuna_layerwise.answer import about_openings, later_words, opened_words
 from optuna_layerwise.reporting.markdown import fenced
 from optuna_layerwise.reporting.report_grid import clean, mean_and_spread
 from optuna_layerwise.reporting.rows import History, Row
@@ -91,12 +92,19 @@ def _tested(history: History) -> list[str]:
     """The result of a study that has been finalized."""
     if (final := history.final) is None:
         return []
-    lines = ["**On the test split, opened once** (mean ± standard deviation)", ""]
+    times = opened_words(final, history.openings)
+    lines = [f"**On the test split, opened {times}** (mean ± standard deviation)", ""]
     lines += [f"| method | test {markdown(final.metric)} |", "|---|---|"]
     found = [(f"found ({final.chosen.name})", final.chosen)]
     for name, candidate in [*found, *((b.name, b) for b in final.baselines[:MAX_BLOCKS])]:
         lines.append(f"| {markdown(name)} | {mean_and_spread(candidate, final.metric)} |")
-    return [*lines, ""]
+    lines.append("")
+    if about := about_openings(final, history.openings):
+        lines += [about, ""]
+    if (answer := history.answer) is not None and answer.later:
+        how = f"{history.again} chooses among all, and opens the test split once more"
+        lines += [f"{later_words(answer.later)}: {how}.", ""]
+    return lines
 
 
 def _outcome(row: Row) -> str:

@@ -112,9 +112,14 @@ class Facts:
         return None if not n else int(n // folds)
 
 
-def facts(study: optuna.Study) -> Facts:
-    """Read a study; what cannot be read is said, not raised."""
-    history = read(study)
+def facts(study: optuna.Study, *, result: int | None = None) -> Facts:
+    """Read a study; what cannot be read is said, not raised.
+
+    Args:
+        study: The study.
+        result: Number of the result to take, from 1; the latest by default.
+    """
+    history = read(study, result=result)
     about = history.attributes.get(DATA_KEY)
     about = about if isinstance(about, dict) else {}
     sizes = {split: number(about.get(split)) for split in ("train", "val", "test")}

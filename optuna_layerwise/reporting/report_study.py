@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from optuna_layerwise.answer import opened_words, readable_final
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.reporting import figures
 from optuna_layerwise.reporting.report_facts import Facts
@@ -187,7 +188,8 @@ def _tested(facts: Facts) -> Iterator[Section]:
             for name, c in judged
         ],
         note="Mean ± standard deviation over trainings with new seeds on all training images. "
-        "The test split was opened once, after the choice.",
+        f"The test split was opened {opened_words(final, facts.history.openings)}, "
+        f"{'after the choice' if final.number == 1 else 'this time after the choice'}.",
     )
     finalists = Grid(
         title="Finalists: who was retrained, and who was chosen",
@@ -207,7 +209,33 @@ def _tested(facts: Facts) -> Iterator[Section]:
         "Plan: from the input to the head, ❄ is frozen, ■ is trained.",
     )
     figure = figures.validation_test_gap([facts.history])
-    yield Section("On the test split", grids=[results, finalists], figures=[figure])
+    grids = [results, finalists, *_all_results(facts)]
+    yield Section("On the test split", grids=grids, figures=[figure])
+
+
+def _all_results(facts: Facts) -> Iterator[Grid]:
+    """The history of a study that was finalized more than once."""
+    history = facts.history
+    found = [readable_final(history.study, n + 1)[0] for n in range(history.results)]
+    if len(found) > 1:
+        opened = {opening.result: opening.at for opening in history.openings}
+        yield Grid(
+            title="All results of this study",
+            header=["result", "chosen", "among trials", "test", "test split opened"],
+            rows=[
+                [
+                    str(final.number),
+                    clean(final.chosen.name),
+                    "-" if final.trials is None else str(final.trials),
+                    f"{clean(final.metric)} {mean_and_spread(final.chosen, final.metric)}",
+                    clean(opened.get(final.number, "-")),
+                ]
+                for final in found
+                if final is not None
+            ],
+            note="The first result is of an untouched test split. Whoever chose the others could "
+            "know the results before.",
+        )
 
 
 def plan_text(policy: Mapping[str, float] | None, limit: int = 24) -> str:

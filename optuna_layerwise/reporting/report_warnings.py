@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from optuna_layerwise.answer import later_words
+from optuna_layerwise.answer import about_openings, later_words, lost_opening
 from optuna_layerwise.reporting.report_facts import NO_VALUE, Facts
 from optuna_layerwise.reporting.report_grid import clean, number
 from optuna_layerwise.reporting.statistics import binomial_margin
-from optuna_layerwise.results import Opening, openings
 from optuna_layerwise.storage import without_feasible
 
 FEW_TRIALS = 30
@@ -38,12 +37,8 @@ def warnings_of(facts: Facts) -> list[str]:
 def _no_test(facts: Facts) -> Iterator[str]:
     if facts.unreadable:
         yield f"The stored result cannot be shown: {facts.unreadable}"
-    elif facts.final is None and (opened := _openings(facts)):
-        last = opened[-1]
-        yield (
-            f"The test split was opened at {last.at} by process {last.pid} on {last.host}, and no "
-            "result was stored; whoever finalizes the study next makes the same choice again."
-        )
+    elif lost := lost_opening(facts.history.results, facts.history.openings, facts.history.again):
+        yield lost
     elif facts.final is None and facts.best is not None:
         yield (
             "The test split has not been opened. All numbers are of validation, and the best of "
@@ -51,23 +46,17 @@ def _no_test(facts: Facts) -> Iterator[str]:
         )
 
 
-def _openings(facts: Facts) -> list[Opening]:
-    try:
-        return openings(facts.history.study)
-    except ValueError:  # the doctor says so
-        return []
-
-
 def _later(facts: Facts) -> Iterator[str]:
     answer = facts.history.answer
     if answer is None or answer.final is None:
         return
-    if (n := len(_openings(facts))) > 1:
-        yield f"The test split was opened {n} times: before, no result was stored."
+    if about := about_openings(answer.final, facts.history.openings):
+        yield about
     if answer.later:
         yield (
             f"{later_words(answer.later)}: they did not take part in it, and the plan and its "
-            "test result are those of the trials before."
+            f"test result are those of the trials before. {facts.history.again} chooses among all "
+            "trials, and opens the test split once more."
         )
 
 
@@ -110,11 +99,11 @@ def _chance(facts: Facts) -> Iterator[str]:
 
 
 def _search(facts: Facts) -> Iterator[str]:
-    done = facts.finished
+    done, best = facts.finished, facts.best
     if not done:
         yield "No trial has finished yet."
         return
-    if facts.best is None:
+    if best is None:
         yield f"None of the {len(done)} finished trials gave a value that can be used."
         return
     if len(done) < FEW_TRIALS:
@@ -124,11 +113,11 @@ def _search(facts: Facts) -> Iterator[str]:
             "mostly its first random draws, and another seed may find something else."
         )
     order = [row.number for row in facts.history.as_finished]
-    if len(done) >= 10 and order.index(facts.best.number) >= _LATE * len(done):
+    if len(done) >= 10 and order.index(best.number) >= _LATE * len(done):
+        how = f", which counts after {facts.history.again} only" if facts.final else ""
         yield (
-            f"The best trial, {facts.best.number}, came late (after "
-            f"{order.index(facts.best.number)} of {len(done)}): the search was still improving, "
-            "and more trials may find more."
+            f"The best trial, {best.number}, came late (after {order.index(best.number)} of "
+            f"{len(done)}): the search was still improving, and more trials may find more{how}."
         )
 
 

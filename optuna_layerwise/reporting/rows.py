@@ -17,9 +17,9 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_layerwise.answer import Answer, answer_among, readable_final
+from optuna_layerwise.answer import Answer, answer_among, readable_final, readable_openings
 from optuna_layerwise.reporting.guessing import policies_from_parameters
-from optuna_layerwise.results import Final
+from optuna_layerwise.results import Final, Opening, count_finals
 from optuna_layerwise.runs import run_content
 from optuna_layerwise.storage import (
     SETTINGS_KEY,
@@ -112,6 +112,8 @@ class History:
         rows: By number.
         final: The result of the study, if it has been finalized and can be read.
         unreadable: Why the result cannot be read; empty if it can.
+        results: How often the study has been finalized.
+        openings: Of its test split.
     """
 
     study: optuna.Study
@@ -126,6 +128,8 @@ class History:
     rows: Sequence[Row]
     final: Final | None = None
     unreadable: str = ""
+    results: int = 0
+    openings: Sequence[Opening] = ()
 
     @property
     def best_first(self) -> list[Row]:
@@ -161,6 +165,13 @@ class History:
         return None if row is None else row.policy
 
     @property
+    def again(self) -> str:
+        """How to finalize the study once more, for a sentence."""
+        if self.settings:
+            return "`optuna-layerwise finalize --again`"
+        return "`objective.finalize(study, again=True)`"
+
+    @property
     def as_finished(self) -> list[Row]:
         """Finished rows in the order in which they ended."""
         done = [row for row in self.rows if row.finished]
@@ -194,8 +205,13 @@ class History:
         return StudyDirection.MAXIMIZE if self.sign > 0 else StudyDirection.MINIMIZE
 
 
-def read(study: optuna.Study) -> History:
-    """Read a study; one pass over its trials, none of which is copied."""
+def read(study: optuna.Study, *, result: int | None = None) -> History:
+    """Read a study; one pass over its trials, none of which is copied.
+
+    Args:
+        study: The study.
+        result: Number of the result to take, from 1; the latest by default.
+    """
     attributes = all_study_attrs(study)
     settings = settings_in(attributes)
     trials = all_trials(study)
@@ -210,7 +226,7 @@ def read(study: optuna.Study) -> History:
     if lr is None and not any("policy" in run for run in runs):
         lr = guessed_lr
     names = study.metric_names
-    final, unreadable = readable_final(study)
+    final, unreadable = readable_final(study, result)
     return History(
         study=study,
         name=study.study_name,
@@ -224,6 +240,8 @@ def read(study: optuna.Study) -> History:
         rows=[_row(t, r, guessed.get(t.number)) for t, r in zip(trials, runs, strict=True)],
         final=final,
         unreadable=unreadable,
+        results=count_finals(study),
+        openings=readable_openings(study),
     )
 
 

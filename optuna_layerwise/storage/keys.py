@@ -3,7 +3,8 @@
 RUN_KEY = "olw:run"
 """Of a trial: what it trained and what that cost, as JSON; see `runs.Run`."""
 FINAL_KEY = "olw:final"
-"""Of a study: its result, as JSON that is written once; see `finalists.Final`."""
+"""Of a study: its result, as JSON that is written once; see `results.Final`. Those of later
+finalizations have a colon and their number, from 2, behind it."""
 SETTINGS_KEY = "olw:settings"
 """Of a study: what the command line was told, as a JSON text; see `cli.settings.Settings`."""
 DATA_KEY = "olw:data"

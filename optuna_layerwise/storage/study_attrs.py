@@ -44,6 +44,12 @@ def study_attr(study: Study, key: str, *, system: bool = False) -> Any:
     return parts.joined(value, storage.get_study_system_attrs(study._study_id))
 
 
+def stored_keys(study: Study) -> set[str]:
+    """The user attributes that hold something now."""
+    stored = study._storage.get_study_user_attrs(study._study_id)
+    return {key for key, value in stored.items() if value is not None}
+
+
 def all_study_attrs(study: Study) -> dict[str, Any]:
     """All user attributes, those that were stored in parts whole, if they can be joined."""
     attributes: dict[str, Any] = dict(study.user_attrs)

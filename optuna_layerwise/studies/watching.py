@@ -16,21 +16,32 @@ NEWBORN_SECONDS = 5.0
 
 
 @dataclasses.dataclass
-class _Sight:
+class Sight:
     """A sign of life, and for how long it has been the newest one.
 
     Args:
-        sign: Changes as long as somebody runs the trial.
+        sign: Changes as long as somebody lives.
         looked: When it was last seen.
         silent: Seconds without another sign.
-        moved: Whether somebody has run the trial since the first look: an earlier sign was seen,
-            or it was not running then.
+        moved: Whether somebody has lived since the first look: an earlier sign was seen, or there
+            was none then.
     """
 
     sign: object
-    looked: float
-    moved: bool
+    looked: float = dataclasses.field(default_factory=time.monotonic)
+    moved: bool = False
     silent: float = 0.0
+
+    def lasts(self, patience: float) -> bool:
+        """Look again: whether there was no other sign for so many seconds.
+
+        Two looks far from each other count for half of that time: where the database was away
+        in between, nobody could give a sign of life.
+        """
+        now = time.monotonic()
+        self.silent += min(now - self.looked, patience / 2)
+        self.looked = now
+        return self.silent >= patience
 
 
 class Watch:
@@ -39,17 +50,16 @@ class Watch:
     A trial is abandoned when its process is known to be dead, when its lease has not been
     renewed for as long as it holds, or when it has neither lease nor owner, nor anything else,
     for 5 seconds. Times are those between two looks of this process: the clocks of other
-    machines, and stored times, do not matter. Two looks far from each other count for half of
-    that time: where the database was away in between, nobody could give a sign of life.
+    machines, and stored times, do not matter.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[int, _Sight] = {}
+        self._seen: dict[int, Sight] = {}
         self._has_looked = False
 
     def abandoned(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
         """Those that nobody runs any more, of all trials of the study as read just now."""
-        before, now = self._seen, time.monotonic()
+        before = self._seen
         self._seen, found = {}, []
         for trial in trials:
             if trial.state != TrialState.RUNNING:
@@ -57,11 +67,9 @@ class Watch:
             sign, patience = _sign(trial)
             last = before.get(trial.number)
             if last is None or last.sign != sign:
-                last = _Sight(sign, now, moved=self._has_looked)
+                last = Sight(sign, moved=self._has_looked)
             self._seen[trial.number] = last
-            last.silent += min(now - last.looked, patience / 2)
-            last.looked = now
-            if last.silent >= patience:
+            if last.lasts(patience):
                 found.append(trial)
                 last.moved = True  # it is no longer unsure
         self._has_looked = True

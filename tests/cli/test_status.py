@@ -18,14 +18,14 @@ from optuna.trial import TrialState
 
 from optuna_layerwise.cli.snapshot import RunningTrial, take_snapshot
 from optuna_layerwise.cli.status import is_over, watch_studies
-from optuna_layerwise.results import claim
 from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import open_storage
 from optuna_layerwise.studies import open_study, pause, stop, work
+from optuna_layerwise.studies.claiming import claimed
 
 KEYS = {
     *("study", "state", "order", "target", "finished", "trials", "best", "running"),
-    *("median_seconds", "remaining_seconds", "chosen", "later", "infeasible"),
+    *("median_seconds", "remaining_seconds", "chosen", "later", "opened", "infeasible"),
 }
 
 
@@ -97,8 +97,9 @@ def test_a_study_at_its_target_is_searched_until_it_is_finalized(cli: Cli) -> No
     assert take_snapshot(study).state == "stopped"
     study.tell(study.ask(), 0.5)
     assert take_snapshot(study).state == "searched"
-    claim(study)
-    assert take_snapshot(study).state == "finalizing"
+    with claimed(study):
+        assert take_snapshot(study).state == "finalizing"
+    assert take_snapshot(study).state == "searched"
 
 
 def test_a_database_without_a_study_is_one_line(cli: Cli) -> None:

@@ -50,7 +50,17 @@ def test_the_tour_begins_with_the_leaves_and_passes_every_command() -> None:
     assert first == ["tune", *LEAVES]
     asked = [words[0] for words in others]
     assert set(asked) == {
-        *("status", "pause", "resume", "report", "compare", "export", "replay", "doctor"),
+        *(
+            "status",
+            "pause",
+            "resume",
+            "finalize",
+            "report",
+            "compare",
+            "export",
+            "replay",
+            "doctor",
+        ),
     }
 
 

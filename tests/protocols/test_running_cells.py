@@ -24,9 +24,10 @@ from optuna_layerwise.protocols import TABLES, Cell, read_records
 from optuna_layerwise.protocols.places import network, source_of
 from optuna_layerwise.protocols.running import CELL, missing, run
 from optuna_layerwise.protocols.searching import full_training, make_objective, run_cell, spent
-from optuna_layerwise.results import CLAIM_KEY, FinalizedElsewhere
+from optuna_layerwise.results import CLAIM_KEY
 from optuna_layerwise.storage import Owner, open_storage
 from optuna_layerwise.studies import open_study
+from optuna_layerwise.studies.claiming import FinalizedElsewhere, claimed
 
 Found = dict[Cell, dict[str, Any]]
 CELLS = list(EXPERIMENT.cells())
@@ -130,13 +131,13 @@ def test_a_cell_of_another_process_is_left_alone_and_a_dead_ones_is_taken_over(
 ) -> None:
     cell, storage = CELLS[0], open_storage(places(tmp_path).storage)
     study = open_study(storage, study_name=cell.study)
-    me = Owner.of_this_process()
-    elsewhere = dataclasses.replace(me, host="another-machine")
-    study.set_user_attr(CLAIM_KEY, dataclasses.asdict(elsewhere))
-    with pytest.raises(FinalizedElsewhere):
-        run_cell(EXPERIMENT, cell, places(tmp_path), storage)
+    with claimed(study, seconds=2) as claim:
+        assert claim is not None
+        with pytest.raises(FinalizedElsewhere):
+            run_cell(EXPERIMENT, cell, places(tmp_path), storage)
+        assert claim.renew()
     assert study.trials == []
-    dead = dataclasses.replace(me, started="long ago")
+    dead = dataclasses.replace(Owner.of_this_process(), started="long ago")
     study.set_user_attr(CLAIM_KEY, dataclasses.asdict(dead))
     assert run_cell(EXPERIMENT, cell, places(tmp_path), storage)
 

@@ -9,8 +9,8 @@ import optuna
 
 from optuna_layerwise.attributes import UnreadableAttribute
 from optuna_layerwise.fingerprint import unreadable_fingerprints
-from optuna_layerwise.results import CLAIM_KEY, claimant, stored_final
-from optuna_layerwise.storage import FINAL_KEY, has_unreadable_start
+from optuna_layerwise.results import CLAIM_KEY, claim_of, stored_final
+from optuna_layerwise.storage import LEASE_SECONDS, has_unreadable_start
 from optuna_layerwise.studies.control import CONTROL_KEY, order_of, resume
 from optuna_layerwise.studies.doctor.finding import Finding
 
@@ -32,27 +32,30 @@ def final_result(study: optuna.Study) -> Iterator[Finding]:
         if stored_final(study) is not None:
             return
     except UnreadableAttribute as error:
-        problem = f"attribute {FINAL_KEY!r} cannot be read: {error.reason}"
+        problem = f"attribute {error.key!r} cannot be read: {error.reason}"
         yield Finding("error", problem, "restore it from a backup: it cannot be made again")
         return
     try:
-        owner = claimant(study)
+        claim = claim_of(study)
     except UnreadableAttribute as error:
         problem = f"attribute {CLAIM_KEY!r} cannot be read: {error.reason}"
         yield Finding("error", problem, "--repair removes it", repair=drop)
         return
-    if owner is None:
+    if claim is None:
         return
-    by = f"process {owner.pid} on {owner.host}"
-    if owner.is_dead:
-        problem = f"{by} died while it finalized the study"
-        remedy = "--repair takes its claim back, as does the next `resume`"
+    if claim.is_dead:
+        problem = f"{claim.words} died while it finalized the study"
+        remedy = "--repair takes its claim back, as does the next `finalize` or `resume`"
         yield Finding("warning", problem, remedy, repair=drop)
-    elif owner.is_near:
-        yield Finding("note", f"{by} finalizes the study")
+    elif claim.owner.is_near:
+        yield Finding("note", f"{claim.words} finalizes the study")
     else:
-        problem = f"{by} finalizes the study, and cannot be seen from here"
-        remedy = "if it is gone, --repair takes its claim back; if it lives, it opens nothing then"
+        seconds = claim.lease.seconds if claim.lease else LEASE_SECONDS
+        problem = f"{claim.words} finalizes the study, and cannot be seen from here"
+        remedy = (
+            f"if it is gone, the next `finalize` or `resume` takes over after {seconds:g} seconds "
+            "without a sign of life, and --repair at once; if it lives, it opens nothing then"
+        )
         yield Finding("warning", problem, remedy, repair=drop)
 
 
