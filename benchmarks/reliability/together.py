@@ -152,7 +152,9 @@ class Rounds:
         before: dict[str, Any],
     ) -> Counter[str]:
         ended = self._ended(running)
-        turned_away = [one for one in running if "is being finalized by" in one.output]
+        turned_away = [
+            one for one in running if one.code and "is being finalized by" in one.output
+        ]
         begun = [a for a, one in ended if a in _BEGINS]
         won = [a for a, one in ended if a in begun and (one.code == 0 or one in turned_away)]
         may = [a for a in begun if a != "other tune"] if "finalize" in self.pair else begun
