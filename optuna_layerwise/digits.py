@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import platformdirs
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from optuna_layerwise.data import digits_source
+from optuna_layerwise.files import write_whole
 from optuna_layerwise.models import ModelSpec, load_weights
 from optuna_layerwise.models.seeding import seeded
 from optuna_layerwise.policy import Policy, Recipe
@@ -45,11 +45,7 @@ def pretrained_digits(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     cache = platformdirs.user_cache_dir("optuna-layerwise") if cache_dir is None else cache_dir
     path = Path(cache) / f"digits-cnn-{key.hexdigest()[:16]}.safetensors"
     if not _holds_weights(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="unfinished-", dir=path.parent) as unfinished:
-            new = Path(unfinished) / path.name
-            save_file(_pretrain(), new)
-            os.replace(new, path)
+        write_whole(path, save(_pretrain()))
     return path
 
 

@@ -17,6 +17,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from optuna_layerwise.files import write_whole
 from optuna_layerwise.methods import METHODS, Method, method_from
 from optuna_layerwise.plain import plain
 
@@ -111,12 +112,18 @@ class Policy(Mapping[str, float]):
         return cls(content)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a file that `load` reads: YAML if it is called so, else JSON."""
-        if Path(path).suffix in _YAML:
+        """Write a file that `load` reads: YAML if it is called so, else JSON.
+
+        Raises:
+            ValueError: if it is called like something else.
+        """
+        if (suffix := Path(path).suffix.lower()) not in ("", ".json", *_YAML):
+            raise ValueError(f"a policy is written to .json, .yaml or .yml, got {str(path)!r}")
+        if suffix in _YAML:
             text = _yaml().safe_dump(dict(self.multipliers), sort_keys=False, allow_unicode=True)
         else:
             text = json.dumps(dict(self.multipliers), indent=2) + "\n"
-        Path(path).write_text(text, encoding="utf-8")
+        write_whole(Path(path), text)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Policy:
@@ -268,7 +275,7 @@ class Recipe:
 
 def _read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The object that a JSON or YAML file holds."""
-    is_yaml = Path(path).suffix in _YAML
+    is_yaml = Path(path).suffix.lower() in _YAML
     try:
         text = Path(path).read_text(encoding="utf-8")
         content = _yaml().safe_load(text) if is_yaml else json.loads(text)

@@ -20,9 +20,9 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from optuna_layerwise.files import remove_whole, write_whole
 from optuna_layerwise.storage import all_trials, place, standing_of
 from optuna_layerwise.training import Checkpoint
-from optuna_layerwise.training.checkpoint import remove_whole, write_whole
 
 _NAME = re.compile(r"(unfinished-\d+-)?trial-(\d+)\.(checkpoint|safetensors)")
 

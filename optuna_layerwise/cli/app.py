@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import traceback
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from optuna_layerwise.cli.mistakes import as_typed, is_mistake, one_line, usage
+from optuna_layerwise.cli.panels import group
 from optuna_layerwise.cli.terminal import safe_errors
 from optuna_layerwise.launch.exits import WRONG
-from optuna_layerwise.texts import visible
 
 COMMANDS = {
     # name: function in the module of this folder, and the first sentence of its help
@@ -55,6 +56,7 @@ class Commands(TyperGroup):
             made.command(cmd_name)(function)
         command = typer.main.get_command(made)
         command.name = cmd_name
+        group(command)
         return command
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -105,50 +107,31 @@ def main() -> None:
 
     The environment variable ``OPTUNA_LAYERWISE_TRACEBACK`` shows where it was noticed.
     """
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {_one_line(message)}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {one_line(message)}\n"
     with safe_errors():
         try:
-            app()
+            code = app(standalone_mode=False)
         except Exception as error:
-            if os.environ.get("OPTUNA_LAYERWISE_TRACEBACK"):
+            if hasattr(error, "format_message"):  # Typer's; of `bench` alone it is the help
+                said = usage(error)
+            elif os.environ.get("OPTUNA_LAYERWISE_TRACEBACK"):
                 raise
-            if not _is_mistake(error):
+            elif is_mistake(error):
+                said = as_typed(one_line(error), *_typed(sys.argv[1:]))
+            else:
                 traceback.print_exc()
                 sys.exit(1)
-            print(f"error: {_one_line(error)}", file=sys.stderr)
+            if said:
+                print(f"error: {said}", file=sys.stderr)
             sys.exit(WRONG)
+        sys.exit(code)
 
 
-def _is_mistake(error: Exception) -> bool:
-    """Whether the message is all that the user needs."""
-    if isinstance(error, ValueError | OSError | RecursionError) or _is_of_database(error):
-        return True
-    from optuna_layerwise.studies import StudyDeletedError
-
-    return isinstance(error, StudyDeletedError)
-
-
-def _is_of_database(error: Exception | str) -> bool:
-    from optuna.exceptions import StorageInternalError
-
-    if isinstance(error, StorageInternalError):
-        return True
-    known = sys.modules.get("sqlalchemy.exc")  # what was never imported has raised nothing
-    return known is not None and isinstance(error, known.SQLAlchemyError)
-
-
-def _one_line(said: Exception | str) -> str:
-    if isinstance(said, RecursionError):  # JSON of the database, in code that is not ours
-        said = (
-            "the database has something that is nested too deeply; "
-            "`optuna-layerwise doctor` says where"
-        )
-    elif isinstance(said, json.JSONDecodeError):
-        said = (
-            f"the database has something that is no JSON ({said.doc[:40]!r}); "
-            "`optuna-layerwise doctor` says where, and --repair removes it"
-        )
-    elif isinstance(said, Exception) and _is_of_database(said):
-        said = f"the database does not do what was asked: {said.__cause__ or said}"
-        said = said.strip().splitlines()[0]
-    return " ".join(visible(said, lines=True).split())
+def _typed(words: Sequence[str]) -> tuple[Any, Sequence[str]]:
+    """The command that was typed, and the words after it."""
+    command = typer.main.get_command(app)
+    for index, word in enumerate(words):
+        if not isinstance(command, TyperGroup):
+            return command, words[index:]
+        command = command.get_command(None, word) or command  # type: ignore[arg-type]
+    return command, ()

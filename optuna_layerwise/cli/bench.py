@@ -17,7 +17,7 @@ from rich.table import Table
 
 from optuna_layerwise.cli import protocols
 from optuna_layerwise.cli.options import console
-from optuna_layerwise.cli.parsing import one_of, parse_assignment
+from optuna_layerwise.cli.parsing import assignment, format_of, one_of, within
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.encodings import Encoding
 
@@ -79,14 +79,14 @@ def layerbench_command(
 
     from optuna_layerwise.layerbench import contest, encoding_for, open_tables, ranking
 
+    format_of("output", output, {"jsonl": (".jsonl", ".ndjson")})
     chosen = contestants or list(CONTESTANTS)
     benches = open_tables(tables)
     names = [one_of("set", name, tuple(benches)) for name in sets or benches]
     one_of("mode", mode, MODES)
     one_of("metric", metric, METRICS)
     for name, number in (("seeds", seeds), ("trials", trials), ("processes", processes)):
-        if number < 1:
-            raise ValueError(f"--{name} must be at least 1, got {number}")
+        within(f"--{name}", number, 1)
     for contestant in chosen:
         encoding, settings = contestant_of(contestant, 0)
         settings.make_sampler(encoding_for(benches[names[0]], encoding), joins=False)
@@ -139,7 +139,7 @@ def contestant_of(name: str, seed: int) -> tuple[str, Settings]:
         raise ValueError(
             f"a contestant is sampler/encoding, such as catcmawm/binary, got {name!r}"
         )
-    given = dict(map(parse_assignment, options))
+    given = dict(assignment("an option of a contestant", text) for text in options)
     recipes = given.pop("recipes", False)
     return encoding, Settings(
         sampler=sampler, sampler_options=given, seed=seed, seed_recipes=bool(recipes)

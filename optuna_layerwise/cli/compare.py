@@ -20,10 +20,13 @@ from optuna_layerwise.cli.options import (
     load_study,
     say_refused,
 )
-from optuna_layerwise.cli.parsing import parse_assignment
+from optuna_layerwise.cli.parsing import assignments, format_of, within
+from optuna_layerwise.files import write_whole
 from optuna_layerwise.reporting.report_grid import Grid
 from optuna_layerwise.storage import open_storage
 
+_STDOUT = Path("-")
+_LONGEST = 1e12
 _SIDE_BY_SIDE = 4
 """Studies of which a table shows everything."""
 
@@ -58,7 +61,11 @@ def compare_command(
     ] = None,
 ) -> None:
     """Compare methods over seeds and data sets, at equal trials, images and seconds."""
-    patterns = {name: str(pattern) for name, pattern in map(parse_assignment, group or ())}
+    if json_file is not None and json_file != _STDOUT:
+        format_of("json", json_file, {"json": (".json",)})
+    if figure is not None:
+        format_of("figure", figure, {"html": (".html", ".htm")})
+    patterns = {name: str(pattern) for name, pattern in assignments("group", group).items()}
     chosen, refused = find_studies(storage, [*(studies or ()), *patterns.values()])
     from optuna_layerwise.reporting.compare import compare  # with scipy and plotly
     from optuna_layerwise.reporting.compare_tables import comparison_tables
@@ -70,6 +77,7 @@ def compare_command(
     if images:
         budgets["images"] = images
     if seconds is not None:
+        within("--seconds", seconds, 0, _LONGEST)
         budgets["seconds"] = seconds
     found = compare(chosen, groups=patterns, budgets=budgets)
     content = json.dumps(found.as_json(), indent=2, allow_nan=False) + "\n"
@@ -80,8 +88,8 @@ def compare_command(
         of_name = {study.study_name: study for study in chosen}
         for member in found.as_json()["members"]:
             methods.setdefault(member["group"], []).append(of_name[member["study"]])
-        plot_best_so_far(methods).write_html(figure)
-    if json_file == Path("-"):
+        write_whole(figure, plot_best_so_far(methods).to_html())
+    if json_file == _STDOUT:
         print(content, end="")
         say_refused(refused)
         return
@@ -93,7 +101,7 @@ def compare_command(
     for note in found.notes:
         console.print(Text(f"note: {note}", style="yellow"))
     if json_file is not None:
-        json_file.write_text(content)
+        write_whole(json_file, content)
         console.print(f"wrote {json_file}")
     if figure is not None:
         console.print(f"wrote {figure}")

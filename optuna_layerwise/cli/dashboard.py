@@ -8,6 +8,7 @@ import typer
 from rich.text import Text
 
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console
+from optuna_layerwise.cli.parsing import within
 
 
 def dashboard_command(
@@ -27,6 +28,7 @@ def dashboard_command(
     """Browse the studies in optuna-dashboard, with figures, notes, weights and plans."""
     from optuna_layerwise.reporting.dashboard_guard import is_loopback
 
+    within("--port", port, 0, 65_535)
     if not is_loopback(host):
         danger = (
             f"optuna-dashboard has no passwords: whoever reaches {host}:{port} can read, change "

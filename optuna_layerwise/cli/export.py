@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,15 @@ from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, co
 from optuna_layerwise.cli.parsing import one_of
 from optuna_layerwise.cli.report import command_of
 from optuna_layerwise.texts import quoted
+
+if TYPE_CHECKING:
+    from optuna_layerwise.reporting.export import PlanFormat
+
+_FORMATS: tuple[PlanFormat, ...] = ("json", "yaml")
+_FILES = {
+    *(".json", ".yaml", ".yml", ".md", ".txt", ".html", ".pdf", ".csv", ".safetensors", ".pt"),
+    *(".pth", ".onnx", ".zip", ".tar", ".gz", ".tgz"),
+}
 
 
 def export_command(
@@ -29,10 +38,12 @@ def export_command(
     ] = None,
 ) -> None:
     """Write the chosen policy, its fine-tuned weights (safetensors) and a model card."""
+    kind = one_of("format", format, _FORMATS)
+    if to.suffix.lower() in _FILES and not to.is_dir():
+        raise ValueError(f"--to must be a folder, got a name that is a file's: {str(to)!r}")
     opened = load_study(storage, study, read_only=True)
-    from optuna_layerwise.reporting.export import PlanFormat, export  # with torch
+    from optuna_layerwise.reporting.export import export  # with yaml and jinja
 
-    kind = one_of("format", format, get_args(PlanFormat))
     command = command_of(opened)
     try:
         export(opened, to, trial=trial, result=result, format=kind, command=command)

@@ -22,7 +22,7 @@ from optuna_layerwise.cli.options import (
     console,
     load_study,
 )
-from optuna_layerwise.cli.parsing import one_of, parse_assignment
+from optuna_layerwise.cli.parsing import assignments, one_of, within
 from optuna_layerwise.cli.resume import (
     AllowDifferent,
     Data,
@@ -42,6 +42,7 @@ from optuna_layerwise.cli.worker import (
     Worker,
     checked_seconds,
 )
+from optuna_layerwise.files import check_folder
 from optuna_layerwise.launch import (
     DONE,
     HALTED,
@@ -110,8 +111,11 @@ def launch_command(
     One worker for each GPU, or with --workers so many on the cores of this machine; or, with
     --engine, actors of a Ray cluster or Slurm jobs. Ends as `worker` does, with its exit codes.
     """
-    if restarts < 0:
-        raise ValueError(f"--restarts must be at least 0, got {restarts}")
+    within("--restarts", restarts, 0)
+    within("--workers", 1 if workers is None else workers, 1, 10_000)
+    within("--gpus-per-worker", gpus_per_worker, 0)
+    within("--cpus-per-worker", cpus_per_worker, 1)
+    within("--minutes", minutes, 1)
     checked_seconds(lease_seconds, patience_seconds)
     opened = load_study(storage, study, patience_seconds=patience_seconds)
     settings = Settings.from_study(opened)
@@ -119,6 +123,7 @@ def launch_command(
         console.print(f"study {study!r} is told to {order.value}; go on with `resume --no-work`")
         raise typer.Exit(HALTED)
     folder = Path(output or settings.output or ".").absolute() / "workers"
+    check_folder(folder, "--output")
     worker = Worker(
         study=study,
         storage=absolute_url(storage),
@@ -141,12 +146,16 @@ def launch_command(
     else:
         if gpus is not None:
             raise ValueError(f"--gpus is for this machine; with {engine} say --gpus-per-worker")
-        number = _at_least("workers", workers or 1)
-        cpus = _at_least("cpus-per-worker", cpus_per_worker)
-        worker = placed(worker, gpus_per_worker > 0, cpus)
+        number = workers or 1
+        worker = placed(worker, gpus_per_worker > 0, cpus_per_worker)
         if engine == "ray":
             chosen = ray_engine(
-                Cluster(address=ray_address, workers=number, gpus=gpus_per_worker, cpus=cpus)
+                Cluster(
+                    address=ray_address,
+                    workers=number,
+                    gpus=gpus_per_worker,
+                    cpus=cpus_per_worker,
+                )
             )
         else:
             if not gpus_per_worker.is_integer():
@@ -155,10 +164,10 @@ def launch_command(
                 folder=folder,
                 cluster=one_of("cluster", cluster, ("slurm", "local")),
                 gpus=int(gpus_per_worker),
-                cpus=cpus,
-                minutes=_at_least("minutes", minutes),
+                cpus=cpus_per_worker,
+                minutes=minutes,
                 partition=partition,
-                options=dict(map(parse_assignment, slurm_option or ())),
+                options=assignments("slurm-option", slurm_option),
             )
             chosen = contextlib.nullcontext(slurm_engine(jobs, study, number))
     last = dataclasses.replace(worker, finalize=finalize)
@@ -235,9 +244,3 @@ def absolute_url(url: str) -> str:
     if not url.startswith(prefix) or database in ("", ":memory:"):
         return url
     return url.replace(prefix + database, prefix + os.path.abspath(database), 1)
-
-
-def _at_least(option: str, value: int) -> int:
-    if value < 1:
-        raise ValueError(f"--{option} must be at least 1, got {value}")
-    return value

@@ -37,18 +37,22 @@ def load_study(
     wait: bool = False,
     read_only: bool = False,
     whole: bool = True,
+    option: str = "",
 ) -> optuna.Study:
     """A study that exists, or with ``read_only`` a picture of it; see `open_storage`.
 
-    With ``whole=False`` it need not be readable: for who repairs it, or gives it an order.
+    With ``whole=False`` it need not be readable: for who repairs it, or gives it an order. A
+    message begins with the ``option`` that names the study, where it is not ``--study``.
 
     Raises:
+        ConnectionError: if it is to be written, and cannot be.
         ValueError: if it does not, and the message has those that do; or if it cannot be read.
     """
     import optuna
 
     from optuna_layerwise.storage import (
         PATIENCE_SECONDS,
+        check_writable,
         open_storage,
         without_secrets,
     )
@@ -66,12 +70,15 @@ def load_study(
         hint = f"did you mean {near[0]!r}? " if near else ""
         listed = f"{names[:_SHOWN]}" + (" and more" if names[_SHOWN:] else "")
         there = f"there are {listed if names else 'none'}"
-        raise ValueError(f"no study {name!r} in {shown}; {hint}{there}")
+        raise ValueError(f"{option}no study {name!r} in {shown}; {hint}{there}")
     if whole:
         pictured = open_pictured(picture_of(opened, [name]), name)  # or say why it cannot be read
         if read_only:
             return pictured
-    return optuna.load_study(study_name=name, storage=opened)
+    study = optuna.load_study(study_name=name, storage=opened)
+    if not read_only:
+        check_writable(study)
+    return study
 
 
 def say_refused(refused: Mapping[str, str]) -> None:

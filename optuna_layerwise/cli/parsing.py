@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T", bound=str)
+MANY = 1_000_000
+"""More than anybody means, of trials, epochs, seeds, workers or minutes."""
 
 
 def one_of(option: str, value: str, choices: Sequence[T]) -> T:
@@ -15,6 +18,40 @@ def one_of(option: str, value: str, choices: Sequence[T]) -> T:
         if choice == value:
             return choice
     raise ValueError(f"--{option} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def within(what: str, value: float, least: float, most: float = MANY) -> None:
+    """Refuse a number that is out of its range, or none at all."""
+    if not value >= least:
+        raise ValueError(f"{what} must be at least {least}, got {value}")
+    if value > most:
+        raise ValueError(f"{what} must be at most {most}, got {value}")
+
+
+def format_of(
+    option: str, path: Path, formats: Mapping[T, Sequence[str]], given: str | None = None
+) -> T:
+    """The format of a file to write: what its suffix says, or is ``given``, or else the first.
+
+    Args:
+        option: That names the file.
+        path: Of the file.
+        formats: Each with its suffixes.
+        given: The option ``--format``.
+
+    Raises:
+        ValueError: for another suffix, or one that says another format than is given.
+    """
+    if given is not None:
+        chosen = one_of("format", given, tuple(formats))
+        formats = {chosen: formats[chosen]}
+    suffix = path.suffix.lower()
+    for name, suffixes in formats.items():
+        if not suffix or suffix in suffixes:
+            return name
+    known = " or ".join(suffix for suffixes in formats.values() for suffix in suffixes)
+    said = f" with --format {given}" if given else ""
+    raise ValueError(f"--{option} must end with {known}{said}, got {str(path)!r}")
 
 
 def channels(
@@ -33,12 +70,17 @@ def channels(
     return red, green, blue
 
 
-def parse_assignment(text: str) -> tuple[str, Any]:
+def assignments(option: str, texts: Iterable[str] | None) -> dict[str, Any]:
+    """What an option that is repeatable was given as ``name=value``."""
+    return dict(assignment(f"--{option}", text) for text in texts or ())
+
+
+def assignment(what: str, text: str) -> tuple[str, Any]:
     """A pair ``name=value``; the value is JSON where it can be, else text."""
     name, separator, value = text.partition("=")
     if not separator or not name:
-        raise ValueError(f"expected name=value, such as width_mult=0.35, got {text!r}")
+        raise ValueError(f"{what} must be name=value, got {text!r}")
     try:
         return name, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return name, value

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from optuna_layerwise.cli.options import STORAGE_VARIABLE, console
-from optuna_layerwise.cli.parsing import one_of, parse_assignment
+from optuna_layerwise.cli.parsing import assignments, one_of, within
+from optuna_layerwise.files import write_whole
 from optuna_layerwise.launch import INTERRUPTED
 from optuna_layerwise.protocols import TABLES, Table
 
@@ -78,9 +79,9 @@ def _command(table: Table) -> Callable[..., None]:
         one_of("scale", scale, tuple(table.experiments))
         numbers = (("processes", processes), ("runs", runs), ("threads", threads))
         for option, number in numbers:
-            if number is not None and number < 1:
-                raise ValueError(f"--{option} must be at least 1, got {number}")
-        settings = dict(map(parse_assignment, compute or ()))
+            if number is not None:
+                within(f"--{option}", number, 1)
+        settings = assignments("compute", compute)
         Compute.from_json(settings)
         places = Places(
             data_root=data_root,
@@ -120,10 +121,9 @@ def _command(table: Table) -> Callable[..., None]:
         found = read_records(cells, output)
         unable = {cell: why for cell, why in missing.items() if cell not in found}
         page = markdown_page(table, scale, found, unable)
-        output.mkdir(parents=True, exist_ok=True)
         for suffix, text in (("md", page), ("tex", latex(table, scale, found))):
             path = output / f"{table.name}-{scale}.{suffix}"
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, text)
             console.print(f"wrote {path}", soft_wrap=True)
         if not done:
             console.print("some cells are not done; the same command goes on with them")

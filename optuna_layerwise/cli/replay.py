@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 import typer
 
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
-from optuna_layerwise.cli.parsing import one_of, parse_assignment
+from optuna_layerwise.cli.parsing import assignments, one_of
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.samplers import SAMPLERS
 
@@ -48,7 +48,7 @@ def replay_command(
             raise ValueError("--encoding and --blocks are given together, or neither")
         settings = Settings(
             sampler=one_of("sampler", sampler, tuple(SAMPLERS)),
-            sampler_options=dict(map(parse_assignment, sampler_option or ())),
+            sampler_options=assignments("sampler-option", sampler_option),
         )
         if encoding and blocks:
             searched = Encoding.preset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from pathlib import Path, PurePath
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import optuna
 import typer
@@ -13,9 +13,18 @@ import typer
 from optuna_layerwise.attributes import UnreadableAttribute
 from optuna_layerwise.cli.compare import find_studies
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, say_refused
-from optuna_layerwise.cli.parsing import one_of, parse_assignment
+from optuna_layerwise.cli.parsing import assignments, format_of, one_of
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.files import write_whole
 
+if TYPE_CHECKING:  # with scipy and plotly
+    from optuna_layerwise.reporting.report import Format
+
+SUFFIXES: dict[Format, tuple[str, ...]] = {
+    "html": (".html", ".htm"),
+    "md": (".md", ".markdown", ".txt"),
+}
+"""Format to how its files are called."""
 _STDOUT = Path("-")
 
 
@@ -42,19 +51,20 @@ def report_command(
     One file that opens without a network. Markdown, for terminals and pull requests, has the same
     without the figures.
     """
+    if output is None or output == _STDOUT:
+        kind = one_of("format", format or ("md" if output else "html"), tuple(SUFFIXES))
+    else:
+        kind = format_of("output", output, SUFFIXES, format)
     studies, refused = find_studies(storage, study)
-    from optuna_layerwise.reporting.report import Format, report  # with scipy and plotly
+    from optuna_layerwise.reporting.report import report  # with scipy and plotly
 
-    suffix = output.suffix.lower() if output else ""
-    chosen = format or ("md" if suffix in (".md", ".markdown") or output == _STDOUT else "html")
-    kind = one_of("format", chosen, get_args(Format))
     if output is None and format == "md":
         output = _STDOUT
     if output is None:
         name = studies[0].study_name if len(studies) == 1 else "comparison"
         safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).lstrip(".")
         output = Path(f"{safe[:100] or 'report'}.html")
-    groups = {name: str(pattern) for name, pattern in map(parse_assignment, group or ())}
+    groups = {name: str(pattern) for name, pattern in assignments("group", group).items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what cannot be read is said in the report
         commands = {s.study_name: command for s in studies if (command := command_of(s, storage))}
@@ -63,8 +73,7 @@ def report_command(
         print(text, end="")
         say_refused(refused)
         return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text, encoding="utf-8")
+    write_whole(output, text)
     console.print(f"wrote {output} ({len(text.encode()) / 1e6:.1f} MB)")
     say_refused(refused)
 

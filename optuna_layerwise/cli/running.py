@@ -30,6 +30,7 @@ from optuna_layerwise.cli.progress import after_trials, live_dashboard
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.terminal import about_secrets, study_options
 from optuna_layerwise.data import Splits
+from optuna_layerwise.files import check_folder
 from optuna_layerwise.fingerprint import join
 from optuna_layerwise.launch import FAILED, HALTED, INTERRUPTED
 from optuna_layerwise.objective import FinetuneObjective
@@ -85,11 +86,14 @@ def open_search(
         patience_seconds: How long the database may be away, from now on; by default only later.
 
     Raises:
+        OSError: if the database, or the study's folder, cannot be written.
         ValueError: if the study, its data or its weights are not what they were, or its
             `Fingerprint` is another.
     """
     if stored is not None:
         refuse_differences(name, as_stored(settings, stored, places=False), stored)
+    if settings.output:
+        check_folder(Path(settings.output), "--output")
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     with console.status("loading data and model"):
@@ -104,7 +108,7 @@ def open_search(
         refuse_differences(name, settings, stored)
     init_from = None
     if settings.init_from is not None and stored is None:
-        init_from = load_study(storage, settings.init_from)
+        init_from = load_study(storage, settings.init_from, option="--init-from: ")
     opened = open_storage(
         storage,
         patience_seconds=PATIENCE_SECONDS if patience_seconds is None else patience_seconds,

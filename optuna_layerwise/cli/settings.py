@@ -17,6 +17,7 @@ from pydantic import ConfigDict
 from optuna_layerwise.attributes import VERSION_FIELD, UnreadableAttribute, read
 from optuna_layerwise.baselines import BASELINES, Baseline
 from optuna_layerwise.cli.optuna_samplers import OPTUNA_SAMPLERS
+from optuna_layerwise.cli.parsing import MANY, within
 from optuna_layerwise.encodings import ENCODINGS, N_RECIPES, Encoding, Head
 from optuna_layerwise.policy import Granularity, Recipe
 from optuna_layerwise.pruning import PRUNERS
@@ -35,6 +36,21 @@ MAY_CHANGE = {
     *("trials", "reuse", "data", "data_root", "weights", "output", "device", "threads"),
     *("compute", "keep_weights", "checkpoint_seconds", "live"),
 }
+
+_SEEDS = 2**32 - 1
+"""The largest seed that all samplers and libraries take."""
+_RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("trials", "finalists", "final_seeds", "n_folds"), (1, MANY)),
+    **dict.fromkeys(("seed", "split_seed"), (0, _SEEDS)),
+    **dict.fromkeys(("image_size", "resize"), (1, 10_000)),
+    **dict.fromkeys(("val", "test"), (0, 1)),
+    "train_fraction": (0, 1),
+    **dict.fromkeys(("epochs", "patience", "batch_size"), (1, MANY)),  # of the recipe
+    "keep_weights": (0, MANY),
+    "checkpoint_seconds": (0, MANY),
+    "threads": (1, 1024),
+}
+"""Field to the least and the largest value; what is in between may still be too much."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,11 +124,10 @@ class Settings:
             from optuna_layerwise.training import Compute
 
             Compute.from_json(self.compute)
-        if self.threads is not None and self.threads < 1:
-            raise ValueError(f"threads must be at least 1, got {self.threads}")
-        for field in ("trials", "finalists", "final_seeds", "n_folds"):
-            if (value := getattr(self, field)) is not None and value < 1:
-                raise ValueError(f"{field.replace('_', '-')} must be at least 1, got {value}")
+        for field, (least, most) in _RANGES.items():
+            value = getattr(self if hasattr(self, field) else self.recipe, field)
+            if value is not None:
+                within(field, value, least, most)
         if self.init_from is not None and self.sampler not in STARTS_INFORMED:
             raise ValueError(
                 f"--init-from is for --sampler {', '.join(STARTS_INFORMED)}, got {self.sampler}"
@@ -131,7 +146,7 @@ class Settings:
         """
         from optuna_layerwise.models import ModelSpec
 
-        return ModelSpec(
+        spec = ModelSpec(
             name=self.model,
             args=self.model_args,
             weights=weights_of(self.weights),
@@ -140,6 +155,8 @@ class Settings:
             image_size=self.image_size,
             granularity=self.granularity,
         )
+        spec.check_arguments()  # the data take longer
+        return spec
 
     def load(self, *, download: bool = False) -> Splits:
         """The data."""
@@ -297,5 +314,6 @@ def known(kind: str, name: str, names: Any) -> None:
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
         raise ValueError(
-            f"unknown {kind} {name!r}; did you mean {near!r}? There are {', '.join(sorted(names))}"
+            f"{kind} must be one of {', '.join(sorted(names))}, got {name!r}; "
+            f"did you mean {near!r}?"
         )

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from optuna_layerwise.answer import later_words
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study, say_refused
+from optuna_layerwise.cli.parsing import within
 from optuna_layerwise.cli.snapshot import RunningTrial, Snapshot, take_snapshot
 from optuna_layerwise.storage import (
     all_trials,
@@ -44,8 +45,7 @@ def status_command(
     """How far the studies of a database are."""
     if as_json and watch:
         raise ValueError("--json is one look, and --watch is for people; choose one of them")
-    if every <= 0:
-        raise ValueError(f"--every must be more than 0 seconds, got {every}")
+    within("--every", every, 0.1, 86_400)
     opened = open_storage(storage, read_only=True)
     from optuna_layerwise.storage import study_names
 

@@ -11,7 +11,7 @@ import typer
 
 from optuna_layerwise.baselines import BASELINES, baseline_named
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, absolute, console, load_study
-from optuna_layerwise.cli.parsing import channels, one_of, parse_assignment
+from optuna_layerwise.cli.parsing import assignments, channels, one_of
 from optuna_layerwise.cli.presets import PRESETS, preset_named, tuning
 from optuna_layerwise.cli.resume import AllowDifferent
 from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings, known, weights_of
@@ -106,14 +106,18 @@ def tune_command(
         str | None,
         typer.Option(help="Another study of this database: begin where its best trials are."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option()] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Most passes over the training split.")
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(help="Epochs without improvement; 0 never stops early.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option()] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd.")] = None,
     lr: Annotated[float | None, typer.Option(help="Rate of a block with multiplier 1.")] = None,
-    weight_decay: Annotated[float | None, typer.Option()] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="As the optimizer defines it.")
+    ] = None,
     schedule: Annotated[str | None, typer.Option(help="constant or cosine.")] = None,
     metric: Annotated[
         str | None, typer.Option(help="accuracy, balanced_accuracy, auc or loss.")
@@ -122,7 +126,9 @@ def tune_command(
         str | None, typer.Option(help="BatchNorm: eval_frozen, train or eval_all.")
     ] = None,
     seeds_per_trial: Annotated[int | None, typer.Option(help="Trainings a trial.")] = None,
-    folds: Annotated[int | None, typer.Option(help="Rotating folds; 1 is all data.")] = None,
+    n_folds: Annotated[
+        int | None, typer.Option("--folds", help="Rotating folds; 1 is all data.")
+    ] = None,
     reuse: Annotated[
         bool | None, typer.Option(help="Take over what an equal trial has trained; papers do not.")
     ] = None,
@@ -252,7 +258,7 @@ def tune_command(
         "paper_split": paper_split,
         "granularity": granularity and one_of("granularity", granularity, get_args(Granularity)),
         "head": head and one_of("head", head, get_args(Head)),
-        "n_folds": folds,
+        "n_folds": n_folds,
         "reuse": reuse,
         "seed_recipes": seed_recipes,
         "trials": trials,
@@ -262,7 +268,7 @@ def tune_command(
         "retrain": retrain,
     }
     name = study or Path(data).stem or "study"
-    arguments = dict(map(parse_assignment, model_arg or ()))
+    arguments = assignments("model-arg", model_arg)
     size: dict[str, Any] = {} if image_size is None else {"image_size": image_size}
     from optuna_layerwise.models import ModelSpec  # with torch
 
@@ -275,7 +281,7 @@ def tune_command(
     settings = Settings(
         data=absolute(data) or data,
         data_root=None if data_root is None else os.path.abspath(os.path.expanduser(data_root)),
-        columns={name: str(value) for name, value in map(parse_assignment, column or ())},
+        columns={name: str(value) for name, value in assignments("column", column).items()},
         group_by=None if group_by == "none" else group_by,
         group_rule=GROUP_RULE if group_rule is None else group_rule,
         val=val,
@@ -294,7 +300,7 @@ def tune_command(
         sampler=sampler,
         sampler_options={
             **chosen.sampler_options,
-            **dict(map(parse_assignment, sampler_option or ())),
+            **assignments("sampler-option", sampler_option),
         },
         seed=seed,
         recipe=dataclasses.replace(chosen.recipe, **changes),
@@ -308,7 +314,7 @@ def tune_command(
         checkpoint_seconds=checkpoint_seconds,
         output=os.path.abspath(output or os.path.join("optuna-layerwise-runs", name)),
         device=device,
-        compute=dict(map(parse_assignment, compute or ())),
+        compute=assignments("compute", compute),
         threads=threads,
         live=live,
     )

@@ -77,7 +77,7 @@ def read_source(
         if value != _DEFAULTS[option] and option not in row.options:
             takers = [name for name, other in SOURCES.items() if option in other.options]
             raise ValueError(
-                f"{option}={value!r} is an option of {' and '.join(takers)}, and "
+                f"{option}={str(value)!r} is an option of {' and '.join(takers)}, and "
                 f"{os.fspath(source)!r} is {kind}; leave it out"
             )
     given = {"seed": seed, "group_rule": group_rule, **options}

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import http.client
 import json
+import math
 import os
 import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,11 +22,18 @@ from torch import nn
 
 from optuna_layerwise.models.outputs import logits_of
 from optuna_layerwise.models.partition import Blocks, Patterns, partition
-from optuna_layerwise.models.sources import MADE_HERE, Preprocessing, plain_arguments, source_of
+from optuna_layerwise.models.sources import (
+    MADE_HERE,
+    Preprocessing,
+    kind_of,
+    plain_arguments,
+    source_of,
+)
 from optuna_layerwise.models.weights import load_weights
 from optuna_layerwise.policy import Granularity
 
 _OF_THE_WEIGHTS: Any = None
+_UNLOADABLE = (RuntimeError, EOFError, UnpicklingError, SafetensorError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,8 +92,9 @@ class ModelSpec:
                 object.__setattr__(self, field, getattr(expected, field))
         for field in ("mean", "std"):
             values = tuple(float(value) for value in getattr(self, field))
-            if len(values) != 3 or (field == "std" and min(values) <= 0):
-                raise ValueError(f"{field} must be 3 numbers (std above 0), got {values}")
+            finite = all(map(math.isfinite, values))
+            if len(values) != 3 or not finite or (field == "std" and min(values) <= 0):
+                raise ValueError(f"{field} must be 3 finite numbers (std above 0), got {values}")
             object.__setattr__(self, field, values)
         if self.image_size < 1:
             raise ValueError(f"image_size must be at least 1, got {self.image_size}")
@@ -105,20 +114,45 @@ class ModelSpec:
         try:
             with self._downloading():
                 model = source.build(name, self.args, self._published, num_classes)
-        except (AssertionError, TypeError) as error:  # torchvision asserts what it expects
-            raise ValueError(f"{self.name} does not take {dict(self.args)}: {error}") from error
-        except (RuntimeError, EOFError, UnpicklingError, SafetensorError) as error:
-            if self._published is None:
+        except Exception as error:  # each network has its own ways to say what it expects
+            if self._published is not None and isinstance(error, _UNLOADABLE):
+                with_these = f" with {dict(self.args)}" if self.args else ""
+                raise ValueError(
+                    f"the published weights {self._published!r} of {self.name} cannot be loaded"
+                    f"{with_these} ({_short(error)}); {_INSTEAD}; a damaged copy in the cache of "
+                    "torch or Hugging Face has to be deleted"
+                ) from error
+            if isinstance(error, OSError) or not self.args:
                 raise
-            with_these = f" with {dict(self.args)}" if self.args else ""
-            raise ValueError(
-                f"the published weights {self._published!r} of {self.name} cannot be loaded"
-                f"{with_these} ({_short(error)}); {_INSTEAD}; a damaged copy in the cache of "
-                "torch or Hugging Face has to be deleted"
-            ) from error
+            raise ValueError(self._refusal(error)) from error
         if (file := self._file) is not None:
             load_weights(model, file)
         return model
+
+    def check_arguments(self) -> None:
+        """Verify that a network, without its weights, can be built with the arguments.
+
+        Raises:
+            ValueError: naming the argument that it does not take.
+        """
+        if self.args:
+            dataclasses.replace(self, weights=None).build(num_classes=2)
+
+    def _refusal(self, error: Exception) -> str:
+        """Which of the arguments the network does not take: the first that fails on its own."""
+        source, name = source_of(self.name)
+        refused = self.args
+        for argument, value in self.args.items():
+            try:
+                source.build(name, {argument: value}, None, 2)
+            except Exception as alone:
+                refused, error = {argument: value}, alone
+                break
+        given = ", ".join(f"{argument}={value!r}" for argument, value in refused.items())
+        known = (source.arguments(name) or {}).get(next(iter(refused)), ())
+        kind = f"expected {kind}; " if (kind := kind_of(known)) and len(refused) == 1 else ""
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        return f"{self.name} does not take {given} (--model-arg): {kind}{said}"
 
     @property
     def preprocessing(self) -> Preprocessing:

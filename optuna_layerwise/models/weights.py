@@ -82,7 +82,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
-        raise FileNotFoundError(f"expected a file of weights, found none at {path}")
+        raise FileNotFoundError(f"weights must be a file, found none at {path}")
     content: object
     try:
         if path.suffix.lower() == ".safetensors":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import optuna
 
 from optuna_layerwise.attributes import VERSION_FIELD
+from optuna_layerwise.files import write_whole
 from optuna_layerwise.fingerprint import used_fingerprints
 from optuna_layerwise.protocols.experiments import Cell
 from optuna_layerwise.results import Final
@@ -98,10 +98,7 @@ def record(
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Write a cell's file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(content, allow_nan=False) + "\n")
-    os.replace(unfinished, path)
+    write_whole(path, json.dumps(content, allow_nan=False) + "\n")
 
 
 def read_records(cells: Iterable[Cell], results: Path) -> dict[Cell, dict[str, Any]]:

@@ -24,6 +24,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from optuna_layerwise.answer import answer_of
+from optuna_layerwise.files import whole_file
 from optuna_layerwise.reporting.dashboard_guard import Guard
 from optuna_layerwise.reporting.rows import settings_in
 from optuna_layerwise.reporting.saved_weights import saved_weights
@@ -74,7 +75,10 @@ class ArtifactFolders:
                 raise OSError("no file to link")
             os.link(name, self._folder / artifact_id)
         except OSError:
-            with open(self._folder / artifact_id, "wb") as file:
+            with (
+                whole_file(self._folder / artifact_id) as unfinished,
+                unfinished.open("wb") as file,
+            ):
                 shutil.copyfileobj(content_body, file)
 
     def remove(self, artifact_id: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import optuna
 import yaml
 
+from optuna_layerwise.files import whole_file, write_whole
 from optuna_layerwise.reporting.export_card import card
 from optuna_layerwise.reporting.report_facts import Facts, changed_recipe, facts
 from optuna_layerwise.reporting.saved_weights import saved_weights
@@ -65,19 +66,18 @@ def export(
         raise ValueError(known.unreadable or _no_result(known, result))
     folder = Path(folder)
     content = _plan(known) if trial is None else _plan_of_trial(known, trial)
-    folder.mkdir(parents=True, exist_ok=True)
     plan = folder / f"policy.{format}"
     text = (
         json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         if format == "json"
         else yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     )
-    plan.write_text(text, encoding="utf-8")
+    write_whole(plan, text)
     if trial is not None or known.final is None:
         return [plan]
     readme = folder / "README.md"
     saved = known.final.weights
-    readme.write_text(card(known, plan.name, WEIGHTS if saved else "", command), encoding="utf-8")
+    write_whole(readme, card(known, plan.name, WEIGHTS if saved else "", command))
     return [plan, readme, *([_copied(saved, folder, study.study_name)] if saved else [])]
 
 
@@ -136,7 +136,6 @@ def _copied(saved: dict[str, str], folder: Path, study: str) -> Path:
             "written"
         )
     target = folder / WEIGHTS
-    unfinished = folder / f"unfinished-{os.getpid()}-{WEIGHTS}"
-    shutil.copyfile(source, unfinished)
-    os.replace(unfinished, target)
+    with whole_file(target) as unfinished:
+        shutil.copyfile(source, unfinished)
     return target

@@ -107,6 +107,7 @@ if TYPE_CHECKING:
     )
     from optuna_layerwise.storage.upgrading import upgrade_schema
     from optuna_layerwise.storage.urls import without_secrets
+    from optuna_layerwise.storage.writing import check_writable
 
 __all__ = [
     "DATA_KEY",
@@ -142,6 +143,7 @@ __all__ = [
     "best_first",
     "best_trial",
     "check_parameters_differ",
+    "check_writable",
     "claims_are_atomic",
     "compare_and_set",
     "damaged_attributes",

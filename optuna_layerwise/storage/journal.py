@@ -215,6 +215,11 @@ class FileJournalStorage(JournalStorage):
         self._refuse_faults(study_id, trials=True)
         return trials
 
+    @property
+    def path(self) -> str:
+        """Of the file."""
+        return self._backend._file_path
+
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """What is read inside is still so when something is written inside."""

@@ -71,7 +71,7 @@ def persist(operation: Callable[[bool], _T], *, place: str, seconds: float) -> _
         try:
             result = operation(again)
         except Exception as error:
-            reason = _reason(error)
+            reason = reason_of(error)
             if "readonly database" in reason:
                 raise StorageUnusableError(f"cannot write to {place}: {reason}") from error
             if not passes(error):
@@ -106,7 +106,7 @@ def passes(error: BaseException) -> bool:
         error, exc.DataError | exc.IntegrityError
     ):
         return False
-    text = _reason(error).lower()
+    text = reason_of(error).lower()
     if error.connection_invalidated:
         return True
     if isinstance(error, exc.ProgrammingError | exc.NotSupportedError) or any(
@@ -149,7 +149,7 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """One line, in the words of the database."""
     from sqlalchemy import exc
 

@@ -1,21 +1,18 @@
 """The file in which an interrupted training waits to be continued.
 
 One line says what the file is and the SHA-256 of the rest, which is what ``torch.save`` wrote of
-tensors and plain data; torch itself would not notice a changed byte. The file is written beside
-its place, flushed to disk and renamed, so that the one of that name is always whole.
+tensors and plain data; torch itself would not notice a changed byte. See `write_whole`: the file
+of that name is always whole.
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import io
-import os
 import re
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +20,9 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from optuna_layerwise.files import write_whole
+
 VERSION = 1
-_UNFINISHED = "unfinished-"
 _UNUSABLE = (ValueError, KeyError, TypeError, AttributeError)
 """What reading data of an unexpected form raises."""
 _FIRST_LINE = re.compile(rb"optuna-layerwise checkpoint (\d+) ([0-9a-f]{64})\n")
@@ -147,38 +145,6 @@ def weights_file(model: nn.Module, metadata: Mapping[str, str]) -> bytes:
         for name, tensor in model.state_dict().items()
     }
     return save(own, metadata=dict(metadata))
-
-
-def write_whole(path: Path, *parts: bytes | memoryview) -> None:
-    """Write a file of these parts whole or not at all; on return it is on disk.
-
-    Raises:
-        OSError: if it cannot be written; what was written is removed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{_UNFINISHED}{os.getpid()}-{path.name}")
-    try:
-        with unfinished.open("wb") as file:
-            file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    with suppress(OSError):  # some systems cannot open or sync a folder
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def remove_whole(path: Path) -> None:
-    """Remove a file of `write_whole`, with what processes left that died while they wrote it."""
-    for file in (path, *path.parent.glob(f"{_UNFINISHED}*-{glob.escape(path.name)}")):
-        with suppress(OSError):  # gone, or for a later attempt
-            file.unlink()
 
 
 def differences(theirs: Any, ours: Mapping[str, Any]) -> str:

@@ -29,7 +29,9 @@ def evaluate(
     with eval_mode(forward.model), torch.no_grad(), forward.watch.phase("evaluation"):
         chunks = images.chunks(batch_size)
         logits = [logits_of(forward(chunk, torch.arange(len(chunk)))) for chunk in chunks]
-        return classification_metrics(torch.cat(logits).float(), images.labels)
+        return classification_metrics(
+            torch.cat(logits).float(), images.labels, images.images.classes
+        )
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -36,7 +35,7 @@ from optuna_layerwise.training.compute import determinism, placed
 from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.forward import Forward
 from optuna_layerwise.training.methods import Joint, course_of
-from optuna_layerwise.training.metrics import METRICS, best_epoch
+from optuna_layerwise.training.metrics import METRICS, best_epoch, check_metric
 from optuna_layerwise.training.optimizers import make_optimizer, make_schedule, relative_rate
 from optuna_layerwise.training.resident import split_batches
 from optuna_layerwise.training.state import (
@@ -332,8 +331,4 @@ def _check(policy: Policy, recipe: Recipe, train: Images, val: Images) -> None:
     for name, images in (("training", train), ("validation", val)):
         if not len(images):
             raise ValueError(f"the {name} split must hold at least one image, got none")
-    if recipe.metric == "auc" and len(np.unique(val.labels)) < 2:
-        raise ValueError(
-            "metric 'auc' needs at least two classes in the validation split, got one; "
-            "use 'loss' or 'accuracy', or a stratified split"
-        )
+    check_metric(recipe.metric, val)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from optuna_layerwise.data import Images
 from optuna_layerwise.policy import Metric, improves
 
 METRICS: tuple[Metric, ...] = ("loss", "accuracy", "balanced_accuracy", "auc")
@@ -29,7 +30,9 @@ def best_epoch(history: Sequence[Mapping[str, float]], metric: Metric) -> int | 
 
 
 def classification_metrics(
-    logits: torch.Tensor | NDArray[np.floating], labels: torch.Tensor | NDArray[np.integer]
+    logits: torch.Tensor | NDArray[np.floating],
+    labels: torch.Tensor | NDArray[np.integer],
+    classes: Sequence[str] = (),
 ) -> dict[str, float]:
     """All of `METRICS` at once, in double precision on the CPU.
 
@@ -37,6 +40,7 @@ def classification_metrics(
         logits: One row per image, one column per class, before the softmax. The logarithm of
             probabilities serves as well: it is its own log-softmax.
         labels: The class index of each image.
+        classes: Their names, for the warning about those without an image; default the indices.
 
     Returns:
         ``loss`` (mean cross-entropy), ``accuracy``, ``balanced_accuracy`` and ``auc``. Every one
@@ -71,11 +75,30 @@ def classification_metrics(
         "loss": torch.nn.functional.cross_entropy(scores, target).item(),
         "accuracy": hit.mean().item(),
         "balanced_accuracy": (recalls / counts[present]).mean().item(),
-        "auc": _auc(scores.softmax(dim=1), target, present),
+        "auc": _auc(scores.softmax(dim=1), target, present, classes),
     }
 
 
-def _auc(probabilities: torch.Tensor, target: torch.Tensor, present: torch.Tensor) -> float:
+def check_metric(metric: Metric, val: Images) -> None:
+    """Refuse a metric that says nothing about a validation split.
+
+    Raises:
+        ValueError: for the AUC of a single class.
+    """
+    found = [val.classes[label] for label in np.unique(val.labels)]
+    if metric == "auc" and len(found) < 2:
+        raise ValueError(
+            f"metric 'auc' needs at least two classes in the validation split, got only {found}; "
+            "use 'loss' or 'accuracy', or a stratified split"
+        )
+
+
+def _auc(
+    probabilities: torch.Tensor,
+    target: torch.Tensor,
+    present: torch.Tensor,
+    names: Sequence[str],
+) -> float:
     """Mean over the present classes of that class's AUC against the rest; with two, of class 1.
 
     All classes at once by rank sums (Mann and Whitney), ties at their mean rank:
@@ -85,7 +108,8 @@ def _auc(probabilities: torch.Tensor, target: torch.Tensor, present: torch.Tenso
     """
     total, n_classes = probabilities.shape
     if len(present) < n_classes:
-        absent = sorted(set(range(n_classes)).difference(present.tolist()))
+        without = sorted(set(range(n_classes)).difference(present.tolist()))
+        absent = [names[label] for label in without] if names else without
         outcome = "is NaN" if len(present) < 2 else "skips them"
         warnings.warn(f"classes {absent} have no image here: auc {outcome}", stacklevel=3)
     if len(present) < 2:

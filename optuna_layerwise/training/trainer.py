@@ -18,6 +18,7 @@ from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.compute import Compute, ran_out_of_memory
 from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.fit import EpochResult, Fit, fit
+from optuna_layerwise.training.metrics import check_metric
 
 
 class Trainer:
@@ -47,6 +48,7 @@ class Trainer:
         compute: Compute | None = None,
     ) -> None:
         self.spec = spec
+        check_metric(recipe.metric, data.val)
         self.data = data
         self.recipe = recipe
         self.engine = Engine(mean=spec.mean, std=spec.std, device=device, compute=compute)

@@ -225,21 +225,45 @@ def test_the_doctor_upgrades_a_database_of_an_older_optuna(cli: Cli, database: P
         assert len(connection.execute(indices).fetchall()) == 1
 
 
-@pytest.mark.parametrize("name", ["status", "pause", "doctor"])
+WRITES = ("pause", "resume", "worker", "launch")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+@pytest.mark.parametrize("name", ["status", "doctor", *WRITES])
 def test_only_what_writes_is_refused_by_a_database_that_cannot_be_written(
-    name: str, healthy: Path, tiny_disk: Callable[[int], Path]
+    name: str, kind: str, healthy: Path, tiny_disk: Callable[[int], Path]
 ) -> None:
-    """In processes of their own: a disk in use cannot be taken away."""
+    """In processes of their own: a disk in use cannot be taken away. Nothing is trained."""
     disk = tiny_disk(2**22)
-    shutil.copy(healthy, disk / "study.db")
+    url = f"{kind}:///{disk}/study.db"
+    if kind == "sqlite":
+        shutil.copy(healthy, disk / "study.db")
+    else:
+        copied = optuna.storages.RDBStorage(f"sqlite:///{healthy}"), open_storage(url)
+        optuna.copy_study(from_study_name="digits", from_storage=copied[0], to_storage=copied[1])
+        close(copied[0])
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    result = outside(*arguments(name, f"sqlite:///{disk}/study.db"))
-    if name != "pause":
+    result = outside(*arguments(name, url))
+    if name not in WRITES:
         assert (result.returncode, result.stderr) == (0, "")
         return
     assert result.returncode == 2
     assert is_one_line(result.stderr)
-    assert "unable to open database file" in result.stderr or "readonly" in result.stderr
+    said = ("cannot write to", "unable to open database file")  # SQLite does not open it to write
+    assert any(text in result.stderr for text in said)
+
+
+@pytest.mark.parametrize("place", ["/proc/here/there", "file/there"])
+@pytest.mark.parametrize("name", ["tune", "worker", "launch"])
+def test_a_folder_that_cannot_be_written_is_noticed_before_the_first_training(
+    cli: Cli, tmp_path: Path, name: str, place: str, database: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    err = refuses(cli, *arguments(name, f"sqlite:///{database}"), "--output", place)
+    assert "error: cannot write to the folder" in err
+    assert "choose another --output" in err
+    study = optuna.load_study(study_name="digits", storage=f"sqlite:///{database}")
+    assert len(study.trials) == 2
 
 
 @pytest.mark.parametrize("url", ["mysql"], indirect=True)
@@ -367,6 +391,55 @@ def test_a_run_that_cannot_be_read_is_named_where_it_matters(cli: Cli, database:
         assert cli(*command)[0] == 0
     assert len([w for w in warned if named in str(w.message)]) == 1
     assert not Path("owned").exists()
+
+
+# --- options -------------------------------------------------------------------------------------
+
+ABSURD = {int: ("-1", str(10**12)), float: ("-1", "nan", "inf"), str: ("nonsense?",), list: ("=",)}
+"""Kind of an option to values of it that make no sense."""
+FREE = {
+    # options that take any text, or whose values are told to others
+    *(
+        "study",
+        "output",
+        "data_root",
+        "to",
+        "ray_address",
+        "partition",
+        "storage",
+        "group",
+        "host",
+    ),
+    *("data", "patience_seconds", "group_by", "weights"),
+}
+CLOSED = {"trial"}
+"""A number of a trial that there is not."""
+
+
+def kind_of(parameter: Any) -> Any:
+    annotation = parameter.type_descriptor.annotation
+    return getattr(annotation, "__origin__", annotation)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        (name, parameter.opts[0], value)
+        for name, command in COMMANDS.items()
+        for parameter in command.params
+        if parameter.name not in FREE | CLOSED
+        for value in ABSURD.get(kind_of(parameter), ())
+        if parameter.opts[0].startswith("-")
+    ],
+)
+def test_a_value_that_makes_no_sense_is_one_line_that_names_the_option_as_typed(
+    cli: Cli, name: str, option: str, value: str, database: Path
+) -> None:
+    command = arguments(name, f"sqlite:///{database}")
+    if name == "tune":  # nothing of the healthy study
+        command = [*command[:-1], "other", "--no-work"]
+    err = refuses(cli, *command, f"{option}={value}")
+    assert f"{option} " in err or f"{option}:" in err or f"'{option}'" in err
 
 
 # --- from outside --------------------------------------------------------------------------------

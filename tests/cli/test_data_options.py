@@ -65,7 +65,7 @@ def test_a_table_with_its_columns_groups_share_and_resize(cli: Cli, ham: Path) -
     assert settings.load().fingerprint == settings.data_fingerprint
     code, _, err = cli(*DIGITS, *SMALL, *table, *shares, "--group-by", "none")
     assert code == 2
-    assert "group_by is lesion_id there and None here" in err
+    assert "--group-by is lesion_id there and None here" in err
 
 
 def test_the_papers_split_and_a_changed_one(cli: Cli, ham: Path) -> None:
@@ -75,7 +75,7 @@ def test_the_papers_split_and_a_changed_one(cli: Cli, ham: Path) -> None:
     assert "24 training, 12 validation and 24 test" in out
     code, _, err = cli(*DIGITS, *SMALL, *paper, "--train-fraction", "0.2")
     assert code == 2
-    assert "train_fraction is 0.4 there and 0.2 here" in err
+    assert "--train-fraction is 0.4 there and 0.2 here" in err
 
 
 def test_a_study_of_before_these_options_goes_on(cli: Cli, ham: Path) -> None:
@@ -122,10 +122,10 @@ def test_a_study_of_before_groups_were_found_keeps_its_splits_and_a_new_one_find
         (("--data", "cifar10", "--data-root", "here"), "--download"),
         (("--data", "cifar10", "--data-root", "here", "--download"), "cannot download cifar10"),
         (("--data", "gone.csv"), "no such file"),
-        (("--data-root", "here"), "root="),
-        (("--train-fraction", "0"), "train_fraction must be above 0"),
-        (("--resize", "7"), "resize must be at least image_size"),
-        (("--paper-split",), "paper_split cuts one pool"),
+        (("--data-root", "here"), "--data-root="),
+        (("--train-fraction", "0"), "--train-fraction must be above 0"),
+        (("--resize", "7"), "--resize must be at least --image-size"),
+        (("--paper-split",), "--paper-split cuts one pool"),
     ],
 )
 def test_a_mistake_with_data_is_one_line(

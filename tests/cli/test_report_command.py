@@ -12,6 +12,7 @@ import optuna
 import pytest
 import yaml
 from commands import Cli
+from disks import full_disk
 from report_studies import HOSTILE, a_study
 
 from optuna_layerwise.cli import running
@@ -42,6 +43,53 @@ def test_report_writes_html_or_markdown_by_the_files_name(cli: Cli, tmp_path: Pa
     assert code == 2
     assert err == "error: --format must be one of html, md, got 'pdf'\n"
     assert "no study 'other'" in cli("report", "--study", "other")[2]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (("report", "-o", "x.pdf"), "--output must end with .html or .htm or .md"),
+        (("report", "-o", "x.PNG"), "--output must end with .html or .htm or .md"),
+        (("report", "-o", "x.md", "--format", "html"), "must end with .html or .htm with --form"),
+        (("compare", "--json", "x.csv"), "--json must end with .json"),
+        (("compare", "--figure", "x.png"), "--figure must end with .html or .htm"),
+        (("export", "--to", "x.json"), "--to must be a folder"),
+        (("export", "--to", "x.zip"), "--to must be a folder"),
+    ],
+)
+def test_a_file_of_a_kind_that_is_not_written_is_refused_with_those_that_are(
+    cli: Cli, tmp_path: Path, command: tuple[str, ...], expected: str
+) -> None:
+    stored("leaves")
+    words = command if command[0] == "compare" else (*command, "--study", "leaves")
+    code, _, err = cli(*words)
+    assert (code, err.count("\n")) == (2, 1)
+    assert expected in err
+    assert not list(tmp_path.glob("x.*"))
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        (("report", "--study", "leaves", "-o", "out/r.html"), "out/r.html"),
+        (("report", "--study", "leaves", "-o", "out/r.md"), "out/r.md"),
+        (("compare", "--json", "out/c.json"), "out/c.json"),
+        (("compare", "--figure", "out/c.html"), "out/c.html"),
+        (("export", "--study", "leaves", "--to", "out"), "out/policy.json"),
+    ],
+)
+def test_a_full_disk_leaves_the_older_file_and_is_one_line(
+    cli: Cli, tmp_path: Path, command: tuple[str, ...], file: str
+) -> None:
+    a_study(name="leaves", storage=open_storage(STORAGE, log=False))  # SQLite's log is a file, too
+    (tmp_path / "out").mkdir()
+    (tmp_path / file).write_text("older")
+    with full_disk(200):
+        code, _, err = cli(*command)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"cannot write {file}: File too large" in err
+    assert (tmp_path / file).read_text() == "older"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [Path(file).name]
 
 
 def test_the_name_of_a_study_is_no_path(cli: Cli, tmp_path: Path) -> None:

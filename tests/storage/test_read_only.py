@@ -15,7 +15,13 @@ import pytest
 import sqlalchemy
 from databases import close
 
-from optuna_layerwise.storage import OtherSchemaError, open_storage, study_names, upgrade_schema
+from optuna_layerwise.storage import (
+    OtherSchemaError,
+    check_writable,
+    open_storage,
+    study_names,
+    upgrade_schema,
+)
 
 OLD = sorted((Path(__file__).parent / "old").glob("*.sql"))
 
@@ -135,7 +141,7 @@ def tables(url: str) -> list[str]:
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-def test_a_role_that_may_only_select_can_read(url: str) -> None:
+def test_a_role_that_may_only_select_can_read_and_is_told_that_it_cannot_write(url: str) -> None:
     writing = open_storage(url)
     optuna.create_study(storage=writing, study_name="s").optimize(lambda trial: 1.0, n_trials=1)
     with writing._backend.engine.begin() as connection:  # type: ignore[attr-defined]
@@ -149,6 +155,12 @@ def test_a_role_that_may_only_select_can_read(url: str) -> None:
         reading = open_storage(address.render_as_string(hide_password=False), read_only=True)
         assert len(optuna.load_study(study_name="s", storage=reading).trials) == 1
         close(reading)
+        refused = open_storage(address.render_as_string(hide_password=False))
+        with pytest.raises(ConnectionError, match=r"cannot write to .*permission denied for tab"):
+            check_writable(optuna.load_study(study_name="s", storage=refused))
+        close(refused)
+        check_writable(optuna.load_study(study_name="s", storage=writing))
+        assert len(optuna.load_study(study_name="s", storage=writing).trials) == 1
     finally:
         with writing._backend.engine.begin() as connection:  # type: ignore[attr-defined]
             connection.execute(sqlalchemy.text("DROP OWNED BY olw_reader"))

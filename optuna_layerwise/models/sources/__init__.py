@@ -1,6 +1,6 @@
 """Where networks and published weights come from: torchvision and our own, timm, transformers."""
 
-from optuna_layerwise.models.sources.arguments import plain_arguments
+from optuna_layerwise.models.sources.arguments import kind_of, plain_arguments
 from optuna_layerwise.models.sources.registry import SOURCES, source_of
 from optuna_layerwise.models.sources.source import Preprocessing, Source
 from optuna_layerwise.models.sources.torchvision import MADE_HERE, MODELS
@@ -11,6 +11,7 @@ __all__ = [
     "SOURCES",
     "Preprocessing",
     "Source",
+    "kind_of",
     "plain_arguments",
     "source_of",
 ]

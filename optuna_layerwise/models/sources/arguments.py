@@ -10,9 +10,9 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 _REFUSED = {
     *("weight", "weights", "pretrained", "checkpoint", "backbone", "adapter", "safetensors"),
@@ -30,15 +30,17 @@ _LONGEST = 1000
 """Elements of a list, and characters of a text."""
 
 
-def plain_arguments(
-    model: str, arguments: Mapping[str, Any], known: Collection[str] | None
-) -> None:
+Defaults: TypeAlias = Mapping[str, tuple[Any, ...]]
+"""Name of an argument to the defaults that it has in a network's code, which may be several."""
+
+
+def plain_arguments(model: str, arguments: Mapping[str, Any], known: Defaults | None) -> None:
     """Refuse arguments that are not plain values of names that the network knows.
 
     Args:
         model: Its name, for the message.
         arguments: Name to value.
-        known: Names that the network's code has; ``None`` where that is only known later.
+        known: What the network's code has; ``None`` where that is only known later.
 
     Raises:
         ValueError: for another name, or another value.
@@ -46,7 +48,12 @@ def plain_arguments(
     refused = f"{model} does not take {dict(arguments)}: "
     for name, value in arguments.items():
         if not isinstance(name, str) or _loads(name) or (known is not None and name not in known):
-            these = "" if known is None else f", such as {_some(name, known)}"
+            if name in ("num_classes", "num_labels"):
+                raise ValueError(
+                    f"{refused}{name} is the number of the data's classes; leave it out"
+                )
+            some = "" if known is None else _some(name, known)
+            these = f", such as {some}" if some else ""
             raise ValueError(
                 f"{refused}{name!r} is no argument that shapes the network{these}; what loads "
                 "weights, files or code cannot be given so; leave it out"
@@ -55,23 +62,61 @@ def plain_arguments(
             raise ValueError(
                 f"{refused}{name} must be a number, a word, true, false, null or a list of those"
             )
+        if known is not None and isinstance(value, str) and not _may_be_text(known[name]):
+            raise ValueError(
+                f"{model}: argument {name} (--model-arg {name}=...) must be "
+                f"{kind_of(known[name])}, got {value!r}"
+            )
 
 
-def names_in(module: ModuleType) -> set[str]:
-    """The names of all parameters of the functions and classes that a module defines."""
-    found = set()
-    for member in vars(module).values():
-        if getattr(member, "__module__", None) == module.__name__ and callable(member):
-            found |= names_of(member)
+def kind_of(defaults: tuple[Any, ...]) -> str:
+    """What a value may be like, for a message; empty if the defaults do not tell."""
+    for default in defaults:
+        if isinstance(default, bool):
+            return "true or false"
+        if isinstance(default, int | float):
+            whole = "whole " if isinstance(default, int) else ""
+            return f"a {whole}number such as {default}"
+        if isinstance(default, list | tuple) and default:
+            return f"a list such as {list(default)}"
+        if isinstance(default, str) and default:
+            return f"a word such as {default}"
+    return ""
+
+
+def defaults_in(*modules: ModuleType) -> dict[str, tuple[Any, ...]]:
+    """All parameters of the functions and classes that modules define."""
+    return _merged(
+        defaults_of(member)
+        for module in modules
+        for member in vars(module).values()
+        if getattr(member, "__module__", None) == module.__name__ and callable(member)
+    )
+
+
+def defaults_of(function: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
+    """A function's parameters, or a class's."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # one that is written in C
+        return {}
+    return {
+        name: () if parameter.default is parameter.empty else (parameter.default,)
+        for name, parameter in parameters.items()
+    }
+
+
+def _merged(several: Iterable[Defaults]) -> dict[str, tuple[Any, ...]]:
+    found: dict[str, tuple[Any, ...]] = {}
+    for defaults in several:
+        for name, values in defaults.items():
+            found[name] = found.get(name, ()) + values
     return found
 
 
-def names_of(function: Callable[..., Any]) -> set[str]:
-    """The names of a function's parameters, or of a class's."""
-    try:
-        return set(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # one that is written in C
-        return set()
+def _may_be_text(defaults: tuple[Any, ...]) -> bool:
+    """Whether no default says that it may not: they are all numbers, true, false or lists."""
+    return not defaults or any(not isinstance(d, int | float | list | tuple) for d in defaults)
 
 
 def _is_plain(value: Any, depth: int = 2) -> bool:
@@ -89,6 +134,6 @@ def _loads(name: str) -> bool:
     return name.startswith("_") or not _REFUSED.isdisjoint(rest.split("_"))
 
 
-def _some(name: object, known: Collection[str]) -> str:
+def _some(name: object, known: Iterable[str]) -> str:
     names = sorted(name for name in known if not _loads(name))
     return ", ".join(difflib.get_close_matches(str(name), names, n=8, cutoff=0.0))

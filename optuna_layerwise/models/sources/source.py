@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from torch import nn
+
+from optuna_layerwise.models.sources.arguments import Defaults
 
 
 class Preprocessing(NamedTuple):
@@ -41,8 +43,8 @@ class Source(Protocol):
     def check(self, name: str) -> None:
         """Raise ValueError for an unknown name or a package that is missing."""
 
-    def arguments(self, name: str) -> Collection[str] | None:
-        """The arguments that a network's code has; ``None`` if that is known when it is built."""
+    def arguments(self, name: str) -> Defaults | None:
+        """The arguments of a network's code; ``None`` if they are known when it is built."""
 
     def build(
         self, name: str, args: Mapping[str, Any], weights: str | None, num_classes: int

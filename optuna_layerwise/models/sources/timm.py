@@ -8,12 +8,12 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from optuna_layerwise.models.sources.arguments import names_in
+from optuna_layerwise.models.sources.arguments import Defaults, defaults_in
 from optuna_layerwise.models.sources.source import Preprocessing, extra, unknown
 
 _ALSO = ("bn_eps", "bn_momentum", "drop_connect_rate", "img_size", "in_chans", "output_stride")
@@ -27,16 +27,16 @@ def check(name: str) -> None:
         raise unknown(name, timm.list_models(), prefix="timm/")
 
 
-def arguments(name: str) -> Collection[str] | None:
+def arguments(name: str) -> Defaults | None:
     """See `Source`; of all of timm, since its networks hand arguments to each other's code."""
     return _arguments()
 
 
 @functools.cache
-def _arguments() -> frozenset[str]:
+def _arguments() -> Defaults:
     extra("timm")
     modules = [m for name, m in sys.modules.items() if name.startswith("timm.models.")]
-    return frozenset(_ALSO).union(*map(names_in, modules))
+    return {**dict.fromkeys(_ALSO, ()), **defaults_in(*modules)}
 
 
 def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: int) -> nn.Module:

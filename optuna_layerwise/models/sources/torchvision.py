@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torchvision
@@ -13,7 +13,7 @@ from torch import nn
 from optuna_layerwise.models.digits_cnn import DigitsCNN
 from optuna_layerwise.models.heads import replace_head
 from optuna_layerwise.models.resnet20 import ResNet20
-from optuna_layerwise.models.sources.arguments import names_in, names_of
+from optuna_layerwise.models.sources.arguments import Defaults, defaults_in, defaults_of
 from optuna_layerwise.models.sources.source import Preprocessing, unknown
 
 
@@ -53,12 +53,12 @@ def check(name: str) -> None:
         raise unknown(name, [*MODELS, *_published_models()])
 
 
-def arguments(name: str) -> Collection[str] | None:
+def arguments(name: str) -> Defaults | None:
     """See `Source`."""
     if name not in _published_models():
-        return names_of(MODELS[name])
+        return defaults_of(MODELS[name])
     builder = torchvision.models.get_model_builder(name)
-    return names_in(importlib.import_module(builder.__module__))
+    return defaults_in(importlib.import_module(builder.__module__))
 
 
 def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: int) -> nn.Module:

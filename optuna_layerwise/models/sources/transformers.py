@@ -9,13 +9,13 @@ beside those are never run: the network must be one of transformers' own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from optuna_layerwise.models.sources.arguments import plain_arguments
+from optuna_layerwise.models.sources.arguments import Defaults, plain_arguments
 from optuna_layerwise.models.sources.source import Preprocessing, extra, unknown
 
 _TYPES = "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES"
@@ -28,7 +28,7 @@ def check(name: str) -> None:
         raise unknown(name, types, prefix="transformers/")
 
 
-def arguments(name: str) -> Collection[str] | None:
+def arguments(name: str) -> Defaults | None:
     """See `Source`."""
     if name not in _types():
         return None  # known when its configuration is read
@@ -130,8 +130,9 @@ def _config(name: str, args: Mapping[str, Any], num_labels: int | None = None) -
     return config
 
 
-def _fields(config: Any) -> set[str]:
-    return {*config.to_dict(), *config.attribute_map}
+def _fields(config: Any) -> Defaults:
+    fields = config.to_dict()
+    return {name: (fields.get(name),) for name in (*fields, *config.attribute_map)}
 
 
 def _side(size: Any) -> int | None:

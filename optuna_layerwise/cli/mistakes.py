@@ -1,0 +1,127 @@
+"""What a user did wrong, or a database, in one line that names the options as they are typed."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from optuna_layerwise.texts import visible
+
+_ALONE = ("and", "or")
+_ELSEWHERE = {"root": "data_root", "columns": "column", "model_args": "model_arg"}
+"""What the rest of the package calls some of the parameters of commands."""
+_BEGINNING = re.compile(r"unknown (\w+) |(\w+)(?:=| of )")
+_NAME = re.compile(r"(?<![\w'\"/.-])[a-z][a-z_]*[a-z](?![\w'\"/-]|\.\w)")
+
+
+def is_mistake(error: Exception) -> bool:
+    """Whether the message is all that the user needs."""
+    if isinstance(error, ValueError | OSError | RecursionError) or _is_of_database(error):
+        return True
+    from optuna_layerwise.studies import StudyDeletedError
+
+    return isinstance(error, StudyDeletedError)
+
+
+def one_line(said: Exception | str) -> str:
+    """An error, or a warning, for people."""
+    if isinstance(said, RecursionError):  # JSON of the database, in code that is not ours
+        said = (
+            "the database has something that is nested too deeply; "
+            "`optuna-layerwise doctor` says where"
+        )
+    elif isinstance(said, json.JSONDecodeError):
+        said = (
+            f"the database has something that is no JSON ({said.doc[:40]!r}); "
+            "`optuna-layerwise doctor` says where, and --repair removes it"
+        )
+    elif isinstance(said, OSError) and said.strerror:  # without the number of the error
+        said = f"{said.strerror}: {said.filename}" if said.filename else said.strerror
+    elif isinstance(said, Exception) and _is_of_database(said):
+        said = f"the database does not do what was asked: {said.__cause__ or said}"
+        said = said.strip().splitlines()[0]
+    return " ".join(visible(said, lines=True).split())
+
+
+def usage(error: Any) -> str:
+    """What Typer found wrong with the words of a command, in one line that says where help is."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    if not said or (context := getattr(error, "ctx", None)) is None:
+        return said
+    return f"{said[0].lower()}{said[1:]}; `{context.command_path} --help` lists what there is"
+
+
+def as_typed(said: str, command: Any, words: Sequence[str]) -> str:
+    """A message in which arguments of Python are the options that set them.
+
+    Those are names with an underscore, wherever they stand, and what the message begins with: all
+    before "must", a name before "=" or "of", or after "unknown".
+
+    Args:
+        said: The message, of any part of the package.
+        command: Of Typer.
+        words: What was typed after the command.
+
+    Example:
+        >>> import typer
+        >>> app = typer.Typer()
+        >>> @app.command()
+        ... def tune(n_folds: int = typer.Option(1, "--folds"), lr: float = 1.0) -> None: ...
+        >>> command = typer.main.get_command(app)
+        >>> as_typed("n_folds must be less than lr, got 7", command, ["--folds", "7"])
+        '--folds must be less than lr, got 7'
+        >>> as_typed("rank must be whole, got 0.5", command, ["--method", "rank=0.5"])
+        '--method rank must be whole, got 0.5'
+    """
+    options = _options(command)
+    names = {**_assigned(words), **options}
+    subject, must, rest = said.partition(" must ")
+    if not must or set(_NAME.findall(subject)) - set(names) - set(_ALONE):
+        match = _BEGINNING.match(said)
+        end = match.end(match.lastindex) if match and match.lastindex else 0
+        subject, must, rest = said[:end], "", said[end:]
+    unmistakable = {name: option for name, option in options.items() if "_" in name}
+    return _replaced(subject, names) + must + _replaced(rest, unmistakable)
+
+
+def _replaced(text: str, names: Mapping[str, str]) -> str:
+    return _NAME.sub(lambda match: names.get(match[0], match[0]), text)
+
+
+def _options(command: Any) -> dict[str, str]:
+    """A parameter's name to its longest option, and so the other names of `_ELSEWHERE`."""
+    found = {
+        param.name: max(param.opts, key=len)
+        for param in command.params
+        if param.opts[0].startswith("-")
+    }
+    return {**found, **{other: found[name] for other, name in _ELSEWHERE.items() if name in found}}
+
+
+def _assigned(words: Sequence[str]) -> dict[str, str]:
+    """Name to the option in front of it, of what was typed as ``--option name=value``."""
+    return {
+        name: f"{option} {name}"
+        for option, text in _given(words)
+        for name, is_assigned, _ in [text.partition("=")]
+        if is_assigned
+    }
+
+
+def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option, has_value, value = word.partition("=")
+        if option[:2] == "--":
+            yield option, value if has_value else following
+
+
+def _is_of_database(error: Exception | str) -> bool:
+    from optuna.exceptions import StorageInternalError
+
+    if isinstance(error, StorageInternalError):
+        return True
+    known = sys.modules.get("sqlalchemy.exc")  # what was never imported has raised nothing
+    return known is not None and isinstance(error, known.SQLAlchemyError)
