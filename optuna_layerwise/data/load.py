@@ -233,10 +233,3 @@ def _require_every_split(
     for name, images in (("validation", val), ("test", test)):
         if not len(images):
             raise ValueError(f"the {name} split has no image that can be decoded; add images")
-        found = {images.classes[label] for label in np.unique(images.labels)}
-        if absent := [of for of in images.classes if of not in found]:
-            shown = ", ".join(map(repr, absent[:10])) + (", ..." if len(absent) > 10 else "")
-            notice(
-                f"the {name} split has no image of the classes {shown}: nothing is said of them, "
-                "and means over classes, such as the AUC, leave them out"
-            )

@@ -94,7 +94,7 @@ class ModelSpec:
             values = tuple(float(value) for value in getattr(self, field))
             finite = all(map(math.isfinite, values))
             if len(values) != 3 or not finite or (field == "std" and min(values) <= 0):
-                raise ValueError(f"{field} must be 3 finite numbers (std above 0), got {values}")
+                raise ValueError(f"{field} must be 3 numbers (std above 0), got {values}")
             object.__setattr__(self, field, values)
         if self.image_size < 1:
             raise ValueError(f"image_size must be at least 1, got {self.image_size}")
@@ -148,11 +148,10 @@ class ModelSpec:
             except Exception as alone:
                 refused, error = {argument: value}, alone
                 break
-        given = ", ".join(f"{argument}={value!r}" for argument, value in refused.items())
         known = (source.arguments(name) or {}).get(next(iter(refused)), ())
         kind = f"expected {kind}; " if (kind := kind_of(known)) and len(refused) == 1 else ""
         said = str(error).strip().partition("\n")[0] or type(error).__name__
-        return f"{self.name} does not take {given} (--model-arg): {kind}{said}"
+        return f"{self.name} does not take {dict(refused)}: {kind}{said} (--model-arg)"
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -80,7 +80,7 @@ def classification_metrics(
 
 
 def check_metric(metric: Metric, val: Images) -> None:
-    """Refuse a metric that says nothing about a validation split.
+    """Refuse a metric that says nothing about a validation split; warn if it skips classes.
 
     Raises:
         ValueError: for the AUC of a single class.
@@ -90,6 +90,11 @@ def check_metric(metric: Metric, val: Images) -> None:
         raise ValueError(
             f"metric 'auc' needs at least two classes in the validation split, got only {found}; "
             "use 'loss' or 'accuracy', or a stratified split"
+        )
+    if metric == "auc" and (absent := [name for name in val.classes if name not in found]):
+        warnings.warn(
+            f"the validation split has no image of the classes {absent}: auc skips them",
+            stacklevel=3,
         )
 
 

@@ -219,6 +219,37 @@ def test_spec_out_of_range_names_the_field(fields, message):
 
 
 @pytest.mark.parametrize(
+    ("name", "argument", "value", "expected"),
+    [
+        ("mobilenet_v2", "width_mult", "abc", "must be a number such as 1.0, got 'abc'"),
+        ("googlenet", "aux_logits", "x", "must be true or false, got 'x'"),
+        ("inception_v3", "dropout", 7, "expected a number such as 0.5"),
+        ("timm/vit_tiny_patch16_224", "depth", 1.5, "expected a whole number such as"),
+        ("timm/vit_tiny_patch16_224", "embed_dim", "a", "must be a whole number such as"),
+        ("transformers/vit", "num_hidden_layers", "a", "must be a whole number such as 12"),
+        ("transformers/vit", "hidden_act", "abc", "expected a word such as gelu"),
+        ("resnet18", "num_classes", 3, "leave it out"),
+    ],
+)
+def test_an_argument_of_a_wrong_kind_is_named_with_what_is_expected(
+    name, argument, value, expected
+):
+    """Beside a right one where there is one, and before the data are there."""
+    if name.startswith(("timm/", "transformers/")):
+        pytest.importorskip(name.partition("/")[0])
+    right = {"dropout": 0.1} if name == "mobilenet_v2" else {}
+    with pytest.raises(ValueError, match="does not take") as refused:
+        ModelSpec(
+            name=name, args={**right, argument: value}, weights=None, image_size=224
+        ).check_arguments()
+    said = str(refused.value)
+    assert repr(argument)[1:-1] in said
+    assert repr(value) in said
+    assert expected in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
     ("name", "args"), [("resnet18", {"depth": 9}), ("vit_b_16", {"image_size": 30})]
 )
 def test_arguments_that_a_network_does_not_take_are_named(name, args):

@@ -8,8 +8,9 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
+from optuna_layerwise.data import Images
 from optuna_layerwise.training import METRICS, classification_metrics, higher_is_better
-from optuna_layerwise.training.metrics import improves
+from optuna_layerwise.training.metrics import check_metric, improves
 
 # Three classes by hand: argmax is 0, 1, 0, 2, 2 for the labels 0, 1, 1, 2, 2.
 PROBABILITIES = np.array(
@@ -114,3 +115,18 @@ def test_only_the_loss_is_minimised_and_ties_and_nan_do_not_improve() -> None:
     assert improves("auc", 0.2, 0.1) and not improves("auc", 0.1, 0.2)
     assert improves("auc", 0.0, None) and not improves("auc", math.nan, None)
     assert not improves("accuracy", 0.5, 0.5) and not improves("loss", 0.5, 0.5)
+
+
+def test_classes_without_an_image_are_named_before_a_training() -> None:
+    def val(*labels: int) -> Images:
+        pixels = np.zeros((len(labels), 2, 2, 3), np.uint8)
+        names = tuple(map(str, range(len(labels))))
+        return Images(pixels, np.array(labels), ("oak", "elm", "yew"), names)
+
+    with pytest.warns(UserWarning, match=r"no image of the classes \['yew'\]: auc skips them"):
+        check_metric("auc", val(0, 1))
+    with pytest.raises(ValueError, match=r"needs at least two classes .* got only \['elm'\]"):
+        check_metric("auc", val(1, 1))
+    check_metric("accuracy", val(1))
+    with pytest.warns(UserWarning, match=r"classes \['yew'\] have no image here: auc skips"):
+        classification_metrics(np.eye(3)[:2], np.array([0, 1]), ("oak", "elm", "yew"))

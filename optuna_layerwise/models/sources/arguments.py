@@ -64,8 +64,7 @@ def plain_arguments(model: str, arguments: Mapping[str, Any], known: Defaults | 
             )
         if known is not None and isinstance(value, str) and not _may_be_text(known[name]):
             raise ValueError(
-                f"{model}: argument {name} (--model-arg {name}=...) must be "
-                f"{kind_of(known[name])}, got {value!r}"
+                f"{refused}{name} (--model-arg) must be {kind_of(known[name])}, got {value!r}"
             )
 
 
