@@ -55,9 +55,9 @@ def classifiers(model: nn.Module) -> list[str]:
 def library_of(module: nn.Module) -> str:
     """``timm`` or ``transformers``, if the network is one of theirs; else empty."""
     for cls in type(module).__mro__:
-        name = cls.__module__.partition(".")[0]
-        if name in _TOLD and hasattr(module, _TOLD[name][0]):
-            return name
+        for library, (home, attribute, _) in _TOLD.items():
+            if f"{cls.__module__}.".startswith(home) and hasattr(module, attribute):
+                return library
     return ""
 
 
@@ -65,7 +65,7 @@ def _find(model: nn.Module) -> list[str]:
     prefix, core = _unwrapped(model)
     found: list[str] | None
     if library := library_of(core):
-        found = _differing(core, _TOLD[library][1])
+        found = _differing(core, _TOLD[library][2])
     else:
         found = layers_behind_logits(core)
         if found is None:
@@ -144,11 +144,12 @@ def _with_other_labels(core: Any) -> nn.Module:
     return type(core)(config)  # type: ignore[no-any-return]
 
 
-_TOLD: Mapping[str, tuple[str, Callable[[nn.Module], nn.Module]]] = {
-    "timm": ("reset_classifier", _with_other_classes),
-    "transformers": ("config", _with_other_labels),
+_TOLD: Mapping[str, tuple[str, str, Callable[[nn.Module], nn.Module]]] = {
+    "timm": ("timm.", "reset_classifier", _with_other_classes),
+    "transformers": ("transformers.modeling_utils.", "config", _with_other_labels),
 }
-"""Library to the attribute that its networks have, and what makes one for other classes."""
+"""Library to where the classes of its networks are, an attribute that these have, and what makes
+one for other classes."""
 
 
 def _by_place(core: nn.Module) -> list[str]:

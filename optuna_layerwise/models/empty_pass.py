@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from optuna_layerwise.models.layers import is_layer
 from optuna_layerwise.models.outputs import logits_of
-from optuna_layerwise.models.resizing import is_classifier, resized
+from optuna_layerwise.models.resizing import outputs_of, resized
 
 MANY = 10_007
 """A number of classes that no width of a network is equal to."""
@@ -24,6 +24,7 @@ SIDES = (224, 32, 299, 64, 28, 8, 384)
 """Of the images that a network is tried on, in pixels."""
 BY_HAND = "; set the classifier yourself"
 """What is left to do where the classifiers cannot be told."""
+_MOST_CHANNELS = 3
 _SIDE_NAMES = ("image_size", "img_size", "input_size")
 _VIEWS = ("TBackward0", "TransposeBackward0", "PermuteBackward0", "ToCopyBackward0")
 """Steps that only turn a weight around."""
@@ -40,7 +41,7 @@ def layers_behind_logits(core: nn.Module) -> list[str] | None:
     except Exception:  # not every module can be copied
         return None
     owners = {
-        id(p): path
+        id(p): path.partition(".parametrizations")[0]
         for path, m in twin.named_modules()
         for p in m._parameters.values()
         if p is not None
@@ -59,8 +60,7 @@ def layers_behind_logits(core: nn.Module) -> list[str] | None:
         found = [
             path
             for path in dict.fromkeys((*main, *others))
-            if is_classifier(twin.get_submodule(path))
-            and len(twin.get_parameter(f"{path}.weight")) == n
+            if outputs_of(twin.get_submodule(path)) == n
         ]
         if not set(found) & set(main):
             raise ValueError(
@@ -105,11 +105,11 @@ def _inputs(model: nn.Module) -> Iterator[torch.Tensor]:
     if layers and isinstance(layers[0], nn.Linear):
         yield torch.zeros(2, layers[0].in_features, **empty)
     convolutions = [m for m in layers if isinstance(m, _ConvNd)]
-    channels = convolutions[0].in_channels if convolutions else 3
-    dimensions = convolutions[0].weight.ndim - 2 if convolutions else 2
+    shapes = [(m.in_channels, len(m.kernel_size)) for m in convolutions] or [(3, 2)]
     told = [side for name in _SIDE_NAMES if isinstance(side := getattr(model, name, None), int)]
-    for side in (*told, *SIDES):
-        yield torch.zeros(2, channels, *[side] * dimensions, **empty)
+    for channels, dimensions in [*dict.fromkeys(shapes)][:_MOST_CHANNELS]:  # which runs first?
+        for side in (*told, *SIDES):
+            yield torch.zeros(2, channels, *[side] * dimensions, **empty)
 
 
 def _behind(tensors: list[torch.Tensor], owners: Mapping[int, str]) -> list[str]:

@@ -13,6 +13,13 @@ def is_classifier(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear) or is_pointwise(module)
 
 
+def outputs_of(module: nn.Module) -> int | None:
+    """How many outputs such a layer has; ``None`` of another one."""
+    if not is_classifier(module):
+        return None
+    return module.out_features if isinstance(module, nn.Linear) else module.out_channels  # type: ignore[return-value]
+
+
 def is_pointwise(module: nn.Module) -> bool:
     """Whether it is a convolution that maps each pixel for itself."""
     return isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1

@@ -9,6 +9,7 @@ import torch
 import torchvision
 from networks import NETWORKS
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from optuna_layerwise.models import (
     DigitsCNN,
@@ -377,6 +378,14 @@ class Mean(nn.Module):
             ),
             ["fc.3"],
         ),
+        (lambda: Own(lambda y, x: y[0], fc=weight_norm(nn.Linear(8, 10))), ["fc"]),
+        (
+            lambda: Own(
+                lambda y, x: y[0].squeeze(),
+                fc=nn.Sequential(nn.Unflatten(1, (8, 1, 1)), nn.Conv2d(8, 10, 1), nn.Flatten()),
+            ),
+            ["fc.1"],
+        ),
         (lambda: nn.DataParallel(Own(lambda y, x: y[0], fc=nn.Linear(8, 10))), ["module.fc"]),
     ],
 )
@@ -385,7 +394,7 @@ def test_heads_of_somebodys_network_are_those_that_its_logits_come_from(network,
     model = network()
     assert find_heads(model) == heads
     blocks = partition(model)
-    assert {f"{path}.weight" for path in heads} <= set(blocks["head"])
+    assert {f"{path}.bias" for path in heads} <= set(blocks["head"])
     assert not any("conv" in name or "embed" in name for name in blocks["head"])
     replace_head(model, 3)
     images = torch.rand(2, 1, 9, 9)
