@@ -21,9 +21,10 @@ from safetensors.torch import save
 from torch import nn
 
 from optuna_layerwise.files import write_whole
+from optuna_layerwise.training.contents import same, unstorable
 
 VERSION = 1
-_UNUSABLE = (ValueError, KeyError, TypeError, AttributeError)
+_UNUSABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading data of an unexpected form raises."""
 _FIRST_LINE = re.compile(rb"optuna-layerwise checkpoint (\d+) ([0-9a-f]{64})\n")
 
@@ -32,8 +33,8 @@ class Checkpoint:
     """What an interrupted trial needs to go on: its finished fits, and where the present one is.
 
     A file that is damaged, of another version or of another trial is refused with one warning, and
-    the trial starts again. If it cannot be written, on a full disk for instance, that costs one
-    warning, and the training goes on.
+    the trial starts again. If it cannot be written, on a full disk for instance, or because an
+    optimizer's state has objects of its own, that costs one warning, and the training goes on.
 
     Args:
         path: Of the file. Its folder is made when it is first written.
@@ -91,8 +92,10 @@ class Checkpoint:
         started = time.monotonic()
         content = {"identity": self._identity, "trial": self.trial, "fit": fit}
         try:
+            if reason := unstorable(content):
+                raise ValueError(reason)
             write_whole(self.path, *_encode(content))
-        except OSError as error:
+        except (OSError, ValueError, RuntimeError) as error:  # torch raises the last one
             if not self._warned:
                 warnings.warn(
                     f"the checkpoint {self.path} cannot be written ({error}); the training goes "
@@ -151,7 +154,7 @@ def differences(theirs: Any, ours: Mapping[str, Any]) -> str:
     """What a saved mapping says otherwise, for a message; empty if nothing."""
     if not isinstance(theirs, Mapping):
         return f"expected a mapping, got {type(theirs).__name__}"
-    names = [name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)]
+    names = [n for n in {**ours, **theirs} if not same(theirs.get(n), ours.get(n))]
     return "; ".join(
         f"{name} is {_short(theirs.get(name))} there and {_short(ours.get(name))} here"
         for name in names
@@ -186,5 +189,8 @@ def _decode(raw: bytes) -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    try:
+        text = " ".join(str(value).split())
+    except RecursionError:
+        text = f"a {type(value).__name__} that is nested deeply"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -12,6 +12,7 @@ from torch import nn
 
 from optuna_layerwise.cost import Cost, added
 from optuna_layerwise.training.checkpoint import differences
+from optuna_layerwise.training.contents import same
 from optuna_layerwise.training.devices import generator_states, set_generator_states
 from optuna_layerwise.training.stopwatch import Stopwatch
 
@@ -126,7 +127,7 @@ class FitState:
             if saved[name].keys() != own[name].keys():
                 raise ValueError(f"expected {name} {list(own[name])}, got {list(saved[name])}")
         rates = [group["lr"] for group in saved["parts"]["optimizer"]["param_groups"]]
-        if rates != saved["parts"]["schedule"]["_last_lr"]:
+        if not same(rates, saved["parts"]["schedule"]["_last_lr"]):
             raise ValueError(f"its learning rates {rates} are not those of its schedule")
 
 

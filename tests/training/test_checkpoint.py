@@ -206,20 +206,12 @@ def test_epochs_are_saved_when_it_is_time_and_not_before(digits: Transfer, tmp_p
         assert path.exists() is saves
 
 
-class Slow:
-    """Takes a fifth of a second to be saved."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        time.sleep(0.2)
-        return int, ()
-
-
 def test_what_takes_long_to_save_is_saved_less_often(tmp_path: Path) -> None:
     for every, due in ((0.01, False), (0.0, True)):
         checkpoint = Checkpoint(tmp_path / str(every), IDENTITY, every=every)
         time.sleep(0.02)
         assert checkpoint.is_due()
-        checkpoint.save({"slow": Slow()})
+        checkpoint.save({"many": torch.zeros(4_000_000)})  # takes 20 milliseconds at least
         time.sleep(0.02)
         assert checkpoint.is_due() is due
 
@@ -408,3 +400,85 @@ def test_what_the_trial_wants_back_comes_back(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="is not used.*'absent'"):
         assert not again.restore_trial(lambda saved: saved["absent"])
     assert again.trial == {}
+
+
+class Own(torch.Tensor):
+    """A tensor of somebody's own class, as for a quantized optimizer."""
+
+
+def holding_itself() -> list[Any]:
+    mapping: dict[str, Any] = {"rate": 0.5}
+    mapping["self"] = mapping
+    return [mapping, mapping]
+
+
+def nested(levels: int) -> list[Any]:
+    content: list[Any] = []
+    for _ in range(levels):
+        content = [content]
+    return content
+
+
+BASE = torch.arange(12.0).reshape(3, 4)
+COMPARED: dict[str, tuple[Callable[[], Any], Any]] = {
+    # what: a function that makes the content, and something else
+    "a tensor": (lambda: torch.ones(3), torch.tensor([1.0, 2.0, 1.0])),
+    "another shape": (lambda: torch.ones(1, 3), torch.ones(3)),
+    "another dtype": (lambda: torch.ones(3), torch.ones(3, dtype=torch.float64)),
+    "not contiguous": (lambda: BASE.t(), BASE.t() + 1),
+    "shared storage": (lambda: [BASE, BASE[1:]], [BASE, BASE[:2]]),
+    "complex": (lambda: torch.ones(2, dtype=torch.complex64) * 1j, torch.ones(2) * -1j),
+    "bfloat16": (lambda: torch.ones(3, dtype=torch.bfloat16), torch.zeros(3).bfloat16()),
+    "float8": (lambda: torch.ones(3).to(torch.float8_e4m3fn), torch.zeros(3)),
+    "of no dimension": (lambda: torch.tensor(3.0), torch.tensor(4.0)),
+    "NaN in a tensor": (lambda: torch.tensor([math.nan, 1.0]), torch.tensor([1.0, math.nan])),
+    "NaN": (lambda: {"rate": math.nan}, {"rate": 0.5}),
+    "sparse": (lambda: torch.eye(3).to_sparse(), (2 * torch.eye(3)).to_sparse()),
+    "meta": (lambda: torch.empty(3, device="meta"), torch.empty(4, device="meta")),
+    "a parameter": (lambda: nn.Parameter(torch.ones(2)), nn.Parameter(torch.zeros(2))),
+    "something that holds itself": (holding_itself, [{"rate": 0.5}]),
+    "a tensor, then a number": (lambda: torch.tensor(1.0), 1.0),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+@pytest.mark.parametrize("what", COMPARED)
+def test_an_identity_is_compared_by_what_is_in_it(what: str, tmp_path: Path) -> None:
+    make, other = COMPARED[what]
+    path = tmp_path / "trial.checkpoint"
+    Checkpoint(path, {"of": make()}).save({"epoch": 1})
+    assert Checkpoint(path, {"of": make()}).restore_fit(lambda state: None)
+    with pytest.warns(UserWarning, match="it is of another trial: of is .* there and .* here"):
+        assert not Checkpoint(path, {"of": other}).restore_fit(lambda state: None)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support", "ignore:Validating sparse")
+def test_an_identity_that_cannot_be_compared_is_refused_in_one_line(tmp_path: Path) -> None:
+    identity, path = {"of": torch.eye(3).to_sparse_csr()}, tmp_path / "trial.checkpoint"
+    Checkpoint(path, identity).save({"epoch": 1})
+    with pytest.warns(UserWarning, match=r"a tensor of torch.sparse_csr, torch.float32 cannot be"):
+        assert not Checkpoint(path, identity).restore_fit(lambda state: None)
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (torch.ones(3).as_subclass(Own), r"\['exp_avg'\] is of type .*Own; only tensors"),  # type: ignore[no-untyped-call]
+        (print, r"\['exp_avg'\] is of type builtins.builtin_function_or_method; only tensors"),
+        (nested(5000), "it is nested more than 100 levels deep"),
+    ],
+)
+def test_a_state_that_would_not_come_back_costs_one_warning(
+    state: Any, said: str, tmp_path: Path
+) -> None:
+    checkpoint = Checkpoint(tmp_path / "trial.checkpoint", IDENTITY)
+    with pytest.warns(UserWarning, match=said) as warned:
+        checkpoint.save({"parts": {"exp_avg": state}})
+        checkpoint.save({"parts": {"exp_avg": state}})
+    assert len(warned) == 1
+    assert "cannot be written" in str(warned[0].message)
+    assert list(tmp_path.iterdir()) == []
+    checkpoint.save({"parts": {"exp_avg": holding_itself()}})
+    Checkpoint(tmp_path / "trial.checkpoint", IDENTITY).restore_fit(
+        lambda saved: saved["parts"]["exp_avg"][0]["self"]["self"]["rate"]
+    )
