@@ -8,6 +8,7 @@ value enters, once.
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,6 +76,6 @@ def is_too_deep(text: str, content: object) -> bool:
 
 
 def shortened(value: object) -> str:
-    """A value in a message: its beginning, where it is long."""
-    text = repr(value[:100] if isinstance(value, str | bytes) else value)
+    """A value in a message: its beginning, where it is long, and not what is deep inside."""
+    text = repr(value[:100]) if isinstance(value, str | bytes) else reprlib.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 from optuna_layerwise.files import write_whole
 from optuna_layerwise.methods import METHODS, Method, method_from
-from optuna_layerwise.plain import plain
+from optuna_layerwise.plain import TOO_DEEP, decoded, plain, shortened
 
 Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine"]
@@ -68,7 +68,7 @@ class Policy(Mapping[str, float]):
             if not (isinstance(value, Real) and math.isfinite(value) and value >= 0):
                 raise ValueError(
                     f"the multiplier of block {block!r} must be a finite number and at least 0 "
-                    f"(0 is frozen), got {value!r}"
+                    f"(0 is frozen), got {shortened(value)}"
                 )
         own = {str(block): float(value) for block, value in self.multipliers.items()}
         object.__setattr__(self, "multipliers", own)
@@ -105,10 +105,12 @@ class Policy(Mapping[str, float]):
 
     @classmethod
     def from_json(cls, text: str) -> Policy:
-        """Read what `to_json` wrote."""
-        content = json.loads(text)
-        if not isinstance(content, dict):
-            raise ValueError(f"a policy is a JSON object of block: multiplier, got {text[:80]!r}")
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: if it is no policy.
+        """
+        content = _object(text, "a policy is a JSON object of block: multiplier")
         return cls(content)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -135,7 +137,7 @@ class Policy(Mapping[str, float]):
         content = _read_file(path)
         policy = content.get("policy", content)
         if not isinstance(policy, dict):
-            raise ValueError(f"{path}: a policy maps block to multiplier, got {policy!r}")
+            raise ValueError(f"{path}: a policy maps block to multiplier, got {shortened(policy)}")
         try:
             return cls(policy)
         except ValueError as error:
@@ -254,11 +256,12 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """Read what `to_json` wrote; an unknown field is an error that names it."""
-        content = json.loads(text)
-        if not isinstance(content, dict):
-            raise ValueError(f"a recipe is a JSON object of field: value, got {text[:80]!r}")
-        return cls.from_dict(content)
+        """Read what `to_json` wrote; an unknown field is an error that names it.
+
+        Raises:
+            ValueError: if it is no recipe.
+        """
+        return cls.from_dict(_object(text, "a recipe is a JSON object of field: value"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recipe:
@@ -273,14 +276,26 @@ class Recipe:
         return cls.from_dict(recipe)
 
 
+def _object(text: str, expected: str) -> dict[str, Any]:
+    try:
+        content = decoded(text)
+    except ValueError as error:
+        raise ValueError(f"{expected}, but {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{expected}, got {text[:80]!r}")
+    return content
+
+
 def _read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The object that a JSON or YAML file holds."""
     is_yaml = Path(path).suffix.lower() in _YAML
     try:
         text = Path(path).read_text(encoding="utf-8")
-        content = _yaml().safe_load(text) if is_yaml else json.loads(text)
+        content = _yaml().safe_load(text) if is_yaml else decoded(text)
     except OSError:
         raise
+    except RecursionError:
+        raise ValueError(f"{path} cannot be read: {TOO_DEEP}") from None
     except Exception as error:  # of either library, or it is no text
         raise ValueError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):

@@ -83,9 +83,10 @@ ARROWS: dict[str, set[str]] = {
         "answer",
     },
     "visualization": {"reporting"},
-    "layerbench": {"policy", "encodings", "storage", "reporting"},
+    "layerbench": {"plain", "policy", "encodings", "storage", "reporting"},
     "protocols": {
-        *("policy", "attributes", "fingerprint", "pausing", "storage", "data", "encodings"),
+        *("plain", "policy", "attributes", "fingerprint", "pausing", "storage", "data"),
+        "encodings",
         *("samplers", "models", "training", "digits", "runs", "results", "objective", "studies"),
         *("reporting", "baselines", "pruning"),
     },

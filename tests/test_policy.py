@@ -156,12 +156,55 @@ def test_a_policy_without_blocks_is_refused() -> None:
         Policy({})
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "3", "null", '"head"'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "[1, 2]",
+            "3",
+            "null",
+            '"head"',
+            "",
+            "{'head': 1}",
+            "\x89PNG",
+            '{"head": %s}' % ("1" * 5000),
+        ),
+        *('{"head": ' * 5000 + "1" + "}" * 5000, '{"head": ' + "[" * 200 + "]" * 200 + "}"),
+    ],
+)
 def test_json_that_is_no_object_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="a policy is a JSON object"):
         Policy.from_json(text)
     with pytest.raises(ValueError, match="a recipe is a JSON object"):
         Recipe.from_json(text)
+
+
+LAUGHS = "a: &a [1]\n" + "".join(
+    f"{name}: &{name} [{f'*{before}, ' * 9}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+"""A list of lists of lists: 400 million numbers, if they are written out."""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *((f"plan.{kind}", "[" * 10_000) for kind in ("json", "yaml")),
+        *((f"plan.{kind}", '{"policy": {"head": NaN}}') for kind in ("json", "yaml")),
+        *((f"plan.{kind}", '{"head": %s}' % ("[" * 300 + "]" * 300)) for kind in ("json", "yaml")),
+        ("plan.yaml", LAUGHS),
+        ("plan.json", "{"),
+    ],
+)
+def test_a_file_that_holds_no_policy_is_one_short_line_with_its_name(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=rf"^\S*{name}") as error:
+        Policy.load(tmp_path / name)
+    assert "recursion" not in str(error.value)
+    assert len(str(error.value)) < 400
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from optuna_layerwise.cli.options import console
 from optuna_layerwise.cli.parsing import assignment, format_of, one_of, within
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.encodings import Encoding
+from optuna_layerwise.plain import decoded
 
 if TYPE_CHECKING:  # with scipy
     from optuna_layerwise.layerbench import LayerBench, ranking
@@ -189,10 +190,11 @@ def _read(path: Path) -> list[dict[str, Any]]:
     cells = []
     for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
         try:
-            cells.append(json.loads(line))
-        except ValueError as error:
+            cells.append(decoded(line))
+            _key(cells[-1])
+        except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
-                f"line {number} of {path} is not JSON ({error}); delete it"
+                f"line {number} of {path} is no result ({error}); delete it"
             ) from error
     return cells
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import lzma
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -12,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from optuna_layerwise.plain import decoded
 
 Array = NDArray[np.float64]
 
@@ -96,23 +97,35 @@ def read_table(path: Path) -> Table:
     """
     header: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(lines_of(path), 1):
-        try:
-            content = json.loads(line)
+    number = 0
+    try:
+        for line in lines_of(path):
+            number += 1
+            content = decoded(line)
             if "format" not in content:
                 rows.append(content)
             elif content["format"] != FORMAT:
                 raise ValueError(f"it has format {content['format']}, expected {FORMAT}")
             else:
                 header = header or content
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"line {number} of {path} is not of a LayerBench: {error}") from error
+    except (ValueError, TypeError, lzma.LZMAError, EOFError) as error:
+        where = f"line {number} of {path}" if number else str(path)
+        raise ValueError(f"{where} is not of a LayerBench: {error}") from error
     if not header or not rows:
         raise ValueError(f"{path} is no LayerBench: it has no header, or no rows")
+    try:
+        return _table(header, rows)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        lacks = isinstance(error, KeyError)
+        reason = f"it lacks {error}" if lacks else str(error).split("\n")[0]
+        raise ValueError(f"{path} is no whole LayerBench: {reason}") from error
+
+
+def _table(header: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
     epochs = header["recipe"]["epochs"]
     return Table(
         header,
-        np.array([row["rates"] for row in rows]),
+        np.array([row["rates"] for row in rows], dtype=np.float64),
         np.array([row["seed"] for row in rows]),
         np.array([row["kind"] for row in rows]),
         {

@@ -15,6 +15,7 @@ import optuna
 from optuna_layerwise.attributes import VERSION_FIELD
 from optuna_layerwise.files import write_whole
 from optuna_layerwise.fingerprint import used_fingerprints
+from optuna_layerwise.plain import decoded
 from optuna_layerwise.protocols.experiments import Cell
 from optuna_layerwise.results import Final
 from optuna_layerwise.runs import readable_runs
@@ -113,7 +114,7 @@ def read_records(cells: Iterable[Cell], results: Path) -> dict[Cell, dict[str, A
         if not path.exists():
             continue
         try:
-            content = json.loads(path.read_text())
+            content = decoded(path.read_text())
             if content[VERSION_FIELD] != VERSION:
                 raise ValueError(f"it has version {content[VERSION_FIELD]}, not {VERSION}")
         except (KeyError, TypeError, ValueError) as error:

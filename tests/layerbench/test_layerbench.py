@@ -188,3 +188,17 @@ def test_what_is_no_table_is_one_error(tmp_path: Path) -> None:
     path.write_bytes(lzma.compress(json.dumps({"format": 99}).encode()))
     with pytest.raises(ValueError, match="format 99, expected 1"):
         read_table(path)
+    for content, said in {
+        b'{"format": 1}\n' + b"[" * 10_000: "line 2 of .* is nested more than 100 levels deep",
+        b'{"format": 1}\n[1, 2]': "has no header, or no rows|is no whole LayerBench",
+        b'{"format": 1}\n{"rates": [0.1]}': "is no whole LayerBench: it lacks 'recipe'",
+        b'{"format": 1, "recipe": {"epochs": 2}}\n{"rates": "x"}': "is no whole LayerBench",
+        b'{"format": 1}\n\xff': "is not of a LayerBench",
+    }.items():
+        path.write_bytes(lzma.compress(content))
+        with pytest.raises(ValueError, match=said) as error:
+            read_table(path)
+        assert str(path) in str(error.value)
+    path.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match=r"other.* is not of a LayerBench"):
+        read_table(path)
