@@ -58,7 +58,7 @@ class Run:
         started: UTC.
         finished: UTC; empty until then.
         device: Such as ``cuda:0``.
-        device_name: As its driver calls it.
+        device_name: As its driver calls it; of a CPU with torch's number of threads.
         fingerprint: Of what made it; see `Fingerprint`.
         recipe: Fields of the recipe that the trial tuned; see `Recipe.changed`.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shlex
 import unicodedata
 from collections.abc import Sequence
@@ -63,3 +65,32 @@ def option(name: str, value: str) -> list[str]:
 def command(words: Sequence[str]) -> str:
     """A command to paste into a shell."""
     return " ".join(map(quoted, words))
+
+
+def file_name(text: str) -> str:
+    """A name for a file or folder: the text itself, if every system takes it as one.
+
+    Otherwise what is readable of it, and a digest, so that no two texts have one name.
+
+    Example:
+        >>> file_name("leaves-2"), file_name("../leaves")
+        ('leaves-2', 'leaves-9e6a50c1')
+    """
+    plain = re.fullmatch(r"[\w+=@-]([\w +=@.-]*[\w+=@-])?", text) and visible(text) == text
+    if plain and len(text.encode()) <= _LONGEST and not _RESERVED.match(text):
+        return text
+    return f"{readable(text)}-{hashlib.sha256(_bytes(text)).hexdigest()[:8]}"
+
+
+def readable(text: str) -> str:
+    """Letters of English, digits and dashes that a text has, at most 40; never empty."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:40] or "study"
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+_LONGEST = 100
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+"""Names that Windows has given to devices."""

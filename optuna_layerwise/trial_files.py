@@ -3,6 +3,10 @@
 Both lie in a folder of the study, named by trial: ``trial-7.checkpoint``,
 ``trial-7.safetensors``. Files that nobody needs any more are removed whenever a trial begins or
 finishes; a process that dies in between leaves them to the next one.
+
+The folder's name says which study that is and in which database. A copy of the database, or the
+same one at another place, reads the checkpoints of all folders of the study, but writes and
+removes in its own alone: so nothing is lost where one was moved, nor where one is a backup.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -21,7 +26,8 @@ import optuna
 from optuna.trial import TrialState
 
 from optuna_layerwise.files import remove_whole, write_whole
-from optuna_layerwise.storage import all_trials, place, standing_of
+from optuna_layerwise.storage import all_trials, marks, place, standing_of, stored_marks
+from optuna_layerwise.texts import readable
 from optuna_layerwise.training import Checkpoint
 
 _NAME = re.compile(r"(unfinished-\d+-)?trial-(\d+)\.(checkpoint|safetensors)")
@@ -51,10 +57,8 @@ class TrialFiles:
         self._every = every
 
     def folder(self, study: optuna.Study) -> Path:
-        """A study's own, whatever its name: what is readable of it, and a digest."""
-        name = study.study_name
-        readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40] or "study"
-        return self._folder / f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        """The study's own: what is readable of its name, which study it is, and in which place."""
+        return self._named(study, *marks(study))
 
     def weights(self, study: optuna.Study, number: int) -> Path:
         """Where a trial's weights are, if they are kept."""
@@ -66,16 +70,19 @@ class TrialFiles:
         """The checkpoint of a trial that begins or goes on."""
         self.clean(study)
         identity = {"study": study.study_name, "trial": number, **identity}
-        return Checkpoint(self._checkpoint_path(study, number), identity, every=self._every)
+        return Checkpoint(
+            self._checkpoint_path(study, number),
+            identity,
+            every=self._every,
+            saved=[path for _, path in self._saved(study, number)],
+        )
 
     def newest(self, study: optuna.Study, number: int) -> str | None:
         """Name and UTC time of a trial's checkpoint, if there is one."""
-        path = self._checkpoint_path(study, number)
-        try:
-            written = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
-        except OSError:
-            return None
-        return f"{path.name} of {written.isoformat(timespec='seconds')}"
+        for seconds, path in self._saved(study, number):
+            written = datetime.fromtimestamp(seconds, timezone.utc)
+            return f"{path.name} of {written.isoformat(timespec='seconds')}"
+        return None
 
     def finish(
         self,
@@ -131,15 +138,34 @@ class TrialFiles:
         return unneeded
 
     def checkpoints(self, study: optuna.Study) -> dict[int, Path]:
-        """The checkpoints that are there, by the number of their trial."""
+        """The checkpoints in the study's own folder, by the number of their trial."""
         return {number: path for path, number, kind in self._found(study) if kind == "checkpoint"}
 
     def _checkpoint_path(self, study: optuna.Study, number: int) -> Path:
         return self.folder(study) / f"trial-{number}.checkpoint"
 
+    def _saved(self, study: optuna.Study, number: int) -> list[tuple[float, Path]]:
+        """When and where a trial was saved, newest first; then what version 0.1.0 has saved."""
+        found = stored_marks(study)
+        own = [] if found is None else self._folder.glob(self._named(study, found[0], "*").name)
+        digest = hashlib.sha256(study.study_name.encode("utf-8", "surrogatepass")).hexdigest()
+        older = self._folder / f"{readable(study.study_name)}-{digest[:8]}"
+        times: list[tuple[float, Path]] = []
+        for folders in (own, [older]):
+            known = []
+            for path in (folder / f"trial-{number}.checkpoint" for folder in folders):
+                with suppress(OSError):  # there is none, or no longer
+                    known.append((path.stat().st_mtime, path))
+            times += sorted(known, reverse=True)
+        return times
+
+    def _named(self, study: optuna.Study, which: str, where: str) -> Path:
+        return self._folder / f"{readable(study.study_name)}-{which}-{where}"
+
     def _found(self, study: optuna.Study) -> list[tuple[Path, int, str]]:
-        """The files of trials with their number and what they are."""
-        folder = self.folder(study)
-        paths = list(folder.iterdir()) if folder.is_dir() else []
+        """The files of trials in the study's own folder, with their number and what they are."""
+        found = stored_marks(study)
+        folder = None if found is None else self._named(study, *found)
+        paths = list(folder.iterdir()) if folder is not None and folder.is_dir() else []
         names = [(path, _NAME.fullmatch(path.name)) for path in paths]
         return [(path, int(n[2]), "unfinished" if n[1] else n[3]) for path, n in names if n]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +26,7 @@ from optuna_layerwise import FinetuneObjective, ModelSpec, TrialPaused
 from optuna_layerwise.data import Splits, load_data
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.runs import RUN_KEY
-from optuna_layerwise.storage import TIE_KEY
+from optuna_layerwise.storage import STUDY_KEY, TIE_KEY, study_id
 from optuna_layerwise.training import EpochResult
 from optuna_layerwise.trial_files import TrialFiles
 
@@ -60,6 +62,13 @@ def new_study(
         sampler=RandomSampler(seed=0),
         pruner=pruner or NopPruner(),
     )
+
+
+def copy_of(study: optuna.Study) -> optuna.Study:
+    """With the id of its source, but none of its trials."""
+    copy = new_study()
+    copy._storage.set_study_system_attr(copy._study_id, STUDY_KEY, study_id(study))
+    return copy
 
 
 def run_of(trial: FrozenTrial) -> dict[str, Any]:
@@ -175,13 +184,14 @@ def test_a_signal_after_the_last_step_loses_nothing(make: Any) -> None:
     assert names(objective, study) == {"trial-0.safetensors"}
 
 
-def test_reports_that_a_new_study_lacks_are_made_from_the_checkpoint(make: Any) -> None:
-    """A study was deleted and begun again: its first trial is the same."""
+def test_reports_that_a_copy_of_the_study_lacks_are_made_from_the_checkpoint(make: Any) -> None:
+    """A database was restored from before the trial: the trial that comes is the same."""
     whole = new_study()
     whole.optimize(make(checkpoints=None, keep_weights=0), n_trials=1)
+    interrupted = new_study(SignalAt(2))
+    study = copy_of(interrupted)
     with pytest.raises(TrialPaused):
-        new_study(SignalAt(2)).optimize(make(), n_trials=1)
-    study = new_study()
+        interrupted.optimize(make(), n_trials=1)
     study.optimize(make(), n_trials=1)
     assert study.trials[0].intermediate_values == whole.trials[0].intermediate_values
     assert list(whole.trials[0].intermediate_values) == [0, 1, 2, 3]
@@ -300,10 +310,82 @@ def test_any_study_name_has_a_folder_of_its_own(tmp_path: Path, name: str) -> No
     assert len(seen) == 3
 
 
-def test_a_checkpoint_of_another_policy_is_refused_by_name(make: Any) -> None:
+Interrupted = tuple[optuna.Study, Counted]
+
+
+def stored_study(path: Path, **options: Any) -> optuna.Study:
+    return optuna.create_study(
+        storage=f"sqlite:///{path}",
+        direction="maximize",
+        study_name="s",
+        load_if_exists=True,
+        **{"sampler": RandomSampler(seed=0), **options},
+    )
+
+
+@pytest.fixture
+def interrupted(digits_weights: Path, splits: Splits, tmp_path: Path) -> Interrupted:
+    """A study in ``a.db`` whose trial was given back in the second of two seeds."""
+    objective = Counted(
+        model=ModelSpec(name="digits_cnn", weights=digits_weights, image_size=8),
+        data=splits,
+        recipe=RECIPE,
+        seeds=(3, 4),
+        checkpoints=tmp_path / "files",
+    )
+    study, objective.stop_at = stored_study(tmp_path / "a.db"), (4, 1)
     with pytest.raises(TrialPaused):
-        new_study(SignalAt(1)).optimize(make(), n_trials=1)
-    study = new_study()
+        study.optimize(objective, n_trials=1)
+    objective.trained, objective.stop_at = [], None
+    return study, objective
+
+
+def test_one_study_name_in_two_databases_is_two_studies(make: Any, tmp_path: Path) -> None:
+    one, other = (stored_study(tmp_path / f"{name}.db") for name in "ab")
+    objective = make(keep_weights=1)
+    one.optimize(objective, n_trials=1)
+    first = kept(objective, one, 0)
+    other.enqueue_trial(EVERYTHING)
+    other.optimize(make(keep_weights=1), n_trials=1)
+    assert_equal_weights(first, kept(objective, one, 0))
+    assert names(objective, one) == names(objective, other) == {"trial-0.safetensors"}
+
+
+def test_a_copy_of_a_database_removes_nothing_of_its_source(
+    interrupted: Interrupted, tmp_path: Path
+) -> None:
+    study, objective = interrupted
+    shutil.copy(tmp_path / "a.db", tmp_path / "backup.db")
+    backup = stored_study(tmp_path / "backup.db")
+    backup.optimize(objective, n_trials=1)
+    assert objective.files is not None
+    assert objective.files.unneeded(backup) == []
+    backup.optimize(objective, n_trials=1)
+    assert names(objective, study) == {"trial-0.checkpoint"}
+
+
+@pytest.mark.parametrize("moved", ["its database", "its folder, which version 0.1.0 has named"])
+def test_what_was_moved_goes_on_from_its_checkpoint(
+    interrupted: Interrupted, tmp_path: Path, moved: str
+) -> None:
+    study, objective = interrupted
+    assert objective.files is not None
+    source = objective.files.folder(study)
+    if moved == "its database":
+        study = stored_study((tmp_path / "a.db").rename(tmp_path / "b.db"))
+    else:
+        source = source.rename(source.with_name(f"s-{hashlib.sha256(b's').hexdigest()[:8]}"))
+    study.optimize(objective, n_trials=1)
+    assert objective.trained == [(4, 0), (4, 1), (4, 2), (4, 3)]  # nothing of the first seed
+    assert study.trials[0].state == TrialState.COMPLETE
+    assert {path.name for path in source.iterdir()} == {"trial-0.checkpoint"}
+
+
+def test_a_checkpoint_of_another_policy_is_refused_by_name(make: Any) -> None:
+    other = new_study(SignalAt(1))
+    with pytest.raises(TrialPaused):
+        other.optimize(make(), n_trials=1)
+    study = copy_of(other)
     study.enqueue_trial(EVERYTHING)
     with pytest.warns(UserWarning, match="trial-0.checkpoint is not used.*another trial: policy"):
         study.optimize(make(), n_trials=1)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console
 from optuna_layerwise.cli.parsing import within
+from optuna_layerwise.cli.stored_paths import TrustPaths, check_paths
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
 
 
 def dashboard_command(
@@ -24,6 +28,7 @@ def dashboard_command(
             help="Listen where others can reach it: they can change and delete studies.",
         ),
     ] = False,
+    trust_paths: TrustPaths = False,
 ) -> None:
     """Browse the studies in optuna-dashboard, with figures, notes, weights and plans."""
     from optuna_layerwise.reporting.dashboard_guard import is_loopback
@@ -47,9 +52,43 @@ def dashboard_command(
     opened = open_storage(storage, create=False, read_only=read_only, log=False)
     from optuna_layerwise.reporting.dashboard_server import serve  # with sklearn
 
+    outputs, refused = _outputs(opened, trust=trust_paths)
+    if refused:
+        console.print(
+            f"artifacts of {len(refused)} studies are not shown, such as those of {refused[0]!r}: "
+            "only the database says where they lie; --trust-paths shows them",
+            soft_wrap=True,
+        )
     serve(
         opened,
+        outputs=outputs,
         host=host,
         port=port,
         ready=lambda url: console.print(f"{url} (Ctrl-C ends it)", soft_wrap=True),
     )
+
+
+def _outputs(storage: BaseStorage, *, trust: bool) -> tuple[list[str], list[str]]:
+    """The folders of the studies, and the studies whose folder nobody has chosen here."""
+    import optuna
+
+    from optuna_layerwise.reporting.rows import settings_in
+    from optuna_layerwise.storage import (
+        all_study_attrs,
+        naming_what_cannot_be_read,
+        study_names,
+    )
+
+    outputs, refused = [], []
+    for name in study_names(storage):
+        study = optuna.load_study(study_name=name, storage=storage)
+        with naming_what_cannot_be_read(study):
+            output = settings_in(all_study_attrs(study)).get("output")
+        if not isinstance(output, str) or not output:
+            continue
+        try:
+            check_paths(study, {"output": output}, trust=trust)
+            outputs.append(output)
+        except ValueError:
+            refused.append(name)
+    return outputs, refused

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from optuna_layerwise.attributes import UnreadableAttribute
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, load_study
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.cli.stored_paths import TrustPaths, check_paths, paths_of
 from optuna_layerwise.cli.terminal import shown
 from optuna_layerwise.deriving import edited_trials
 from optuna_layerwise.runs import readable_runs
@@ -30,6 +31,7 @@ from optuna_layerwise.storage import (
     journal_path,
     open_storage,
 )
+from optuna_layerwise.studies.doctor.examining import Check
 from optuna_layerwise.studies.doctor.finding import Finding
 
 FINDINGS = 1
@@ -43,6 +45,7 @@ def doctor_command(
     replay: Annotated[
         bool, typer.Option("--replay", help="Draw every suggestion again, too.")
     ] = False,
+    trust_paths: TrustPaths = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say what is wrong with studies, one line each (exit code 1), and repair what can be."""
@@ -55,7 +58,9 @@ def doctor_command(
         if study is not None:
             load_study(storage, study, read_only=True, whole=False)  # or say which there are
         for name in names:
-            for finding in _examined(opened, name, replay=replay, repair=repair):
+            checks = [partial(trial_files, trust=trust_paths)]
+            checks += [partial(draws, trust=trust_paths)] if replay else []
+            for finding in _examined(opened, name, checks, repair=repair):
                 found.append((name, finding, repair and finding.repaired()))
     wrong = [f for _, f, repaired in found if f.severity != "note" and not repaired]
     if as_json:
@@ -113,7 +118,9 @@ def _wrong_lines(path: str, *, repair: bool) -> Iterator[tuple[Finding, bool]]:
         yield finding, done
 
 
-def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) -> Iterator[Finding]:
+def _examined(
+    storage: BaseStorage, name: str, checks: Sequence[Check], *, repair: bool
+) -> Iterator[Finding]:
     """The findings of a study, one after the other, so that repairs come before what follows."""
     from optuna_layerwise.storage import (
         FINAL_KEY,
@@ -143,9 +150,7 @@ def _examined(storage: BaseStorage, name: str, *, replay: bool, repair: bool) ->
         yield Finding("error", reason, remedy)
     else:
         study = optuna.load_study(study_name=name, storage=storage)
-        yield from examine(
-            study, stored_settings, stored_policies, trial_files, *([draws] if replay else [])
-        )
+        yield from examine(study, stored_settings, stored_policies, *checks)
 
 
 def stored_settings(study: optuna.Study) -> Iterator[Finding]:
@@ -183,14 +188,19 @@ def stored_policies(study: optuna.Study) -> Iterator[Finding]:
         )
 
 
-def trial_files(study: optuna.Study) -> Iterator[Finding]:
+def trial_files(study: optuna.Study, *, trust: bool) -> Iterator[Finding]:
     """Checkpoints without trial, damaged ones, and trials without."""
     try:
         settings = _settings(study)
     except UnreadableAttribute:
         return
     folder = Path(settings.output) / "trials" if settings and settings.output else None
-    if folder is None or not folder.is_dir():
+    if settings is None or folder is None or not folder.is_dir():
+        return
+    try:
+        check_paths(study, paths_of(settings, "output"), trust=trust)
+    except ValueError as error:
+        yield Finding("note", f"the files of its trials were not looked at: {error}")
         return
     from optuna_layerwise.training.checkpoint import fault  # with torch
     from optuna_layerwise.trial_files import TrialFiles
@@ -213,7 +223,11 @@ def trial_files(study: optuna.Study) -> Iterator[Finding]:
                 trial.number,
                 partial(saved.unlink, missing_ok=True),
             )
-        elif saved is None and trial.state == TrialState.WAITING and trial.intermediate_values:
+        elif (
+            trial.state == TrialState.WAITING
+            and trial.intermediate_values
+            and files.newest(study, trial.number) is None
+        ):
             yield Finding(
                 "note",
                 f"trial {trial.number} was given back without a checkpoint in {folder}; it will "
@@ -222,17 +236,19 @@ def trial_files(study: optuna.Study) -> Iterator[Finding]:
             )
 
 
-def draws(study: optuna.Study) -> Iterator[Finding]:
+def draws(study: optuna.Study, *, trust: bool) -> Iterator[Finding]:
     """Suggestions and outcomes that do not re-derive."""
     from optuna_layerwise.cli.replaying import edited_outcomes, first_cause, stored_sampler
     from optuna_layerwise.samplers import rederive
 
     try:
+        if (settings := _settings(study)) is not None:
+            check_paths(study, paths_of(settings, "model"), trust=trust)
         found = rederive(study, stored_sampler(study))
         edited = edited_outcomes(study)
     except UnreadableAttribute:
         return
-    except ValueError as error:  # a sampler without records
+    except ValueError as error:  # a sampler without records, or a network that is not fetched
         yield Finding("note", f"nothing to draw again: {error}")
         return
     differ = sorted({difference.trial for difference in (*edited, *found.differences)})

@@ -29,15 +29,18 @@ from optuna_layerwise.cli.resume import (
     DataRoot,
     Device,
     Download,
+    Model,
+    Output,
     Threads,
     Weights,
+    settings_here,
 )
 from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.status import study_progress
+from optuna_layerwise.cli.stored_paths import TrustPaths
 from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.cli.worker import (
     LeaseSeconds,
-    Output,
     Wait,
     Worker,
     checked_seconds,
@@ -59,6 +62,7 @@ from optuna_layerwise.launch import (
 from optuna_layerwise.results import stored_final
 from optuna_layerwise.storage import LEASE_SECONDS, PATIENCE_SECONDS, journal_path
 from optuna_layerwise.studies import order_of
+from optuna_layerwise.texts import file_name
 
 Start: TypeAlias = Callable[[Worker], Running]
 _ENGINES = ("local", "ray", "slurm")
@@ -95,9 +99,11 @@ def launch_command(
     data_root: DataRoot = None,
     download: Download = False,
     weights: Weights = None,
+    model: Model = None,
+    output: Output = None,
+    trust_paths: TrustPaths = False,
     device: Device = None,
     threads: Threads = None,
-    output: Output = None,
     wait: Wait = False,
     allow_different: AllowDifferent = False,
     lease_seconds: LeaseSeconds = LEASE_SECONDS,
@@ -122,18 +128,29 @@ def launch_command(
     if (order := order_of(opened)).halts and (order.ends or not wait):
         console.print(f"study {study!r} is told to {order.value}; go on with `resume --no-work`")
         raise typer.Exit(HALTED)
-    folder = Path(output or settings.output or ".").absolute() / "workers"
+    settings = settings_here(
+        opened,
+        settings,
+        trust_paths=trust_paths,
+        data=data,
+        data_root=data_root,
+        weights=weights,
+        model=model,
+        output=output,
+    )
+    folder = Path(settings.output or ".").absolute() / "workers"
     check_folder(folder, "--output")
     worker = Worker(
         study=study,
         storage=absolute_url(storage),
-        data=data,
-        data_root=data_root,
+        data=settings.data,  # as chosen here: other machines are told
+        data_root=settings.data_root,
         download=download,
-        weights=weights,
+        weights=settings.weights,
+        model=settings.model,
+        output=settings.output or None,
         device=device,
         threads=threads,
-        output=output,
         wait=wait,
         allow_different=allow_different,
         lease_seconds=lease_seconds,
@@ -220,7 +237,7 @@ def ray_engine(cluster: Cluster) -> Iterator[list[Start]]:
 
 def slurm_engine(jobs: Jobs, study: str, workers: int) -> list[Start]:
     """One job a worker."""
-    return [partial(jobs.submit, f"{study}-{index}") for index in range(workers)]
+    return [partial(jobs.submit, f"{file_name(study)}-{index}") for index in range(workers)]
 
 
 def placed(worker: Worker, on_gpu: bool, threads: int) -> Worker:

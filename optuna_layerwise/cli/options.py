@@ -14,6 +14,7 @@ import typer
 from optuna_layerwise.cli.terminal import STORAGE_VARIABLE as STORAGE_VARIABLE
 from optuna_layerwise.cli.terminal import Terminal
 from optuna_layerwise.data.names import DATA_NAMES
+from optuna_layerwise.texts import file_name
 
 if TYPE_CHECKING:
     import optuna
@@ -91,6 +92,11 @@ def say_refused(refused: Mapping[str, str]) -> None:
         print(f"error: study {name!r} was left out: {reason}; `doctor` says more", file=sys.stderr)
     if refused:
         raise typer.Exit(1)
+
+
+def default_output(name: str) -> str:
+    """The folder of a study's files, below the present one whatever the study is called."""
+    return os.path.abspath(os.path.join("optuna-layerwise-runs", file_name(name)))
 
 
 def absolute(place: str | None) -> str | None:

@@ -8,6 +8,7 @@ import typer
 
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
 from optuna_layerwise.cli.parsing import assignments, one_of
+from optuna_layerwise.cli.stored_paths import TrustPaths, check_paths, paths_of
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.samplers import SAMPLERS
 
@@ -34,14 +35,18 @@ def replay_command(
         str, typer.Option(help="Head of the encoding: always (trained) or search.")
     ] = "always",
     lr: Annotated[float, typer.Option(help="Learning rate of the encoding.")] = 1e-3,
+    trust_paths: TrustPaths = False,
 ) -> None:
     """Draw every suggestion of a study again, and say where one differs (exit code 1)."""
     opened = load_study(storage, study, read_only=True)
     from optuna_layerwise.cli.replaying import replay, stored_search
-    from optuna_layerwise.cli.settings import Settings
+    from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 
     searched: Encoding | None = None
     if sampler is None:
+        if SETTINGS_KEY in opened.user_attrs:
+            fetched = paths_of(Settings.from_study(opened), "model")
+            check_paths(opened, fetched, trust=trust_paths)
         made, searched = stored_search(opened)
     else:
         if (encoding is None) != (blocks is None):

@@ -16,6 +16,7 @@ from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, say_
 from optuna_layerwise.cli.parsing import assignments, format_of, one_of
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.files import write_whole
+from optuna_layerwise.texts import file_name
 
 if TYPE_CHECKING:  # with scipy and plotly
     from optuna_layerwise.reporting.report import Format
@@ -62,8 +63,7 @@ def report_command(
         output = _STDOUT
     if output is None:
         name = studies[0].study_name if len(studies) == 1 else "comparison"
-        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).lstrip(".")
-        output = Path(f"{safe[:100] or 'report'}.html")
+        output = Path(f"{file_name(name)}.html")
     groups = {name: str(pattern) for name, pattern in assignments("group", group).items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what cannot be read is said in the report

@@ -16,8 +16,11 @@ from optuna_layerwise.cli.options import (
     console,
     load_study,
 )
+from optuna_layerwise.cli.stored_paths import TrustPaths, check_paths, paths_of
 
 if TYPE_CHECKING:
+    import optuna
+
     from optuna_layerwise.cli.settings import Settings
 
 Data = Annotated[str | None, typer.Option(help="Where the same data lies here.")]
@@ -26,6 +29,13 @@ DataRoot = Annotated[
 ]
 Download = Annotated[bool, typer.Option(help="Download the data if they are missing.")]
 Weights = Annotated[str | None, typer.Option(help="Where the same weights lie here.")]
+Model = Annotated[
+    str | None, typer.Option(help="The study's network again, where it is fetched from a hub.")
+]
+Output = Annotated[
+    str | None,
+    typer.Option(help="Folder of unfinished trials, one for all workers; default as stored."),
+]
 Device = Annotated[str | None, typer.Option(help="Default as stored with the study.")]
 Threads = Annotated[int | None, typer.Option(help="Of torch; default as stored.")]
 AllowDifferent = Annotated[
@@ -45,6 +55,9 @@ def resume_command(
     data_root: DataRoot = None,
     download: Download = False,
     weights: Weights = None,
+    model: Model = None,
+    output: Output = None,
+    trust_paths: TrustPaths = False,
     device: Device = None,
     threads: Threads = None,
     allow_different: AllowDifferent = False,
@@ -68,10 +81,14 @@ def resume_command(
 
     stored = Settings.from_study(opened)
     here = settings_here(
+        opened,
         stored,
+        trust_paths=trust_paths,
         data=data,
         data_root=data_root,
         weights=weights,
+        model=model,
+        output=output,
         device=device,
         threads=threads,
         trials=trials,
@@ -89,8 +106,16 @@ def resume_command(
     )
 
 
-def settings_here(stored: Settings, **changes: Any) -> Settings:
-    """A study's settings with what differs on this machine; ``None`` is as stored."""
+def settings_here(
+    study: optuna.Study, stored: Settings, *, trust_paths: bool = False, **changes: Any
+) -> Settings:
+    """A study's settings with what differs on this machine; ``None`` is as stored.
+
+    Raises:
+        ValueError: if a path is as stored that the user has not chosen; see `check_paths`.
+    """
+    from optuna_layerwise.storage import study_id
+
     root = changes.get("data_root")
     changes |= {
         "data": absolute(changes.get("data")),
@@ -98,4 +123,8 @@ def settings_here(stored: Settings, **changes: Any) -> Settings:
         "weights": absolute(changes.get("weights")),
         "output": (output := changes.get("output")) and os.path.abspath(output),
     }
-    return dataclasses.replace(stored, **{k: v for k, v in changes.items() if v is not None})
+    given = {name: value for name, value in changes.items() if value is not None}
+    here = dataclasses.replace(stored, **given)
+    study_id(study)
+    check_paths(study, paths_of(here), given=given, trust=trust_paths)
+    return here

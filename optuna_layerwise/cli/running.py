@@ -28,6 +28,7 @@ from optuna_layerwise.cli.joining import (
 from optuna_layerwise.cli.options import load_study
 from optuna_layerwise.cli.progress import after_trials, live_dashboard
 from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.cli.stored_paths import paths_of, remember_paths
 from optuna_layerwise.cli.terminal import about_secrets, study_options
 from optuna_layerwise.data import Splits
 from optuna_layerwise.files import check_folder
@@ -40,16 +41,23 @@ from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.storage import (
     LEASE_SECONDS,
     PATIENCE_SECONDS,
+    RUN_KEY,
     UNREADABLE,
     StorageUnusableError,
+    all_trials,
     check_parameters_differ,
+    marks,
     open_storage,
     study_id,
 )
 from optuna_layerwise.studies import finished, open_study, order_of, resume, work
+from optuna_layerwise.training import device_name
 
 if TYPE_CHECKING:
     import optuna
+
+OWNER = "study.txt"
+"""File in the folder of a study's files: whose ``best.safetensors`` is; see `marks`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +149,16 @@ def introduce(console: Console, search: Search) -> None:
         f"{settings.trials} trials",
         soft_wrap=True,
     )
+    here = device_name(objective.device)
+    runs = [trial.user_attrs.get(RUN_KEY) for trial in all_trials(search.study)]
+    names = {run.get("device_name") for run in runs if isinstance(run, dict)}
+    if others := sorted(name for name in names - {here} if name and isinstance(name, str)):
+        console.print(
+            f"trials so far ran on {', '.join(others)}, and those of this process run on {here}: "
+            "values can differ in the last digits",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def run(
@@ -182,7 +200,10 @@ def run(
         download=download,
         allow_different=allow_different,
     )
-    study, objective, settings = search.study, search.objective, search.settings
+    study, objective = search.study, search.objective
+    study_id(study)
+    remember_paths(study, paths_of(settings))
+    settings = search.settings
     if stored is None:
         begin_or_join(study, objective, settings, allow_different=allow_different)
     else:
@@ -285,9 +306,19 @@ def conclude(
 
 
 def weights_file(study: optuna.Study, output: Path) -> Path:
-    """Where to save the chosen weights; a file that is there already is another study's."""
-    path = output / "best.safetensors"
-    return output / f"best-{study_id(study)[:12]}.safetensors" if path.exists() else path
+    """Where to save the chosen weights, which are no other study's.
+
+    The first study that saves in a folder, as `OWNER` there says, has the plain name.
+    """
+    path, owner, mine = output / "best.safetensors", output / OWNER, "-".join(marks(study))
+    output.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        with contextlib.suppress(FileExistsError), owner.open("x", encoding="utf-8") as file:
+            file.write(mine)
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if owner.read_text(encoding="utf-8") == mine:
+            return path
+    return output / f"best-{mine}.safetensors"
 
 
 @contextlib.contextmanager

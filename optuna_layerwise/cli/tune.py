@@ -10,7 +10,14 @@ from typing import Annotated, Any, get_args
 import typer
 
 from optuna_layerwise.baselines import BASELINES, baseline_named
-from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, absolute, console, load_study
+from optuna_layerwise.cli.options import (
+    DEFAULT_STORAGE,
+    Storage,
+    absolute,
+    console,
+    default_output,
+    load_study,
+)
 from optuna_layerwise.cli.parsing import assignments, channels, one_of
 from optuna_layerwise.cli.presets import PRESETS, preset_named, tuning
 from optuna_layerwise.cli.resume import AllowDifferent
@@ -312,7 +319,7 @@ def tune_command(
         **{k: getattr(chosen, k) if value is None else value for k, value in given.items()},
         keep_weights=keep_weights,
         checkpoint_seconds=checkpoint_seconds,
-        output=os.path.abspath(output or os.path.join("optuna-layerwise-runs", name)),
+        output=os.path.abspath(output) if output else default_output(name),
         device=device,
         compute=assignments("compute", compute),
         threads=threads,

@@ -21,11 +21,14 @@ from optuna_layerwise.cli.resume import (
     DataRoot,
     Device,
     Download,
+    Model,
+    Output,
     Threads,
     Weights,
     settings_here,
 )
 from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.cli.stored_paths import TrustPaths
 from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.launch import DONE, FAILED, INTERRUPTED
 from optuna_layerwise.pausing import StopSignals
@@ -38,10 +41,6 @@ from optuna_layerwise.storage import (
 )
 from optuna_layerwise.studies import order_of
 
-Output = Annotated[
-    str | None,
-    typer.Option(help="Folder of unfinished trials, one for all workers; default as stored."),
-]
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait through a pause instead of ending; a stop ends it.")
 ]
@@ -71,9 +70,11 @@ class Worker:
     data_root: str | None = None
     download: bool = False
     weights: str | None = None
+    model: str | None = None
+    output: str | None = None
+    trust_paths: bool = False
     device: str | None = None
     threads: int | None = None
-    output: str | None = None
     allow_different: bool = False
     wait: bool = False
     finalize: bool = False
@@ -90,9 +91,8 @@ class Worker:
         checked_seconds(self.lease_seconds, self.patience_seconds)
         patience = PATIENCE_SECONDS if self.patience_seconds is None else self.patience_seconds
         wait = self.patience_seconds is not None
-        stored = Settings.from_study(
-            load_study(self.storage, self.study, patience_seconds=patience, wait=wait)
-        )
+        opened = load_study(self.storage, self.study, patience_seconds=patience, wait=wait)
+        stored = Settings.from_study(opened)
         from optuna_layerwise.cli.running import (  # with torch
             conclude,
             introduce,
@@ -102,13 +102,16 @@ class Worker:
         from optuna_layerwise.studies import StudyDeletedError, work
 
         here = settings_here(
+            opened,
             stored,
+            trust_paths=self.trust_paths,
             data=self.data,
             data_root=self.data_root,
             weights=self.weights,
+            model=self.model,
+            output=self.output,
             device=self.device,
             threads=self.threads,
-            output=self.output,
         )
         search = open_search(
             console,
@@ -186,9 +189,11 @@ def worker_command(
     data_root: DataRoot = None,
     download: Download = False,
     weights: Weights = None,
+    model: Model = None,
+    output: Output = None,
+    trust_paths: TrustPaths = False,
     device: Device = None,
     threads: Threads = None,
-    output: Output = None,
     allow_different: AllowDifferent = False,
     wait: Wait = False,
     finalize: Finalize = False,
@@ -208,9 +213,11 @@ def worker_command(
         data_root=data_root,
         download=download,
         weights=weights,
+        model=model,
+        output=output,
+        trust_paths=trust_paths,
         device=device,
         threads=threads,
-        output=output,
         allow_different=allow_different,
         wait=wait,
         finalize=finalize,

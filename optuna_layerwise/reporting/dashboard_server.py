@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -26,10 +26,8 @@ from optuna.trial import FrozenTrial
 from optuna_layerwise.answer import answer_of
 from optuna_layerwise.files import whole_file
 from optuna_layerwise.reporting.dashboard_guard import Guard
-from optuna_layerwise.reporting.rows import settings_in
 from optuna_layerwise.reporting.saved_weights import saved_weights
 from optuna_layerwise.results import Final
-from optuna_layerwise.storage import all_study_attrs, naming_what_cannot_be_read, study_names
 from optuna_layerwise.storage.dashboard import mark_infeasible_trials
 
 ARTIFACTS = "artifacts"
@@ -116,31 +114,30 @@ def keep_result(study: optuna.Study, final: Final, output: Path) -> None:
         _upload(store, weights, study)
 
 
-def artifact_folders(storage: BaseStorage) -> list[Path]:
-    """Where the studies of a database keep theirs on this machine; at least one."""
-    studies = [
-        optuna.load_study(study_name=name, storage=storage) for name in study_names(storage)
-    ]
-    outputs = []
-    for study in studies:
-        with naming_what_cannot_be_read(study):
-            outputs.append(settings_in(all_study_attrs(study)).get("output"))
-    folders = [Path(o).parent / ARTIFACTS for o in outputs if isinstance(o, str) and o]
-    return list(dict.fromkeys([*folders, DEFAULT_FOLDER]))
+def artifact_folders(outputs: Iterable[str]) -> list[Path]:
+    """Where studies that write to these folders keep theirs on this machine; at least one."""
+    return list(dict.fromkeys([*(Path(o).parent / ARTIFACTS for o in outputs), DEFAULT_FOLDER]))
 
 
-def make_server(storage: BaseStorage, *, host: str = "127.0.0.1", port: int = 8080) -> WSGIServer:
+def make_server(
+    storage: BaseStorage,
+    *,
+    outputs: Iterable[str] = (),
+    host: str = "127.0.0.1",
+    port: int = 8080,
+) -> WSGIServer:
     """A server that listens; whoever opens its pages can change everything.
 
     Args:
         storage: The database. This object is changed so that it shows constraints.
+        outputs: Folders of the studies' files; their artifacts are served, and no others.
         host: Address.
         port: 0 takes a free one.
 
     Raises:
         OSError: if the address cannot be listened on.
     """
-    store = ArtifactFolders(artifact_folders(storage))
+    store = ArtifactFolders(artifact_folders(outputs))
     mark_infeasible_trials(storage, partial(_answer, storage))
     app = Guard(optuna_dashboard.wsgi(storage, artifact_store=store), host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -165,12 +162,14 @@ def _answer(storage: BaseStorage, study_id: int) -> FrozenTrial | None:
 def serve(
     storage: BaseStorage,
     *,
+    outputs: Iterable[str] = (),
     host: str = "127.0.0.1",
     port: int = 8080,
     ready: Callable[[str], object],
 ) -> None:
     """Serve until Ctrl-C; ``ready`` is told the address."""
-    with make_server(storage, host=host, port=port) as server, suppress(KeyboardInterrupt):
+    made = make_server(storage, outputs=outputs, host=host, port=port)
+    with made as server, suppress(KeyboardInterrupt):
         shown = f"[{host}]" if ":" in host else host
         ready(f"http://{shown}:{server.server_port}/")
         server.serve_forever()

@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     )
     from optuna_layerwise.storage.databases import claims_are_atomic, is_writable
     from optuna_layerwise.storage.enqueueing import enqueue_once
-    from optuna_layerwise.storage.identity import STUDY_KEY, stored_study_id, study_id
+    from optuna_layerwise.storage.identity import (
+        STUDY_KEY,
+        marks,
+        stored_marks,
+        stored_study_id,
+        study_id,
+    )
     from optuna_layerwise.storage.journal_lines import DamagedJournalError
     from optuna_layerwise.storage.journal_repair import (
         JournalDamage,
@@ -160,6 +166,7 @@ __all__ = [
     "journal_path",
     "lease_of",
     "let_go",
+    "marks",
     "naming_what_cannot_be_read",
     "only_infeasible",
     "open_pictured",
@@ -176,6 +183,7 @@ __all__ = [
     "set_user_attrs",
     "standing_of",
     "store_start",
+    "stored_marks",
     "stored_start",
     "stored_study_id",
     "stored_trial",

@@ -12,7 +12,7 @@ import io
 import re
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Checkpoint:
         every: A fit saves at the end of an epoch if the last save is at least that many seconds
             ago, and 20 times what it took, so that saving takes 5 % of the time at most. 0: at
             the end of every epoch.
+        saved: Files to go on from, the best first; by default that of ``path``.
 
     Attributes:
         trial: What its owner wants to have back, as tensors and plain data.
@@ -55,7 +56,14 @@ class Checkpoint:
         True
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], *, every: float = 10.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: Mapping[str, Any],
+        *,
+        every: float = 10.0,
+        saved: Sequence[Path] | None = None,
+    ) -> None:
         self.path = path
         self.trial: dict[str, Any] = {}
         self._identity = dict(identity)
@@ -63,8 +71,10 @@ class Checkpoint:
         self._due = time.monotonic() + every
         self._fit: Mapping[str, Any] | None = None
         self._warned = False
-        if path.exists():
-            self._read()
+        self._source = path
+        for source in [path] if saved is None else saved:
+            if source.exists() and self._read(source):
+                break
 
     def restore_trial(self, load: Callable[[Mapping[str, Any]], object]) -> bool:
         """Give what is saved of the trial to ``load``, if there is anything; see `restore_fit`."""
@@ -106,14 +116,17 @@ class Checkpoint:
         now = time.monotonic()
         self._due = now + (max(self._every, 20 * (now - started)) if self._every else 0.0)
 
-    def _read(self) -> None:
+    def _read(self, source: Path) -> bool:
+        self._source = source
         try:
-            content = _decode(self.path.read_bytes())
+            content = _decode(source.read_bytes())
             if different := differences(content["identity"], self._identity):
                 raise ValueError(f"it is of another trial: {different}")
             self.trial, self._fit = dict(content["trial"]), content["fit"]
         except (OSError, *_UNUSABLE) as error:
             self._refuse(error)
+            return False
+        return True
 
     def _taken(
         self, load: Callable[[Mapping[str, Any]], object], saved: Mapping[str, Any]
@@ -127,7 +140,7 @@ class Checkpoint:
 
     def _refuse(self, reason: Exception) -> None:
         warnings.warn(
-            f"the checkpoint {self.path} is not used, what it holds is trained again: {reason}",
+            f"the checkpoint {self._source} is not used, what it holds is trained again: {reason}",
             stacklevel=4,
         )
 

@@ -33,11 +33,20 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
     return device
 
 
-@cache
 def device_name(device: torch.device) -> str:
-    """As people know it, such as ``NVIDIA H100 80GB HBM3``."""
+    """As people know it, such as ``NVIDIA H100 80GB HBM3``.
+
+    The name of a CPU has torch's number of threads: sums are added up in another order with
+    another number, which can change the last digits of a result.
+    """
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
+    threads = torch.get_num_threads()
+    return f"{_processor()} with {threads} thread{'s' if threads > 1 else ''}"
+
+
+@cache
+def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     found = re.search(r"^model name\s*: (.+)", _text(cpuinfo), re.MULTILINE)
     return found[1].strip() if found else platform.processor() or platform.machine()

@@ -14,10 +14,10 @@ from commands import DIGITS, Cli, load
 from optuna_layerwise.storage import FINAL_KEY, SETTINGS_KEY
 
 COMMANDS = {
-    "replay": (),
-    "doctor": ("--replay",),
-    "resume": (),
-    "worker": (),
+    "replay": ("--trust-paths",),
+    "doctor": ("--replay", "--trust-paths"),
+    "resume": ("--trust-paths",),
+    "worker": ("--trust-paths",),
 }
 
 

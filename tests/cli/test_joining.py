@@ -74,3 +74,21 @@ def test_other_weights_join_when_told_and_the_study_stays_what_it_is(
     used = used_fingerprints(study)
     assert set(used[first.fingerprint].differences(used[second.fingerprint])) == {"weights"}
     assert "devices" in cli("compare", "digits")[1]
+
+
+def test_another_number_of_threads_is_told_as_another_device_is(cli: Cli) -> None:
+    """Sums are added up in another order, which can change the last digits of a result."""
+    assert cli(*DIGITS, "--trials", "1")[0] == 0
+    resume = ("resume", "--study", "digits", "--trials", "2", "--threads")
+    assert "trials so far ran" not in cli(*resume[:3], "--threads", "1")[1]
+    code, out, _ = cli(*resume, "2")
+    torch.set_num_threads(1)
+    assert code == 0
+    assert "trials so far ran on" in out
+    assert "with 1 thread, and those of this process run on" in out
+    study = load("digits")
+    ones, twos = (run.device_name for run in readable_runs(study, study.trials).values())
+    assert ones.endswith(" with 1 thread")
+    assert twos == ones.replace("1 thread", "2 threads")
+    assert "note: trials ran on several devices" in cli("doctor", "--study", "digits")[1]
+    assert "Trials ran on different devices" in cli("report", "--study", "digits", "-o", "-")[1]

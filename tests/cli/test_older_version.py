@@ -35,6 +35,9 @@ def test_status_and_report_of_an_older_study_say_what_it_found(cli: Cli, tmp_pat
 def test_an_older_study_that_was_interrupted_is_resumed_to_its_end(cli: Cli) -> None:
     before = {t.number: t.params for t in load("unfinished").trials}
     code, _, err = cli("resume", "--study", "unfinished", "--allow-different")
+    assert code == 2
+    assert "its database names output" in err
+    code, _, err = cli("resume", "--study", "unfinished", "--allow-different", "--trust-paths")
     assert code == 0, err
     trials = load("unfinished").trials
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 12

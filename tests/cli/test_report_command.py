@@ -95,7 +95,7 @@ def test_a_full_disk_leaves_the_older_file_and_is_one_line(
 def test_the_name_of_a_study_is_no_path(cli: Cli, tmp_path: Path) -> None:
     stored("../../etc/x y")
     assert cli("report", "--study", "../../etc/x y")[0] == 0
-    assert [path.name for path in tmp_path.glob("*.html")] == ["_.._etc_x_y.html"]
+    assert [path.name for path in tmp_path.glob("*.html")] == ["etc-x-y-148662b1.html"]
 
 
 def test_compare_needs_no_option_and_takes_patterns(cli: Cli, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ OpenPage = Callable[..., Page]
 
 
 @contextmanager
-def served(storage: BaseStorage) -> Iterator[str]:
-    """The address of a dashboard on this machine."""
-    with make_server(storage, port=0) as server:
+def served(storage: BaseStorage, *outputs: str) -> Iterator[str]:
+    """The address of a dashboard on this machine, with artifacts of studies that write there."""
+    with make_server(storage, outputs=outputs, port=0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

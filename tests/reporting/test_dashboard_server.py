@@ -44,19 +44,17 @@ def test_plan_and_weights_of_a_result_are_artifacts_once(digits_study: DigitsStu
     final = stored_final(study)
     assert final is not None
     output = digits_study.folder / "runs" / "digits"
-    study.set_user_attr("olw:settings", json.dumps({"output": str(output)}))
     for _ in range(2):
         keep_result(study, final, output)
     metas = {m.filename: m for m in optuna.artifacts.get_all_artifact_meta(study)}
     assert len(optuna.artifacts.get_all_artifact_meta(study)) == 2
     assert set(metas) == {"policy.json", "best.safetensors"}
-    with served(open_storage(digits_study.url)) as address:
+    with served(open_storage(digits_study.url), str(output)) as address:
         base = f"{address}/artifacts/{study._study_id}"
         policy = json.loads(get(f"{base}/{metas['policy.json'].artifact_id}"))
         weights = get(f"{base}/{metas['best.safetensors'].artifact_id}")
     assert policy == final.chosen.policy
     assert weights == (digits_study.folder / "best.safetensors").read_bytes()
-    study.set_user_attr("olw:settings", "{}")
 
 
 def test_artifacts_are_read_from_all_folders_and_missing_ones_say_so(tmp_path: Path) -> None:
