@@ -74,7 +74,7 @@ def file_name(text: str) -> str:
 
     Example:
         >>> file_name("leaves-2"), file_name("../leaves")
-        ('leaves-2', 'leaves-9e6a50c1')
+        ('leaves-2', 'leaves-17e9041c')
     """
     plain = re.fullmatch(r"[\w+=@-]([\w +=@.-]*[\w+=@-])?", text) and visible(text) == text
     if plain and len(text.encode()) <= _LONGEST and not _RESERVED.match(text):
