@@ -87,7 +87,7 @@ def _outputs(storage: BaseStorage, *, trust: bool) -> tuple[list[str], list[str]
         if not isinstance(output, str) or not output:
             continue
         try:
-            check_paths(study, {"output": output}, trust=trust)
+            check_paths(study, {"output": [output]}, trust=trust)
             outputs.append(output)
         except ValueError:
             refused.append(name)

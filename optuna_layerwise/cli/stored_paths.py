@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import platformdirs
 import typer
@@ -55,15 +55,20 @@ _LEADS_OUTSIDE: Mapping[str, Callable[[str], bool]] = {
 """Setting to whether a value is a place on this machine, or of a hub that anybody writes to."""
 
 
-def paths_of(settings: Settings, *fields: str) -> dict[str, str]:
-    """Setting to its value, of those that lead outside; of all settings, or of some."""
-    values = {field: getattr(settings, field) for field in fields or _LEADS_OUTSIDE}
-    return {field: v for field, v in values.items() if v and _LEADS_OUTSIDE[field](v)}
+Paths: TypeAlias = Mapping[str, Sequence[str]]
+"""Setting to what it names."""
+
+
+def paths_of(settings: Settings, *fields: str) -> Paths:
+    """What settings name that leads outside; of all settings, or of some."""
+    values = {field: getattr(settings, field) or () for field in fields or _LEADS_OUTSIDE}
+    listed = {f: [value] if isinstance(value, str) else value for f, value in values.items()}
+    return {f: [path for path in paths if _LEADS_OUTSIDE[f](path)] for f, paths in listed.items()}
 
 
 def check_paths(
     study: optuna.Study,
-    paths: Mapping[str, str],
+    paths: Paths,
     *,
     given: Collection[str] | None = None,
     trust: bool = False,
@@ -79,17 +84,15 @@ def check_paths(
     Raises:
         ValueError: if a path is of the database only.
     """
-    known = _chosen(study)
+    known, own = _chosen(study), {"output": [default_output(study.study_name)]}
     refused = {
-        field: path
-        for field, path in paths.items()
+        field: sorted(set(named).difference(known.get(field, ()), own.get(field, ())))
+        for field, named in paths.items()
         if field not in (given or ())
-        and path not in known.get(field, ())
-        and (field, path) != ("output", default_output(study.study_name))
     }
-    if refused and not trust:
-        named = ", ".join(f"{field} {path!r}" for field, path in refused.items())
-        options = ", ".join(f"--{field.replace('_', '-')}" for field in refused)
+    if any(refused.values()) and not trust:
+        named = ", ".join(f"{f} {path[:_SHOWN]!r}" for f, some in refused.items() for path in some)
+        options = ", ".join(f"--{f.replace('_', '-')}" for f, some in refused.items() if some)
         ways = "Add" if given is None else f"Give {options} yourself, or add"
         raise ValueError(
             f"study {study.study_name!r}: its database names {named}, which you have not chosen "
@@ -99,15 +102,16 @@ def check_paths(
     remember_paths(study, paths)
 
 
-def remember_paths(study: optuna.Study, paths: Mapping[str, str]) -> None:
+def remember_paths(study: optuna.Study, paths: Paths) -> None:
     """Note that the user has chosen paths for a study, if it has an id."""
-    known = _chosen(study)
-    new = {field: path for field, path in paths.items() if path not in known.get(field, ())}
-    file = _file(study)
-    if not new or file is None:
+    known, file = _chosen(study), _file(study)
+    merged = {
+        field: list(dict.fromkeys([*known.get(field, []), *paths.get(field, [])]))[-_MOST:]
+        for field in {**known, **paths}
+    }
+    if file is None or merged == known or not any(merged.values()):
         return
-    merged = {field: [*known.get(field, [])[-_MOST:], path] for field, path in new.items()}
-    text = json.dumps({"study": study.study_name, "paths": {**known, **merged}}, indent=2)
+    text = json.dumps({"study": study.study_name, "paths": merged}, indent=2)
     from optuna_layerwise.training.checkpoint import write_whole  # with torch
 
     try:
@@ -120,8 +124,10 @@ def remember_paths(study: optuna.Study, paths: Mapping[str, str]) -> None:
         )
 
 
-_MOST = 20
-"""Paths of one setting that are remembered, besides a new one."""
+_MOST = 100
+"""Paths of one setting that are remembered."""
+_SHOWN = 200
+"""Characters of a path in a message."""
 
 
 def _chosen(study: optuna.Study) -> dict[str, list[str]]:
@@ -133,7 +139,11 @@ def _chosen(study: optuna.Study) -> dict[str, list[str]]:
         return {}
     paths = content.get("paths") if isinstance(content, dict) else None
     found = paths.items() if isinstance(paths, dict) else ()
-    return {field: listed for field, listed in found if isinstance(listed, list)}
+    return {
+        field: [path for path in listed if isinstance(path, str)]
+        for field, listed in found
+        if isinstance(listed, list)
+    }
 
 
 def _file(study: optuna.Study) -> Path | None:
