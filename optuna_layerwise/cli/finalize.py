@@ -15,11 +15,13 @@ from optuna_layerwise.cli.resume import (
     DataRoot,
     Device,
     Download,
+    Model,
     Threads,
     Weights,
     settings_here,
 )
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.cli.stored_paths import TrustPaths
 from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.cli.worker import LeaseSeconds, checked_seconds
 from optuna_layerwise.results import stored_final
@@ -46,11 +48,13 @@ def finalize_command(
     data_root: DataRoot = None,
     download: Download = False,
     weights: Weights = None,
-    device: Device = None,
-    threads: Threads = None,
+    model: Model = None,
     output: Annotated[
         str | None, typer.Option(help="Folder for the best weights; default as stored.")
     ] = None,
+    trust_paths: TrustPaths = False,
+    device: Device = None,
+    threads: Threads = None,
     allow_different: AllowDifferent = False,
     lease_seconds: LeaseSeconds = LEASE_SECONDS,
 ) -> None:
@@ -75,13 +79,16 @@ def finalize_command(
     from optuna_layerwise.cli.running import conclude, introduce, open_search  # with torch
 
     here = settings_here(
+        opened,
         stored,
+        trust_paths=trust_paths,
         data=data,
         data_root=data_root,
         weights=weights,
+        model=model,
+        output=output,
         device=device,
         threads=threads,
-        output=output,
     )
     search = open_search(
         console,

@@ -36,7 +36,10 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("elsewhere")
 
 
-@pytest.mark.parametrize("command", [("resume",), ("worker",), ("launch", "--workers", "1")])
+COMMANDS = [("resume",), ("worker",), ("launch", "--workers", "1"), ("finalize",)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
