@@ -20,6 +20,7 @@ import typer
 
 from optuna_layerwise.cli.options import default_output
 from optuna_layerwise.data.names import DATA_NAMES
+from optuna_layerwise.files import write_whole
 
 if TYPE_CHECKING:
     import optuna
@@ -112,8 +113,6 @@ def remember_paths(study: optuna.Study, paths: Paths) -> None:
     if file is None or merged == known or not any(merged.values()):
         return
     text = json.dumps({"study": study.study_name, "paths": merged}, indent=2)
-    from optuna_layerwise.training.checkpoint import write_whole  # with torch
-
     try:
         write_whole(file, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
