@@ -12,9 +12,12 @@ import pytest
 from benchmarks.records import ROOT, read
 from benchmarks.reliability import hostile, kills, table, throughput, together
 from benchmarks.reliability.figures import PROMISED
+from benchmarks.reliability.places import KINDS
 from benchmarks.reliability.servers import missing
 
 COMMITTED = table.RESULTS
+BEFORE = "31f9856"
+"""The code in which both scripts find what they have to find."""
 
 
 def test_a_study_under_fire_is_one_line_and_is_not_run_again(tmp_path: Path) -> None:
@@ -61,6 +64,22 @@ def test_what_is_committed_keeps_every_promise() -> None:
         assert record.get("identical", True), record
         assert not record["dirty"]
     assert (COMMITTED / "reliability.md").read_text() == table.table(COMMITTED)
+
+
+def test_what_is_committed_of_two_commands_and_of_hostile_content_has_no_fault() -> None:
+    for script, harmless in ((together, {"turned_away"}), (hostile, {"made_outside"})):
+        records = read(COMMITTED / script.OUTPUT.name)
+        faults = set(script.COUNTED) - harmless
+        now = [record for record in records if not record["commit"].startswith(BEFORE)]
+        then = [record for record in records if record["commit"].startswith(BEFORE)]
+        assert now and not any(record["dirty"] for record in records)
+        for record in now:
+            assert {name: record[name] for name in faults} == dict.fromkeys(faults, 0), record
+        assert sum(record[name] for record in then for name in faults), "what finds nothing"
+    rounds = read(COMMITTED / "together.jsonl")
+    assert {record["storage"] for record in rounds} == set(KINDS)
+    done = {tuple(record["pair"]) for record in rounds if record["storage"] == "postgresql"}
+    assert done == set(together.PAIRS)
 
 
 def test_two_commands_in_one_study_agree_on_its_settings(tmp_path: Path) -> None:
