@@ -22,6 +22,7 @@ from optuna_layerwise.baselines import BASELINES, REFERENCES
 from optuna_layerwise.data import Images
 from optuna_layerwise.deriving import listed, warn_of_edited
 from optuna_layerwise.encodings import Encoding
+from optuna_layerwise.files import whole_file
 from optuna_layerwise.policy import Policy, Recipe
 from optuna_layerwise.racing import still_in_the_race
 from optuna_layerwise.results import (
@@ -43,7 +44,7 @@ from optuna_layerwise.storage import (
     only_infeasible,
     violation_of,
 )
-from optuna_layerwise.studies.claiming import Held, claimed
+from optuna_layerwise.studies.claiming import FinalizedElsewhere, Held, claimed
 from optuna_layerwise.training import Cost, Fit, Trainer, higher_is_better
 
 
@@ -191,21 +192,19 @@ def _finalized(
             if claim.lost:
                 return None
             baseline.train(seed)
-    with contextlib.ExitStack() as stack:
-        unsaved = None
-        if weights is not None:
-            costs = [_worst_if_nan(sign * fit.metrics[metric]) for fit in winner.fits]
-            unsaved = stack.enter_context(_written(winner, costs.index(min(costs)), Path(weights)))
-        opened = openings(study)
-        numbers = [n for n, *_ in best]
-        opening = Opening.now(winner.name, numbers, seeds, number, finished)
-        if not claim.renew(also={f"{OPENED_KEY}{len(opened) + 1}": opening.as_json()}):
-            return None
-        saved = None
-        if unsaved is not None:  # this opening's name is nobody else's: no file is overwritten
-            times = times_opened(number > 1, opened) + 1
-            saved = _saved(unsaved, _named(Path(weights or ""), times))
-    if not claim.renew():
+    opened, saved = openings(study), None
+    opening = Opening.now(winner.name, [n for n, *_ in best], seeds, number, finished)
+    try:
+        with contextlib.ExitStack() as stack:
+            if weights is not None:  # the name has the opening's number: no file is overwritten
+                path = _named(Path(weights), times_opened(number > 1, opened) + 1)
+                costs = [_worst_if_nan(sign * fit.metrics[metric]) for fit in winner.fits]
+                saved = stack.enter_context(_saving(winner, costs.index(min(costs)), path))
+            if not claim.renew(also={f"{OPENED_KEY}{len(opened) + 1}": opening.as_json()}):
+                raise FinalizedElsewhere
+        if not claim.renew():
+            raise FinalizedElsewhere
+    except FinalizedElsewhere:
         return None
     test = trainer.data.test.open()
     chosen = winner.candidate(test)
@@ -276,23 +275,16 @@ class _Entrant:
 
 
 @contextlib.contextmanager
-def _written(entrant: _Entrant, index: int, path: Path) -> Iterator[Path]:
-    """The weights of a training in a file beside the path, which is gone afterwards."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"unfinished-{os.getpid()}-{path.name}")
+def _saving(entrant: _Entrant, index: int, path: Path) -> Iterator[dict[str, str]]:
+    """Write the weights of a training; yields the path and the SHA-256.
+
+    The file has its name when the ``with`` block has ended, and is gone after an error in it.
+    """
     policy = json.dumps(dict(entrant.policy))
-    try:
+    with whole_file(path) as unfinished:
         save_model(entrant.model(index), str(unfinished), metadata={"policy": policy})
-        yield unfinished
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _saved(unfinished: Path, path: Path) -> dict[str, str]:
-    """Give the file its name; returns that, and its SHA-256."""
-    digest = hashlib.sha256(unfinished.read_bytes()).hexdigest()
-    os.replace(unfinished, path)
-    return {"path": str(path.absolute()), "sha256": digest}
+        digest = hashlib.sha256(unfinished.read_bytes()).hexdigest()
+        yield {"path": str(path.absolute()), "sha256": digest}
 
 
 def _named(path: Path, number: int) -> Path:

@@ -117,10 +117,11 @@ def test_a_search_without_the_last_test_ends_with_the_command_that_makes_it(cli:
     assert (code, count_finals(study)) == (0, 1)
     assert "1 trial finished after the choice" in out
     assert out.rstrip().endswith(AGAIN)
-    code, out, _ = cli("worker", "--study", "digits")
-    assert code == 0
-    assert "1 trial finished after the choice" in out
-    assert out.rstrip().endswith(AGAIN)
+    for command in (("worker",), ("launch", "--workers", "1", "--no-finalize")):
+        code, out, _ = cli(*command, "--study", "digits")
+        assert code == 0
+        assert "1 trial finished after the choice" in out
+        assert out.rstrip().endswith(AGAIN)
 
 
 def test_a_study_from_python_is_finalized_there(cli: Cli) -> None:

@@ -174,7 +174,7 @@ def test_who_lost_the_claim_takes_the_stored_result_and_opens_nothing(
     assert objective.data.test.opened == 0
 
 
-@pytest.mark.parametrize("url", ["sqlite", "postgresql", "mysql"], indirect=True)
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 def test_a_finalizer_that_is_stopped_is_waited_out_and_opens_nothing_when_it_goes_on(
     url: str, digits_weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -209,7 +209,7 @@ def is_stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_the_claim_of_a_host_that_vanished_is_taken_over_when_its_lease_is_over(
     url: str, digits_weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,7 +229,7 @@ def test_the_claim_of_a_host_that_vanished_is_taken_over_when_its_lease_is_over(
     close(study._storage)
 
 
-@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_who_comes_while_another_trains_waits_for_its_result_however_long_that_takes(
     url: str, digits_weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -248,7 +248,7 @@ def test_who_comes_while_another_trains_waits_for_its_result_however_long_that_t
     close(study._storage)
 
 
-@pytest.mark.parametrize("url", ["sqlite", "postgresql", "mysql"], indirect=True)
+@pytest.mark.parametrize("url", ["journal", "mysql"], indirect=True)
 def test_of_two_that_finalize_again_at_once_one_opens_the_test_and_both_have_its_result(
     url: str, digits_weights: Path, tmp_path: Path
 ) -> None:
