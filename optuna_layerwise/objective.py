@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 
 from optuna_layerwise.baselines import REFERENCES, Baseline, baseline_named
 from optuna_layerwise.data import Images, Splits, load_data, stratified_folds
+from optuna_layerwise.data.notices import kept_notices
 from optuna_layerwise.deriving import meant
 from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.finalists import finalize
@@ -32,6 +33,7 @@ from optuna_layerwise.storage import (
     TIE_KEY,
     Owner,
     generation_of,
+    notices_in,
     owner_of,
     requeue,
     set_user_attrs,
@@ -164,7 +166,9 @@ class FinetuneObjective(Trainer):
                 f"lr={self.recipe.lr}; make the encoding with the recipe's"
             )
         self.encoding = encoding
-        self._folds = make_folds(data, n_folds)
+        with kept_notices() as said_of_folds:
+            self._folds = make_folds(data, n_folds)
+        self.data_notices = (*data.notices, *said_of_folds)
         self._tie_break = tie_break
         self._reuse = reuse
         self._past: PastTrainings | None = None
@@ -292,14 +296,14 @@ class FinetuneObjective(Trainer):
         sizes = {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
         names = list(data.classes)[:_MOST_CLASSES]
         stored = write_once(study, DATA_KEY, {**sizes, "classes": names})
-        said = {"notices": data.notices, "model_notices": self.notices}
+        said = {"notices": self.data_notices, "model_notices": self.notices}
         if any(said.values()) and isinstance(stored, dict):
 
             def with_notices(about: Any) -> dict[str, Any]:
                 about = about if isinstance(about, dict) else {}
                 kept = {}
                 for field, texts in said.items():
-                    had = found if isinstance(found := about.get(field), list) else []
+                    had = notices_in({DATA_KEY: about}, field)
                     both = dict.fromkeys([*had, *(text[:_LONGEST_NOTICE] for text in texts)])
                     kept[field] = [*both][:_MOST_NOTICES]
                 return {**about, **{field: texts for field, texts in kept.items() if texts}}
@@ -410,15 +414,11 @@ class FinetuneObjective(Trainer):
 
 
 def make_folds(data: Splits, n_folds: int) -> list[tuple[Images, Images]]:
-    """Folds of the training and validation splits, in step; one warning for both."""
+    """Folds of the training and validation splits, in step."""
     if n_folds == 1:  # the very splits, whose frozen prefixes the finalists share
         return [(data.train, data.val)]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        train, val = (
-            stratified_folds(part.labels, n_folds, seed=0, classes=part.classes)
-            for part in (data.train, data.val)
-        )
-    if messages := dict.fromkeys(str(warning.message) for warning in caught):
-        warnings.warn("; ".join(messages), stacklevel=3)
+    train, val = (
+        stratified_folds(part.labels, n_folds, seed=0, classes=part.classes)
+        for part in (data.train, data.val)
+    )
     return [(data.train.subset(t), data.val.subset(v)) for t, v in zip(train, val, strict=True)]

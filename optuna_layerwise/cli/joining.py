@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from optuna_layerwise.objective import FinetuneObjective
 
 _DIGESTS = ("data_fingerprint", "model_digest")
-_PLACES = ("data", "data_root", "weights")
+_PLACES = ("data", "data_root", "image_root", "weights")
 
 
 def begin_or_join(

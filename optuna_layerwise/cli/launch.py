@@ -29,6 +29,7 @@ from optuna_layerwise.cli.resume import (
     DataRoot,
     Device,
     Download,
+    ImageRoot,
     Model,
     Output,
     Threads,
@@ -97,6 +98,7 @@ def launch_command(
     finalize: Annotated[bool, typer.Option(help="Make the last test at the end.")] = True,
     data: Data = None,
     data_root: DataRoot = None,
+    image_root: ImageRoot = None,
     download: Download = False,
     weights: Weights = None,
     model: Model = None,
@@ -145,6 +147,7 @@ def launch_command(
         storage=absolute_url(storage),
         data=settings.data,  # as chosen here: other machines are told
         data_root=settings.data_root,
+        image_root=list(settings.image_root) or None,
         download=download,
         weights=settings.weights,
         model=settings.model,

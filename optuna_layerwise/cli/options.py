@@ -105,3 +105,8 @@ def absolute(place: str | None) -> str | None:
         return place
     path = Path(place)
     return str(path.absolute()) if path.exists() or path.suffix or os.sep in place else place
+
+
+def absolute_folder(place: str) -> str:
+    """An absolute path of a folder, also of one that is not there."""
+    return os.path.abspath(os.path.expanduser(place))

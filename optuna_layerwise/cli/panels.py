@@ -10,8 +10,8 @@ PANELS: dict[str, tuple[str, ...]] = {
         *("wait", "finalize", "now"),
     ),
     "Data": (
-        *("data", "data_root", "download", "column", "group_by", "group_rule", "val", "test"),
-        *("split_seed", "train_fraction", "paper_split", "skip_bad_images"),
+        *("data", "data_root", "image_root", "download", "column", "group_by", "group_rule"),
+        *("val", "test", "split_seed", "train_fraction", "paper_split", "skip_bad_images"),
     ),
     "Network": (
         *("model", "model_arg", "weights", "mean", "std", "image_size", "resize", "granularity"),

@@ -116,6 +116,8 @@ def _differences(
             yield name, "none" if value is None else str(value)
     if settings.recipe.patience != recipe.patience:
         yield "--patience", str(settings.recipe.patience or 0)
+    for folder in settings.image_root:
+        yield "--image-root", folder
     yield "--image-size", str(settings.image_size)
     for field in ("mean", "std"):
         yield f"--{field}", ",".join(map(str, getattr(settings, field)))

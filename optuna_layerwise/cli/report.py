@@ -99,6 +99,7 @@ def command_of(study: optuna.Study, storage: str | None = None) -> str:
         settings,
         data=data or "",
         data_root=None,
+        image_root=(),
         weights=weights,
         model=shareable(settings.model),
         model_args=shareable(settings.model_args),

@@ -13,6 +13,7 @@ from optuna_layerwise.cli.options import (
     Storage,
     StudyName,
     absolute,
+    absolute_folder,
     console,
     load_study,
 )
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 Data = Annotated[str | None, typer.Option(help="Where the same data lies here.")]
 DataRoot = Annotated[
     str | None, typer.Option(help="Where the data sets that go by name lie here.")
+]
+ImageRoot = Annotated[
+    list[str] | None, typer.Option(help="Where the images of a .csv lie here; repeatable.")
 ]
 Download = Annotated[bool, typer.Option(help="Download the data if they are missing.")]
 Weights = Annotated[str | None, typer.Option(help="Where the same weights lie here.")]
@@ -53,6 +57,7 @@ def resume_command(
     trials: Annotated[int | None, typer.Option(help="New target of finished trials.")] = None,
     data: Data = None,
     data_root: DataRoot = None,
+    image_root: ImageRoot = None,
     download: Download = False,
     weights: Weights = None,
     model: Model = None,
@@ -86,6 +91,7 @@ def resume_command(
         trust_paths=trust_paths,
         data=data,
         data_root=data_root,
+        image_root=image_root,
         weights=weights,
         model=model,
         output=output,
@@ -116,10 +122,11 @@ def settings_here(
     """
     from optuna_layerwise.storage import study_id
 
-    root = changes.get("data_root")
+    root, image_roots = changes.get("data_root"), changes.get("image_root")
     changes |= {
         "data": absolute(changes.get("data")),
-        "data_root": root and os.path.abspath(os.path.expanduser(root)),
+        "data_root": root and absolute_folder(root),
+        "image_root": tuple(map(absolute_folder, image_roots)) if image_roots else None,
         "weights": absolute(changes.get("weights")),
         "output": (output := changes.get("output")) and os.path.abspath(output),
     }

@@ -295,7 +295,7 @@ def conclude(
     if settings.live:
         live_dashboard(study, storage).refresh(study)
     show.show(console, *show.result(study, final, settings))
-    for text in search.data.notices:
+    for text in objective.data_notices:
         console.print(f"about the data: {text}", markup=False, soft_wrap=True)
     for text in search.objective.notices:
         console.print(f"about the network: {text}", markup=False, soft_wrap=True)

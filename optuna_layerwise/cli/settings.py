@@ -33,8 +33,8 @@ if TYPE_CHECKING:  # torch is imported where it is needed: `status` answers with
 VERSION = 1
 SAMPLER_NAMES = sorted([*SAMPLERS, *OPTUNA_SAMPLERS])
 MAY_CHANGE = {
-    *("trials", "reuse", "data", "data_root", "weights", "output", "device", "threads"),
-    *("compute", "keep_weights", "checkpoint_seconds", "live"),
+    *("trials", "reuse", "data", "data_root", "image_root", "weights", "output"),
+    *("device", "threads", "compute", "keep_weights", "checkpoint_seconds", "live"),
 }
 
 _SEEDS = 2**32 - 1
@@ -58,7 +58,7 @@ class Settings:
     """One study of the command line.
 
     A ``baseline`` is tuned in the place of a search over an ``encoding``; ``recipe`` has what it
-    changes. ``data``, ``data_root`` and ``weights`` are paths, which may move;
+    changes. ``data``, ``data_root``, ``image_root`` and ``weights`` are paths, which may move;
     ``data_fingerprint`` and ``model_digest`` are what must stay the same. Empty ones are not known
     yet.
     """
@@ -67,6 +67,7 @@ class Settings:
 
     data: str = "digits"
     data_root: str | None = None
+    image_root: tuple[str, ...] = ()
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     group_by: str | None = "auto"
     group_rule: int = 1  # of studies that were stored without it; `tune` has the present one
@@ -167,6 +168,7 @@ class Settings:
             root=self.data_root,
             download=download,
             columns=self.columns or None,
+            image_root=self.image_root,
             group_by=self.group_by,
             group_rule=self.group_rule,
             image_size=self.image_size,

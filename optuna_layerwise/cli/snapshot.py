@@ -64,6 +64,7 @@ class Snapshot:
         trials: Number in each state.
         best: Value and number of the best feasible trial; of a finalized study those of the trial
             that was chosen and tested.
+        notices: Number of warnings about the data that are stored with the study.
         infeasible: What to say instead while all trials are infeasible; else empty.
         chosen: Whether that trial was chosen and tested.
         later: Finished trials that the choice did not know; ``None`` where nothing was chosen, or
@@ -81,6 +82,7 @@ class Snapshot:
     finished: int
     trials: dict[str, int]
     best: tuple[float, int] | None
+    notices: int
     infeasible: str
     chosen: bool
     later: int | None
@@ -96,6 +98,8 @@ class Snapshot:
 
 def take_snapshot(study: optuna.Study) -> Snapshot:
     """Read a study's trials once, and say how far it is."""
+    from optuna_layerwise.storage import all_study_attrs, notices_in  # with SQLAlchemy
+
     trials, order, settings = all_trials(study), order_of(study), stored_settings(study)
     states = dict.fromkeys((state.name.lower() for state in TrialState), 0)
     for trial in trials:
@@ -118,6 +122,7 @@ def take_snapshot(study: optuna.Study) -> Snapshot:
         finished=len(ended),
         trials=states,
         best=None if answer is None else _best(answer),
+        notices=len(notices_in(all_study_attrs(study))),
         infeasible="" if answer is not None else only_infeasible(study),
         chosen=answer is not None and answer.final is not None,
         later=answer.later if answer is not None and answer.final is not None else None,

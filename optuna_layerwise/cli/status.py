@@ -72,6 +72,8 @@ def status_command(
             console.print(Text(f"{snapshot.study}: {snapshot.infeasible}"), soft_wrap=True)
         if study and snapshot.running:
             console.print(workers(snapshot.running))
+    if warned := [snapshot for snapshot in snapshots if snapshot.notices]:
+        console.print(Text(_warned_of(warned, storage)), soft_wrap=True)
     say_refused(refused)
 
 
@@ -173,6 +175,15 @@ def about_result(now: Snapshot) -> list[str]:
     """What is to be known of a study's result, in few words."""
     later = [later_words(now.later)] if now.later else []
     return [*later, *([f"test split opened {now.opened} times"] if now.opened > 1 else [])]
+
+
+def _warned_of(warned: Sequence[Snapshot], storage: str) -> str:
+    from optuna_layerwise.cli.terminal import study_options  # with SQLAlchemy
+
+    listed = ", ".join(f"{now.study} has {now.notices}" for now in warned[:3])
+    more = f", and {len(warned) - 3} other studies have some" if len(warned) > 3 else ""
+    shown = study_options(storage, warned[0].study)
+    return f"warnings about the data: {listed}{more}; read them: optuna-layerwise report {shown}"
 
 
 def view(now: Snapshot) -> RenderableType:

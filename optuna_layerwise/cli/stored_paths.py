@@ -49,6 +49,7 @@ def _is_fetched(model: str) -> bool:
 _LEADS_OUTSIDE: Mapping[str, Callable[[str], bool]] = {
     "data": lambda data: data not in DATA_NAMES,
     "data_root": bool,
+    "image_root": bool,
     "weights": _is_file,
     "model": _is_fetched,
     "output": bool,

@@ -14,6 +14,7 @@ from optuna_layerwise.cli.options import (
     DEFAULT_STORAGE,
     Storage,
     absolute,
+    absolute_folder,
     console,
     default_output,
     load_study,
@@ -38,6 +39,12 @@ def tune_command(
     column: Annotated[
         list[str] | None,
         typer.Option(help="What a .csv calls image, label or split: label=dx; repeatable."),
+    ] = None,
+    image_root: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder of the images of a .csv, if they do not lie beside it; repeatable."
+        ),
     ] = None,
     group_by: Annotated[
         str, typer.Option(help="Column whose groups stay in one split; auto or none.")
@@ -287,7 +294,8 @@ def tune_command(
     )
     settings = Settings(
         data=absolute(data) or data,
-        data_root=None if data_root is None else os.path.abspath(os.path.expanduser(data_root)),
+        data_root=data_root and absolute_folder(data_root),
+        image_root=tuple(map(absolute_folder, image_root or ())),
         columns={name: str(value) for name, value in assignments("column", column).items()},
         group_by=None if group_by == "none" else group_by,
         group_rule=GROUP_RULE if group_rule is None else group_rule,

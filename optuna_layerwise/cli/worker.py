@@ -21,6 +21,7 @@ from optuna_layerwise.cli.resume import (
     DataRoot,
     Device,
     Download,
+    ImageRoot,
     Model,
     Output,
     Threads,
@@ -68,6 +69,7 @@ class Worker:
     storage: str
     data: str | None = None
     data_root: str | None = None
+    image_root: list[str] | None = None
     download: bool = False
     weights: str | None = None
     model: str | None = None
@@ -107,6 +109,7 @@ class Worker:
             trust_paths=self.trust_paths,
             data=self.data,
             data_root=self.data_root,
+            image_root=self.image_root,
             weights=self.weights,
             model=self.model,
             output=self.output,
@@ -175,10 +178,12 @@ class Worker:
         for name, value in dataclasses.asdict(self).items():
             if name == "storage":
                 continue
+            option = f"--{name.replace('_', '-')}"
             if value is True:
-                options += [f"--{name.replace('_', '-')}"]
+                options += [option]
             elif value not in (None, False):
-                options += [f"--{name.replace('_', '-')}={value}"]
+                values = value if isinstance(value, list) else [value]
+                options += [f"{option}={one}" for one in values]
         return options
 
 
@@ -187,6 +192,7 @@ def worker_command(
     storage: Storage = DEFAULT_STORAGE,
     data: Data = None,
     data_root: DataRoot = None,
+    image_root: ImageRoot = None,
     download: Download = False,
     weights: Weights = None,
     model: Model = None,
@@ -211,6 +217,7 @@ def worker_command(
         storage=storage,
         data=data,
         data_root=data_root,
+        image_root=image_root,
         download=download,
         weights=weights,
         model=model,

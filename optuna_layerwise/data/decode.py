@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from optuna_layerwise.data.depth import ValueRange, deep_values, require_finite, to_8_bits
+from optuna_layerwise.data.depth import Deep, ValueRange, deep_values, require_finite, to_8_bits
 from optuna_layerwise.data.formats import FORMATS
 
 Item: TypeAlias = "Path | NDArray[Any]"
@@ -36,7 +36,6 @@ def decode(
     Files may be of any of ``FORMATS``, whatever their suffix; of several frames the first counts.
 
     * EXIF orientation is applied.
-    * 16-bit colour is read by its upper bytes: Pillow reads no more.
     * Integers of more than 8 bits and floats are scaled from the ``value_range`` to 0 to 255.
     * Transparent pixels are composited on black (what lies below full transparency is arbitrary).
     * Grey, palette and CMYK become RGB; colour profiles are ignored.
@@ -56,7 +55,7 @@ def decode(
     elif item.dtype == np.uint8:
         image = _to_rgb(Image.fromarray(item))
     else:
-        image = _to_rgb(_scaled(item, value_range))
+        image = _to_rgb(_scaled(Deep(item), value_range))
     if resize is None and image.size == (image_size, image_size):
         return np.asarray(image)
     short = round(image_size * 232 / 224) if resize is None else resize
@@ -70,11 +69,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _scaled(values: NDArray[Any], value_range: ValueRange | None) -> Image.Image:
-    require_finite(values)
+def _scaled(deep: Deep, value_range: ValueRange | None) -> Image.Image:
+    require_finite(deep.values)
     if value_range is None:
         raise ValueError("it has more than 8 bits; pass the value_range that becomes 0 to 255")
-    return to_8_bits(values, value_range)
+    return to_8_bits(deep, value_range)
 
 
 def _resize(image: Image.Image, short: int) -> Image.Image:

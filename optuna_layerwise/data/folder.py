@@ -8,26 +8,39 @@ from pathlib import Path
 
 import numpy as np
 
-from optuna_layerwise.data.formats import is_image
+from optuna_layerwise.data.formats import has_image_suffix, is_image
 from optuna_layerwise.data.labels import alike, said
 from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import Part, RawData
 
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
+SPLIT_NAMES = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing", "tst"),
 }
-"""What folders and the cells of a split column may be called, in lower case."""
-JUNK_FILES = ("thumbs.db", "desktop.ini")
-JUNK_FOLDERS = ("__macosx",)
+"""What folders and the cells of a split column may be called; also with set, split or data."""
+JUNK_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
+JUNK_FOLDERS = (
+    *("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"),
+    "__pycache__",
+)
 """Files and folders that programs leave behind, in lower case."""
+NOT_READ = {
+    "save its sheet as CSV (UTF-8)": (".xlsx", ".xls", ".xlsm", ".ods", ".numbers"),
+    "unpack it": (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"),
+    "write it as a .csv": (".parquet", ".feather", ".json", ".jsonl", ".txt", ".pkl"),
+    "put its arrays into a .npz": (".npy", ".h5", ".hdf5", ".mat", ".pt"),
+}
+"""What to do with files of other kinds."""
 
 _MASK = re.compile(r"(.+)_mask(_\d+)?")
+
+
+def split_named(text: str) -> str | None:
+    """The split that a name such as ``Training`` or ``test_set`` stands for, if any."""
+    plain = re.sub(r"[\W_]", "", text).lower()
+    plain = re.sub(r"(?<=.)(set|split|data)$", "", plain)
+    return next((split for split, names in SPLIT_NAMES.items() if plain in names), None)
 
 
 def read_folder(root: Path) -> RawData:
@@ -41,22 +54,40 @@ def read_folder(root: Path) -> RawData:
         FileNotFoundError: if there is no such folder.
         ValueError: if it does not hold at least two classes with images in each.
     """
+    expected_source = (
+        "a folder of class folders, a folder with train, val and test folders, a .csv or .npz "
+        "file, or the name of a data set as docs/data.md has it, such as 'cifar10' or 'digits'"
+    )
+    if root.is_file():
+        suffix = root.suffix.lower()
+        todo = next((todo for todo, kinds in NOT_READ.items() if suffix in kinds), "")
+        raise ValueError(
+            f"{root} is a file of a kind that is not read; expected {expected_source}"
+            + (f". To use it, {todo}" if todo else "")
+        )
     if not root.is_dir():
         raise FileNotFoundError(
-            f"no such folder: {str(root)!r} (looked for {root.absolute()}); expected a folder of "
-            "class folders, a folder with train, val and test folders, a .csv or .npz file, or "
-            "the name of a data set as docs/data.md has it, such as 'cifar10' or 'digits'"
+            f"no such folder: {str(root)!r} (looked for {root.absolute()}); expected "
+            f"{expected_source}"
         )
     folders = _folders(root)
-    named = {name: SPLIT_FOLDERS.get(name.lower()) for name in folders}
-    if "train" in named.values() and None not in named.values():
+    named = {name: split_named(name) for name in folders}
+    others = [name for name, split in named.items() if split is None]
+    if "train" in named.values() and not others:
         splits = {split: folders[name] for name, split in named.items() if split}
         if len(splits) < len(folders):
             twice = next(s for s in splits if list(named.values()).count(s) > 1)
             raise ValueError(f"{root} has two folders for {twice}, got {list(folders)}; keep one")
+        _tell_of_loose(root)
     else:
         splits = {"pool": root}
-    classes = {split: _classes(folder) for split, folder in splits.items()}
+    for name, split in named.items():
+        if split == "train" and "pool" in splits and _folders(folders[name]):
+            raise ValueError(
+                f"{root} has a folder of training images, {name!r}, beside {others}, which are "
+                "neither validation nor test; move them out of it, or rename them"
+            )
+    classes = {split: _classes(folder, split) for split, folder in splits.items()}
     expected = classes.get("train", classes.get("pool", ()))
     for split, found in classes.items():
         if different := sorted(set(found).symmetric_difference(expected)):
@@ -91,14 +122,37 @@ def _folders(root: Path) -> dict[str, Path]:
     }
 
 
-def _classes(root: Path) -> tuple[str, ...]:
-    classes = tuple(_folders(root))
-    if len(classes) < 2:
+def _classes(root: Path, split: str) -> tuple[str, ...]:
+    folders = _folders(root)
+    if len(folders) < 2:
+        inner = [folder for folder in folders.values() if len(_folders(folder)) > 1]
         raise ValueError(
-            f"expected at least two class folders in {root}, got {list(classes) or 'none'}; "
-            f"put the images of each class in a folder of its own"
+            f"expected at least two class folders in {root}, got {list(folders) or 'none'}; "
+            + (
+                f"there are some in {inner[0]}: pass that"
+                if inner
+                else "put the images of each class in a folder of its own"
+            )
+            + (
+                "; or move this one away, and training images are set aside instead"
+                if split in ("val", "test")
+                else ""
+            )
         )
-    return classes
+    _tell_of_loose(root)
+    return tuple(folders)
+
+
+def _tell_of_loose(root: Path) -> None:
+    """Say what lies beside the folders of ``root`` and looks as if it should be in one."""
+    visible = [path for path in sorted(root.iterdir()) if not path.name.startswith(".")]
+    if images := [path for path in visible if has_image_suffix(path) and path.is_file()]:
+        notice(
+            f"{len(images)} images lie in {root} itself, in no class folder, and are left out, "
+            f"such as {images[0].name}"
+        )
+    if broken := [path.name for path in visible if path.is_symlink() and not path.exists()]:
+        notice(f"these links in {root} lead nowhere and make no class: {', '.join(broken)}")
 
 
 def _with_images(root: Path, images: Mapping[str, Mapping[str, list[Path]]]) -> tuple[str, ...]:
@@ -113,14 +167,11 @@ def _with_images(root: Path, images: Mapping[str, Mapping[str, list[Path]]]) -> 
         )
     if hollow:
         notice(f"these class folders of {root} are empty and make no class: {', '.join(hollow)}")
-    for split, found in images.items():
-        if empty := [name for name in classes if not found[name]]:
-            if found is first:
-                raise ValueError(
-                    f"{root} has no image to train on of the classes {empty}, and has some in "
-                    "other splits; add images, or remove these folders from all splits"
-                )
-            notice(f"the {split} folder of {root} has no image of the classes {empty}")
+    if empty := [name for name in classes if not first[name]]:
+        raise ValueError(
+            f"{root} has no image to train on of the classes {empty}, and has some in "
+            "other splits; add images, or remove these folders from all splits"
+        )
     return classes
 
 
@@ -138,7 +189,9 @@ def _images(folder: Path, masks: list[Path]) -> list[Path]:
     images = [
         path
         for path in sorted(folder.iterdir())
-        if not path.name.startswith(".") and path.name.lower() not in JUNK_FILES
+        if not path.name.startswith(".")
+        and path.name.lower() not in JUNK_FILES
+        and not path.is_dir()  # one that a program left behind
     ]
     others = [path for path in images if not is_image(path)]
     if others and len(others) < len(images):

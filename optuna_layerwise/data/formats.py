@@ -46,6 +46,8 @@ def has_image_suffix(path: Path) -> bool:
 
 def is_image(path: Path) -> bool:
     """Whether a file is an image by its suffix or, in the usual formats, by its content."""
+    if path.exists() and not path.is_file():  # a pipe or a socket, which may never answer
+        return False
     if has_image_suffix(path):
         return True
     try:

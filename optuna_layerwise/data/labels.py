@@ -12,7 +12,10 @@ PERHAPS_MISSING = ("na", "n/a", "none", "null", "nil", "?", "-")
 
 
 def alike(names: Iterable[str]) -> list[list[str]]:
-    """The names that differ in case, Unicode form (NFC, NFD) or outer blanks only, together."""
+    """The names that differ in writing only, together.
+
+    That is in case, Unicode form (NFC, NFD), outer blanks, or how a number is written.
+    """
     found: dict[str, list[str]] = {}
     for name in names:
         found.setdefault(_plain(name), []).append(name)
@@ -26,4 +29,7 @@ def said(names: Iterable[str]) -> str:
 
 def _plain(name: str) -> str:
     composed = unicodedata.normalize("NFC", name).strip()
-    return unicodedata.normalize("NFC", composed.casefold())
+    try:
+        return str(float(composed))
+    except ValueError:
+        return unicodedata.normalize("NFC", composed.casefold())

@@ -33,6 +33,7 @@ def load_data(
     group_by: str | None = "auto",
     group_rule: int = GROUP_RULE,
     columns: Mapping[str, str] | None = None,
+    image_root: Source | Sequence[Source] = (),
     root: Source | None = None,
     download: bool = False,
     skip_bad_images: bool = False,
@@ -65,6 +66,7 @@ def load_data(
         group_rule: What ``auto`` means for a table: 1 as in studies of earlier versions, where
             ``group`` was the only name that was known.
         columns: What a table calls ``image``, ``label`` and ``split``.
+        image_root: Folder, or folders, below which the images of a table lie.
         root: Folder that holds the data sets that go by name.
         download: Let torchvision download into ``root`` what is not there.
         skip_bad_images: Leave out images that cannot be decoded, with one warning, instead of
@@ -90,6 +92,9 @@ def load_data(
             f"paper_split draws single images, so that groups of {group_by!r} cannot stay "
             "together; leave one of the two out"
         )
+    if isinstance(image_root, (str, os.PathLike)):
+        image_root = [image_root]
+    image_roots = tuple(Path(folder).expanduser() for folder in image_root)
     with kept_notices() as said_of_source:
         raw = read_source(
             source,
@@ -97,6 +102,7 @@ def load_data(
             root=None if root is None else Path(root).expanduser(),
             download=download,
             columns=columns,
+            image_root=image_roots,
             group_by=group_by,
             group_rule=group_rule,
         )
@@ -152,7 +158,9 @@ def load_data(
         key,
         os.fspath(source),
         raw.classes,
-        notices=_without_places([*said_of_source, *said_of_splits, *said_of_images], source, root),
+        notices=_without_places(
+            [*said_of_source, *said_of_splits, *said_of_images], source, root, *image_roots
+        ),
     )
 
 
@@ -168,9 +176,9 @@ def _without_places(texts: Sequence[str], *places: Source | None) -> tuple[str, 
 def _say_alike(classes: Sequence[str]) -> None:
     if together := alike(classes):
         notice(
-            f"these classes differ only in upper and lower case, Unicode form or outer blanks, "
-            f"and count as classes of their own: {'; '.join(map(said, together))}. If they are "
-            "one class, give them one name"
+            "these classes differ only in upper and lower case, Unicode form, outer blanks or how "
+            "a number is written, and count as classes of their own: "
+            f"{'; '.join(map(said, together))}. If they are one class, give them one name"
         )
 
 
@@ -224,8 +232,7 @@ def _images(classes: tuple[str, ...], part: Part, decoded: Decoded) -> Images:
 def _require_every_split(
     train: Images, val: Images, test: Images, *, classes_may_lack: bool
 ) -> None:
-    counts = np.bincount(train.labels, minlength=len(train.classes))
-    if lacking := [name for name, count in zip(train.classes, counts, strict=True) if not count]:
+    if lacking := _lacking(train):
         message = f"the training split has no image of the classes {lacking}"
         if not classes_may_lack:
             raise ValueError(f"{message}; add images")
@@ -233,3 +240,16 @@ def _require_every_split(
     for name, images in (("validation", val), ("test", test)):
         if not len(images):
             raise ValueError(f"the {name} split has no image that can be decoded; add images")
+        if lacking := _lacking(images):
+            notice(
+                f"the {name} split has no image of the classes {lacking}: it does not judge how "
+                "well they are learned"
+            )
+
+
+def _lacking(images: Images) -> str:
+    """The classes without an image, for a message; empty if there is none."""
+    counts = np.bincount(images.labels, minlength=len(images.classes))
+    names = [name for name, count in zip(images.classes, counts, strict=True) if not count]
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"{names[:10]}{more}" if names else ""

@@ -11,13 +11,16 @@ _KEPT: ContextVar[list[str] | None] = ContextVar("kept", default=None)
 
 
 def notice(text: str, *, stacklevel: int = 3) -> None:
-    """Warn, and keep the text if `kept_notices` is in force.
+    """Warn, and keep the text if `kept_notices` is in force; what it has is not said again.
 
     Args:
         text: What a reader of results must know about the data.
         stacklevel: As of ``warnings.warn``.
     """
-    if (kept := _KEPT.get()) is not None and text not in kept:
+    kept = _KEPT.get()
+    if kept is not None and text in kept:
+        return
+    if kept is not None:
         kept.append(text)
     warnings.warn(text, stacklevel=stacklevel)
 

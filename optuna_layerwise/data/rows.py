@@ -1,11 +1,22 @@
-"""The rows of a comma- or tab-separated file that describes an image each, with their lines."""
+"""The rows of a comma-, semicolon- or tab-separated file, an image each, with their lines."""
 
 from __future__ import annotations
 
 import csv
+import io
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from optuna_layerwise.data.labels import MISSING
+from optuna_layerwise.data.notices import notice
+from optuna_layerwise.data.one_hot import one_hot_labels
+
+_NO_TEXT = (
+    "cannot be read as UTF-8 text with commas, semicolons or tabs: {}. Save the table as CSV "
+    "in UTF-8"
+)
 
 
 @dataclass(frozen=True)
@@ -33,57 +44,81 @@ def read_rows(
 
     Raises:
         FileNotFoundError: if there is no such table.
-        ValueError: with the line, if the table is broken or a cell is empty.
+        ValueError: with the line, if the table is broken or a cell has no value.
     """
     lines = _lines(path)
     _, header = next(lines, (0, []))
     if not header:
         raise ValueError(f"{path} is empty; expected a line of column names and a row each image")
-    if len(set(header)) < len(header):
+    named = [name for name in header if name]
+    if len(set(named)) < len(named):
         raise ValueError(f"{path}: each column name must occur once, got {header}")
-    places: dict[str, int] = {}
-    for field, name in columns.items():
-        if name in header:
-            places[field] = header.index(name)
-        elif name is not None and field not in optional:
-            how = "group_by (--group-by)" if field == "group" else "columns (--column)"
-            raise ValueError(
-                f"{path} has no column {name!r} for the {field}; it has {header}. The {field}s of "
-                f"a table of your own may have another name: say which with {how}"
-            )
-    rows = []
-    for line, cells in lines:
+    table = list(lines)
+    for line, cells in table:
         if len(cells) != len(header):
             raise ValueError(
                 f"{path}, line {line}: expected {len(header)} cells as in the first line, got "
                 f"{len(cells)}; correct the line"
             )
-        values = {field: cells[place].strip() for field, place in places.items()}
-        if empty := [columns[field] for field, value in values.items() if not value]:
-            raise ValueError(f"{path}, line {line}: the cell of {empty[0]!r} is empty; fill it in")
-        group, split = values.get("group"), values.get("split")
-        every = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-        rows.append(Row(line, values["image"], values["label"], group, split, every))
-    if not rows:
+    if not table:
         raise ValueError(f"{path} has column names and no row; expected a row for each image")
+    places: dict[str, int] = {}
+    labels: list[str] = []
+    for field, name in columns.items():
+        if name in header:
+            places[field] = header.index(name)
+        elif name is not None and field not in optional:
+            why = ""
+            if field == name == "label":
+                labels, why = one_hot_labels(header, table)
+            if labels:
+                continue
+            how = "group_by (--group-by)" if field == "group" else "columns (--column)"
+            raise ValueError(
+                f"{path} has no column {name!r} for the {field}; it has {header}. The {field}s of "
+                f"a table of your own may have another name: say which with {how}{why}"
+            )
+    if labels:
+        notice(f"{path} has no column 'label': the class is the column that is 1")
+    rows, empty = [], []
+    for place, (line, cells) in enumerate(table):
+        values = {field: cells[column] for field, column in places.items()}
+        if labels:
+            values["label"] = labels[place]
+        for field, value in values.items():
+            if not value or (field in ("image", "label") and value.lower() in MISSING):
+                empty.append((line, columns[field], f"is {value!r}" if value else "is empty"))
+        group, split = values.get("group"), values.get("split")
+        every = dict(zip(header, cells, strict=True))
+        rows.append(Row(line, values["image"], values["label"], group, split, every))
+    if empty:
+        line, column, found = empty[0]
+        more = f", and so are {len(empty) - 1} others" if len(empty) > 1 else ""
+        raise ValueError(
+            f"{path}, line {line}: the cell of {column!r} {found}{more}; fill it in, or remove "
+            "the row"
+        )
     return rows
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of each line that is not blank; comma or tab, as the first line has it."""
+    """Number and cells of each line that is not blank, split as the first line has it."""
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {str(path)!r} (looked for {path.absolute()})")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        try:
-            first = file.readline()
-            delimiter = max(",;\t", key=first.count)  # a comma where none is there
-            file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            for cells in reader:
-                if cells:
-                    yield reader.line_num, cells
-        except (csv.Error, UnicodeDecodeError) as error:
-            line = f", line {reader.line_num}" if isinstance(error, csv.Error) else ""
-            raise ValueError(
-                f"{path}{line} cannot be read as UTF-8 comma- or tab-separated text: {error}"
-            ) from error
+    content = path.read_bytes()
+    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeError as error:
+        line = content[: getattr(error, "start", 0)].count(b"\n") + 1
+        raise ValueError(f"{path}, line {line} {_NO_TEXT.format(error)}") from error
+    first = text.lstrip().splitlines()[:1]
+    delimiter = max(",;\t", key="".join(first).count)  # a comma where none is there
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            if any(cells):
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num} {_NO_TEXT.format(error)}") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from optuna_layerwise.data.formats import has_image_suffix
+from optuna_layerwise.data.locate import by_stem
 from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import RawData
 from optuna_layerwise.data.rows import read_rows
@@ -71,19 +71,17 @@ def read_skin(name: str, *, root: Path | None, group_by: str | None = "auto") ->
     group = row.group if group_by == "auto" else group_by
     rows = read_rows(table, {"image": row.image, "label": row.label, "group": group})
     files = _images(root)
-    return table_data(table, rows, files.get, group or "")
+    return table_data(table, rows, lambda image: files.get(image, ()), group or "")
 
 
-def _images(root: Path) -> dict[str, Path]:
-    """Image id to file, the first in the order of their paths."""
-    found: dict[str, Path] = {}
-    again = []
-    for path in sorted(root.rglob("*")):
-        if has_image_suffix(path) and found.setdefault(path.stem, path) is not path:
-            again.append(path)
+def _images(root: Path) -> dict[str, list[Path]]:
+    """Image id to its one file, the first in the order of their paths."""
+    found = by_stem(root.rglob("*"))
+    again = [path for paths in found.values() for path in paths[1:]]
     if again:
+        first = min(again)
         notice(
             f"{len(again)} images below {root} have the name of another, which is taken instead: "
-            f"{again[0]} is left, {found[again[0].stem]} is taken",
+            f"{first} is left, {found[first.stem][0]} is taken",
         )
-    return found
+    return {stem: paths[:1] for stem, paths in found.items()}

@@ -26,6 +26,7 @@ _DEFAULTS: dict[str, Any] = {
     "root": None,
     "download": False,
     "columns": None,
+    "image_root": (),
     "group_by": "auto",
 }
 
@@ -51,9 +52,9 @@ SOURCES: dict[str, SourceKind] = {
         lambda source: _suffix(source) == ".npz", lambda source: read_npz(Path(source))
     ),
     "a table": SourceKind(
-        lambda source: _suffix(source) in (".csv", ".tsv"),
+        lambda source: _suffix(source) in (".csv", ".tsv", ".tab"),
         lambda source, **options: read_table(Path(source), **options),
-        ("columns", "group_by", "group_rule"),
+        ("columns", "image_root", "group_by", "group_rule"),
     ),
     "a folder": SourceKind(lambda source: True, lambda source: read_folder(Path(source))),
 }
@@ -70,6 +71,12 @@ def read_source(
         OSError: if it cannot be downloaded.
         ValueError: if the source is not as expected, or an option is given that it does not take.
     """
+    if not os.fspath(source).strip():
+        raise ValueError("the data are named by an empty text; pass a folder, file or name")
+    if "://" in os.fspath(source):
+        raise ValueError(
+            f"{os.fspath(source)} is an address; download the data and pass where they lie"
+        )
     kind, row = next((kind, row) for kind, row in SOURCES.items() if row.serves(source))
     if options["group_by"] is None and "group_by" not in row.options:
         del options["group_by"]

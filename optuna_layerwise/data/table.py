@@ -1,21 +1,22 @@
 """A table of images: a CSV (or tab-separated) file with a row per image.
 
-Columns: the image's path relative to the table, its label, perhaps a group (images that belong
+Columns: the image's path or id (see `locate`), its label, perhaps a group (images that belong
 together, such as those of one patient) and perhaps the split it is in. Which column is the group
 is found in `found_groups` if nothing is said.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from optuna_layerwise.data.folder import SPLIT_FOLDERS
+from optuna_layerwise.data.folder import SPLIT_NAMES, split_named
 from optuna_layerwise.data.found_groups import OWN, looks_like_groups, without_blanks
 from optuna_layerwise.data.groups import refuse_leaks
+from optuna_layerwise.data.labels import PERHAPS_MISSING
+from optuna_layerwise.data.locate import Locate, locator, plain_path, why_missing
 from optuna_layerwise.data.names import GROUP_RULE
 from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import Part, RawData
@@ -30,6 +31,7 @@ def read_table(
     columns: Mapping[str, str] | None = None,
     group_by: str | None = "auto",
     group_rule: int = GROUP_RULE,
+    image_root: Sequence[Path] = (),
 ) -> RawData:
     """Read ``path``; the images of a table without splits are one pool.
 
@@ -39,6 +41,7 @@ def read_table(
             ``split`` may be missing in the table, unless it is named here.
         group_by: Column of the groups; with ``auto`` the parts have all that look like groups.
         group_rule: By rule 1, ``auto`` is ``group`` if there is such a column.
+        image_root: Folders of the images that do not lie where the table does.
 
     Raises:
         FileNotFoundError: if there is no such table, or images of it are missing.
@@ -58,19 +61,18 @@ def read_table(
     )
     taken = {group, *named.values()}
     perhaps = [name for name in rows[0].cells if name not in taken and looks_like_groups(name)]
-    return table_data(
-        path, rows, lambda image: path.parent / image, group or "", perhaps if auto else ()
-    )
+    locate = locator(path.parent, image_root)
+    return table_data(path, rows, locate, group or "", perhaps if auto else ())
 
 
 def table_data(
     path: Path,
     rows: list[Row],
-    locate: Callable[[str], Path | None],
+    locate: Locate,
     group_column: str,
     perhaps_groups: Sequence[str] = (),
 ) -> RawData:
-    """The data of a table's rows, given where an image lies (or ``None`` if nowhere).
+    """The data of a table's rows, given where an image lies.
 
     An image that is listed twice alike counts once, with a warning.
 
@@ -86,13 +88,18 @@ def table_data(
         if column not in clashing
     }
     files = {row.image: locate(row.image) for row in rows}
-    missing = [row for row in rows if (file := files[row.image]) is None or not file.exists()]
-    if missing:
+    for row in rows:
+        if len(found := files[row.image]) > 1:
+            raise ValueError(
+                f"{path}, line {row.line}: {row.image} may be {found[0]} or {found[1]}; write the "
+                "path in full, or remove the image that is not meant"
+            )
+    if missing := [row for row in rows if not files[row.image]]:
         shown = ", ".join(f"{row.image} (line {row.line})" for row in missing[:3])
         raise FileNotFoundError(
             f"{len(missing)} of {len(rows)} images of {path} are not there: {shown}"
             f"{', ...' if len(missing) > 3 else ''}; expected them by their names below "
-            f"{path.absolute().parent}. Put them there, or remove their rows"
+            f"{path.absolute().parent}. {why_missing(missing[0].image)}"
         )
     classes = _classes(path, rows)
     splits = {
@@ -102,8 +109,8 @@ def table_data(
     for name, members in splits.items():
         labels = np.asarray([classes.index(row.label) for row in members], dtype=np.int64)
         groups = tuple(row.group for row in members if row.group is not None)
-        items = [file for row in members if (file := files[row.image]) is not None]
-        names = tuple(Path(os.path.normpath(row.image)).as_posix() for row in members)
+        items = [files[row.image][0] for row in members]
+        names = tuple(plain_path(row.image) for row in members)
         looks = {
             column: tuple(cells[row.line] for row in members) for column, cells in perhaps.items()
         }
@@ -124,7 +131,7 @@ def _each_once(path: Path, rows: list[Row]) -> tuple[list[Row], set[str]]:
     first: dict[str, Row] = {}
     again: list[Row] = []
     for row in rows:
-        key = os.path.normpath(row.image)
+        key = plain_path(row.image)
         known = first.setdefault(key, row)
         if known is row:
             continue
@@ -150,6 +157,11 @@ def _classes(path: Path, rows: list[Row]) -> tuple[str, ...]:
     found = {row.label for row in rows}
     if len(found) < 2:
         raise ValueError(f"{path}: expected at least two labels, got only {found.pop()!r}")
+    if doubtful := sorted(label for label in found if label.lower() in PERHAPS_MISSING):
+        notice(
+            f"the label {doubtful[0]!r} of {path} is taken as a class like any other; if it says "
+            "that there is no label, remove those rows"
+        )
     numbers = all(label.isdecimal() for label in found)
     return tuple(sorted(found, key=(lambda label: (int(label), label)) if numbers else None))
 
@@ -157,10 +169,10 @@ def _classes(path: Path, rows: list[Row]) -> tuple[str, ...]:
 def _split(path: Path, row: Row) -> str:
     if row.split is None:
         return "pool"
-    if (name := SPLIT_FOLDERS.get(row.split.lower())) is None:
+    if (name := split_named(row.split)) is None:
+        names = ", ".join(name for names in SPLIT_NAMES.values() for name in names)
         raise ValueError(
-            f"{path}, line {row.line}: the split must be one of {', '.join(SPLIT_FOLDERS)}, "
-            f"got {row.split!r}"
+            f"{path}, line {row.line}: the split must be one of {names}, got {row.split!r}"
         )
     return name
 

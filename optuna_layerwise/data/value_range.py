@@ -18,22 +18,24 @@ from PIL import Image
 
 from optuna_layerwise.data.decode import Item
 from optuna_layerwise.data.depth import (
+    Deep,
     ValueRange,
     deep_values,
     is_cut_to_8_bits,
     require_finite,
 )
-from optuna_layerwise.data.formats import FORMATS
+from optuna_layerwise.data.formats import FORMATS, USUAL
 from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import Part
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What one image of more than 8 bits holds."""
+    """What one image holds."""
 
     name: str
-    kind: str  # "floats", "integers" or, where only upper bytes can be read, "cut"
+    frames: bool  # several, of which the first counts
+    kind: str = ""  # "floats" or "integers" of more than 8 bits; "cut" to upper bytes; or neither
     low: float = 0.0
     high: float = 0.0
 
@@ -56,13 +58,18 @@ def value_range(parts: Iterable[Part]) -> ValueRange | None:
     with ThreadPoolExecutor() as pool:
         found = [one for one in pool.map(lambda pair: _inspect(*pair), candidates) if one]
     total = sum(map(len, parts))
+    if several := [one.name for one in found if one.frames]:
+        notice(
+            f"{len(several)} of {total} images have several pages or frames, of which the first "
+            f"is taken and the others are not ({several[0]})"
+        )
     if cut := [one.name for one in found if one.kind == "cut"]:
         notice(
             f"{len(cut)} of {total} images hold 16-bit colour, of which only the upper byte can "
             f"be read ({cut[0]}); values that fill a part of the 16 bits become dark. Save them "
-            "as 8-bit images, scaled as you need them"
+            "as PNG, or as 8-bit images, scaled as you need them"
         )
-    deep = [one for one in found if one.kind != "cut"]
+    deep = [one for one in found if one.kind not in ("", "cut")]
     if not deep:
         return None
     first = {one.kind: one.name for one in reversed(deep)}
@@ -82,18 +89,21 @@ def value_range(parts: Iterable[Part]) -> ValueRange | None:
 
 
 def _inspect(name: str, item: Item) -> _Found | None:
+    frames = False
     try:
         if isinstance(item, Path):
             with Image.open(item, formats=FORMATS) as file:
-                values = deep_values(file)
-                if values is None:
-                    return _Found(name, "cut") if is_cut_to_8_bits(file) else None
+                frames = file.format in USUAL and getattr(file, "n_frames", 1) > 1
+                deep = deep_values(file)
+                if deep is None:
+                    return _Found(name, frames, "cut" if is_cut_to_8_bits(file) else "")
         else:
-            values = item
-        require_finite(values)
+            deep = Deep(item)
+        require_finite(deep.values)
     except MemoryError:
         raise
     except Exception:  # the decoder reports it; Pillow documents no list of what files raise
         return None
+    values = deep.visible
     kind = "floats" if values.dtype.kind == "f" else "integers"
-    return _Found(name, kind, float(values.min()), float(values.max()))
+    return _Found(name, frames, kind, float(values.min()), float(values.max()))

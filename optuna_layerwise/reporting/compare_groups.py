@@ -21,9 +21,9 @@ import optuna
 from optuna_layerwise.storage import SETTINGS_KEY, study_attr
 
 _NO_METHOD = {
-    *("seed", "seeds", "split_seed", "data", "data_root", "columns", "data_fingerprint"),
-    *("version", "trials", "reuse", "output", "device", "threads", "compute", "keep_weights"),
-    *("checkpoint_seconds", "weights", "live", "group_rule"),
+    *("seed", "seeds", "split_seed", "data", "data_root", "image_root", "columns"),
+    *("data_fingerprint", "version", "trials", "reuse", "output", "device", "threads"),
+    *("compute", "keep_weights", "checkpoint_seconds", "weights", "live", "group_rule"),
 }
 """Settings that make no other method: seeds, data, and what may change in a study."""
 _SPEAK_FOR_THEMSELVES = {"sampler", "encoding", "model"}

@@ -106,8 +106,8 @@ def _plan(known: Facts) -> dict[str, Any]:
 
 def _shareable(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Without the folders of this machine."""
-    paths = {"data", "weights"}
-    shown = {k: shareable(v) for k, v in settings.items() if k not in ("output", "data_root")}
+    paths, folders = {"data", "weights"}, {"output", "data_root", "image_root"}
+    shown = {k: shareable(v) for k, v in settings.items() if k not in folders}
     return {k: PurePath(str(v)).name if k in paths and v else v for k, v in shown.items()}
 
 

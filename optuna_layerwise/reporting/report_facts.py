@@ -13,7 +13,7 @@ from optuna_layerwise.policy import Recipe
 from optuna_layerwise.reporting.report_grid import clean
 from optuna_layerwise.reporting.rows import History, Row, number, read, setups_in
 from optuna_layerwise.results import Final
-from optuna_layerwise.storage import DATA_KEY
+from optuna_layerwise.storage import DATA_KEY, notices_in
 
 NO_VALUE = ("diverged", "out of memory", "failed")
 """Outcomes that should not have been."""
@@ -27,7 +27,7 @@ class Facts:
         history: Its trials.
         images: ``train``, ``val``, ``test`` to the number of images; empty if not known.
         classes: Names; empty if not known.
-        notices: What loading the data warned about.
+        notices: What was warned about the data.
         model_notices: What the network was warned about.
         setups: The stored fingerprints of what trials were made with.
     """
@@ -128,8 +128,8 @@ def facts(study: optuna.Study, *, result: int | None = None) -> Facts:
         images={split: int(n) for split, n in sizes.items() if n and n > 0},
         classes=_texts(about.get("classes")),
         setups=setups_in(history.attributes),
-        notices=_texts(about.get("notices")),
-        model_notices=_texts(about.get("model_notices")),
+        notices=_texts(notices_in(history.attributes)),
+        model_notices=_texts(notices_in(history.attributes, "model_notices")),
     )
 
 

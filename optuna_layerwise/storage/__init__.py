@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from optuna_layerwise.storage.study_attrs import (
         all_study_attrs,
         compare_and_set,
+        notices_in,
         study_attr,
         update,
         write_once,
@@ -168,6 +169,7 @@ __all__ = [
     "let_go",
     "marks",
     "naming_what_cannot_be_read",
+    "notices_in",
     "only_infeasible",
     "open_pictured",
     "open_storage",

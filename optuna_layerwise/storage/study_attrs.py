@@ -21,6 +21,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 
 from optuna_layerwise.storage import parts
 from optuna_layerwise.storage.journal import FileJournalStorage
+from optuna_layerwise.storage.keys import DATA_KEY
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -58,6 +59,13 @@ def all_study_attrs(study: Study) -> dict[str, Any]:
             with contextlib.suppress(parts.IncompleteValueError):
                 attributes[key] = study_attr(study, key)
     return attributes
+
+
+def notices_in(attributes: Mapping[str, Any], field: str = "notices") -> list[str]:
+    """What was warned about the data, in a study's attributes; none if that cannot be read."""
+    about = attributes.get(DATA_KEY)
+    texts = about.get(field) if isinstance(about, dict) else None
+    return [text for text in texts if isinstance(text, str)] if isinstance(texts, list) else []
 
 
 def compare_and_set(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -64,3 +65,26 @@ def test_random_weights_are_said_where_the_result_is_published(cli: Cli) -> None
     cli("report", "--study", "digits", "--format", "md", "-o", "report.md")
     for page in ("report.md", "exported/README.md"):
         assert Path(page).read_text().count("starts from random weights of digits") == 1, page
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_about_folds_are_published_too_and_status_counts_them(
+    cli: Cli, leaking: Path
+) -> None:
+    for label in ("red", "blue"):
+        (leaking / "test" / label / "3.png").unlink()
+    for index in range(4, 10):
+        (leaking / "train" / "red" / f"{index}.png").unlink()
+    search = (*DIGITS, *SMALL, "--data", "leaves", "--val", "0.5")
+    with pytest.warns(UserWarning, match="fewer images than the 3 folds"):
+        assert cli(*search, "--folds", "3")[0] == 0
+    (stored,) = load("leaves").user_attrs[DATA_KEY]["notices"]
+    assert stored.endswith("several folds: red")
+    cli("export", "--study", "leaves", "--to", "exported")
+    for format in ("html", "md"):
+        cli("report", "--study", "leaves", "--format", format, "-o", f"report.{format}")
+    for page in ("report.html", "report.md", "exported/README.md"):
+        assert Path(page).read_text().count(stored) == 1, page
+    out = cli("status")[1]
+    assert "warnings about the data: leaves has 1; read them: optuna-layerwise report" in out
+    assert json.loads(cli("status", "--json")[1])["notices"] == 1

@@ -11,7 +11,9 @@ from commands import DIGITS, Cli, load
 from PIL import Image
 from torchvision import datasets
 
+from optuna_layerwise.cli.repeating import tune_command_of
 from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.cli.worker import Worker
 
 SMALL = ("--model", "digits_cnn", "--image-size", "8", "--trials", "1")
 
@@ -66,6 +68,38 @@ def test_a_table_with_its_columns_groups_share_and_resize(cli: Cli, ham: Path) -
     code, _, err = cli(*DIGITS, *SMALL, *table, *shares, "--group-by", "none")
     assert code == 2
     assert "--group-by is lesion_id there and None here" in err
+
+
+def test_images_of_a_table_are_found_in_their_roots_wherever_these_are_now(
+    cli: Cli, ham: Path
+) -> None:
+    for part in ("part_1", "part_2"):
+        (ham / part).mkdir()
+    for index, image in enumerate(sorted((ham / "images").iterdir())):
+        image.rename(ham / f"part_{index % 2 + 1}" / image.name)
+    table = ("--data", "ham/HAM10000_metadata.csv", "--column", "image=image_id")
+    table += ("--column", "label=dx", "--group-by", "lesion_id", "--study", "ham")
+    code, _, err = cli(*DIGITS, *SMALL, *table)
+    assert code == 2 and "--image-root" in err
+    roots = ("--image-root", "ham/part_1", "--image-root", "ham/part_2")
+    code, out, err = cli(*DIGITS, *SMALL, *table, *roots)
+    assert (code, err) == (0, "")
+    assert "36 training, 12 validation and 12 test images of 2 classes" in out
+    settings = Settings.from_study(load("ham"))
+    assert settings.image_root == (str(ham / "part_1"), str(ham / "part_2"))
+    repeated = tune_command_of(settings, "sqlite:///x.db", "again")
+    assert f"--image-root {ham}/part_1 --image-root {ham}/part_2" in repeated
+    moved = ham.parent / "moved"
+    moved.mkdir()
+    for part in ("part_1", "part_2"):
+        (ham / part).rename(moved / part)
+    code, _, err = cli("resume", "--study", "ham", "--trials", "2")
+    assert code == 2 and "no such folder of images" in err
+    worker = Worker(study="ham", storage="sqlite:///x.db", image_root=["moved", "b"])
+    assert {"--image-root=moved", "--image-root=b"} < set(worker.arguments())
+    assert cli("resume", "--study", "ham", "--trials", "2", "--image-root", "moved")[0] == 0
+    assert len(load("ham").trials) == 2
+    assert Settings.from_study(load("ham")).image_root == (str(moved),)
 
 
 def test_the_papers_split_and_a_changed_one(cli: Cli, ham: Path) -> None:

@@ -26,6 +26,7 @@ from optuna_layerwise.studies.claiming import claimed
 KEYS = {
     *("study", "state", "order", "target", "finished", "trials", "best", "running"),
     *("median_seconds", "remaining_seconds", "chosen", "later", "opened", "infeasible"),
+    "notices",
 }
 
 

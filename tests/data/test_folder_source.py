@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,7 +126,7 @@ def test_a_class_without_images_to_train_on_is_refused_and_without_test_images_s
 ) -> None:
     root = write_pool({"a": 9, "b": 9, "c": 9}, name="data/train").parent
     write_pool({"a": 3, "b": 3, "c": 0}, name="data/test")
-    with pytest.warns(UserWarning, match=r"test folder of .* no image of the classes \['c'\]"):
+    with pytest.warns(UserWarning, match=r"test split has no image of the classes \['c'\]"):
         assert len(load_data(root, image_size=8).test) == 6
     (root / "train").rename(root / "old")
     (root / "test").rename(root / "train")
@@ -176,6 +178,90 @@ def test_every_format_that_pillow_decodes_by_itself_is_an_image_and_no_other(
     assert len(splits.train) + len(splits.val) + len(splits.test) == 12 + 8 + 1
 
 
+def test_what_programs_leave_behind_is_ignored(write_pool: WritePool) -> None:
+    root = write_pool({"a": 6, "b": 6})
+    expected = load_data(root, image_size=8)
+    for folder in (
+        "$RECYCLE.BIN",
+        "lost+found",
+        "@eaDir",
+        "a/@eaDir",
+        "System Volume Information",
+    ):
+        (root / folder).mkdir()
+        (root / folder / "x.dat").touch()
+    (root / "a" / "Icon\r").touch()
+    assert load_data(root, image_size=8).fingerprint == expected.fingerprint
+
+
+def test_images_in_no_class_folder_and_links_to_nowhere_are_said(write_pool: WritePool) -> None:
+    root = write_pool({"train/a": 6, "train/b": 6, "test/a": 3, "test/b": 3}, name="data")
+    shutil.copy(root / "train" / "a" / "000.png", root / "loose.png")
+    shutil.copy(root / "train" / "a" / "000.png", root / "train" / "other.png")
+    (root / "train" / "c").symlink_to(root / "gone")
+    with pytest.warns(UserWarning):
+        said = load_data(root, image_size=8).notices
+    assert [text.partition(" in ")[0] for text in said] == [
+        "1 images lie",
+        "1 images lie",
+        "these links",
+    ]
+    assert "loose.png" in said[0] and "other.png" in said[1] and said[2].endswith("class: c")
+
+
+def test_a_pipe_or_socket_is_no_image(write_pool: WritePool, monkeypatch: Any) -> None:
+    root = write_pool({"a": 6, "b": 6})
+    monkeypatch.chdir(root / "a")  # the name of a socket may have 100 characters
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("x.png")
+    with pytest.warns(UserWarning, match="1 files of the class 'a' are no images"):
+        assert len(load_data(root, image_size=8).test) == 2
+
+
+def test_classes_that_validation_or_test_lacks_are_said(write_pool: WritePool) -> None:
+    with pytest.warns(UserWarning):
+        splits = load_data(write_pool({"a": 30, "b": 2, "c": 1}), image_size=8)
+    assert [text.partition(":")[0] for text in splits.notices] == [
+        "the validation split has no image of the classes ['c']",
+        "the test split has no image of the classes ['b', 'c']",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (("train/a", "train/b", "eval/a", "eval/b"), r"'train', beside \['eval'\]"),
+        (("train/a", "train/b", "test"), "or move this one away, and training images"),
+        (("data/a", "data/b"), r"there are some in .*root/data: pass that"),
+    ],
+)
+def test_a_layout_that_is_nearly_right_says_what_to_do(
+    write_pool: WritePool, folders: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_data(write_pool(dict.fromkeys(folders, 3), name="root"), image_size=8)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("t.xlsx", "not read; .* To use it, save its sheet as CSV"),
+        ("t.zip", "not read; .* To use it, unpack it"),
+        ("t.png", "t.png is a file of a kind that is not read"),
+        ("", "named by an empty text"),
+        ("https://example.org/t.csv", "is an address; download the data"),
+    ],
+)
+def test_what_is_no_folder_says_what_to_do(
+    tmp_path: Path, name: str, message: str, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if name.startswith("t."):
+        (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(ValueError, match=message):
+        load_data(name, image_size=8)
+
+
 def test_folder_inside_a_class_is_refused(write_pool: WritePool) -> None:
     root = write_pool({"a": 5, "b": 5})
     (root / "b" / "masks").mkdir()
@@ -201,6 +287,7 @@ def test_different_classes_in_train_and_another_split_are_named(
         ("Train", "Validation", "val"),
         ("Training", "Testing", "test"),
         ("TRAIN", "Test", "test"),
+        ("training_set", "test-set", "test"),
     ],
 )
 def test_usual_names_of_split_folders_are_known_and_a_missing_test_split_is_said(

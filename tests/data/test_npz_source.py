@@ -47,6 +47,54 @@ def test_own_val_is_kept_and_colour_images_are_read(tmp_path: Path) -> None:
     assert splits.val.labels.tolist() == [1, 0, 1, 0]
 
 
+LABELS = np.arange(20) % 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (np.eye(2)[LABELS], ("0", "1")),
+        (np.eye(2, dtype=bool)[LABELS], ("0", "1")),
+        (np.array(["ox", "cat"])[LABELS], ("cat", "ox")),
+        (np.array([["ox"], ["cat"]])[LABELS], ("cat", "ox")),
+        (np.array(["\xe4".encode(), b"cat"])[LABELS], ("cat", "\xe4")),
+        (LABELS == 0, ("False", "True")),
+    ],
+)
+def test_labels_may_be_names_or_one_hot(
+    tmp_path: Path, labels: np.ndarray, classes: tuple[str, ...]
+) -> None:
+    plain = load_data(write(tmp_path), image_size=8)
+    splits = load_data(write(tmp_path, train_labels=labels, test_labels=labels[:6]), image_size=8)
+    assert splits.classes == classes
+    kept = LABELS if classes == ("0", "1") else 1 - LABELS
+    numbers = [int(name.split("/")[1]) for name in splits.train.names]
+    assert splits.train.labels.tolist() == kept[numbers].tolist()
+    assert len(splits.train) == len(plain.train)
+
+
+def test_images_may_have_one_channel_or_opacity(tmp_path: Path) -> None:
+    content = arrays()
+    one = {f"{split}_images": content[f"{split}_images"][..., None] for split in ("train", "test")}
+    plain = load_data(write(tmp_path), image_size=8)
+    np.testing.assert_array_equal(
+        load_data(write(tmp_path, **one), image_size=8).train.batch(), plain.train.batch()
+    )
+    opaque = np.repeat(one["test_images"], 4, axis=-1)
+    opaque[..., 3] = 255
+    opaque[:, 0, 0, 3] = 0
+    test = load_data(write(tmp_path, test_images=opaque), image_size=8).test.open().batch()
+    np.testing.assert_array_equal(test[:, 1:], opaque[:, 1:, :, :3])
+    assert not test[:, 0, 0].any()
+
+
+def test_a_missing_test_split_is_cut_from_train(tmp_path: Path) -> None:
+    path = write(tmp_path, test_images=None, test_labels=None)
+    with pytest.warns(UserWarning, match="a train split only"):
+        splits = load_data(path, image_size=8)
+    assert [len(splits.train), len(splits.val), len(splits.test)] == [12, 4, 4]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -64,6 +112,9 @@ def test_own_val_is_kept_and_colour_images_are_read(tmp_path: Path) -> None:
         ({"test_labels": np.arange(6)}, "test_labels .* 0 to 1 as in train_labels, got 0 to 5"),
         ({"test_labels": np.arange(6) % 2 - 1}, "0 to 1 as in train_labels, got -1 to 0"),
         ({"train_labels": np.array([object()] * 20)}, "not a readable .npz archive"),
+        ({"train_images": np.zeros((20, 3, 8, 8), int)}, r"save images.transpose\(0, 2, 3, 1\)"),
+        ({"train_labels": np.array(["a", "nan"])[LABELS]}, "10 of the train_labels .*are empty"),
+        ({"test_labels": np.array(["a", "b"] * 3)}, "as in train_labels, got a to b: a is unkn"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(

@@ -18,7 +18,10 @@ from optuna_layerwise.data.published import PUBLISHED
 
 NAMES = sorted(PUBLISHED)
 # torchvision leaves the connection of an answer 404 to the garbage collector
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:the validation split has no image of the classes"),
+]
 
 
 class Server(http.server.ThreadingHTTPServer):

@@ -235,6 +235,143 @@ def test_an_image_listed_twice_differently_is_refused(
         load_data(write(f"image,label{header}", *lines, again), image_size=8)
 
 
+def ids(n: int = 20) -> list[str]:
+    """Rows of images without suffixes."""
+    return [row.replace(".png", "") for row in rows(n)]
+
+
+def in_parts(tmp_path: Path, n: int = 20) -> tuple[Path, Path]:
+    """Two folders with every second image each."""
+    parts = (tmp_path / "images" / "part_1", tmp_path / "images" / "part_2")
+    for index, row in enumerate(rows(n)):
+        make_image(parts[index % 2] / row.split(",")[0])
+    return parts
+
+
+def labels_and_colours(splits: Splits) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {Path(name).stem: found for name, found in everything(splits).items()}
+
+
+def test_an_id_is_the_image_of_that_name_with_any_suffix(write: Write, tmp_path: Path) -> None:
+    plain = load_data(write("image,label", *rows()), image_size=8)
+    path = write("image,label", *ids(), name="ids.csv")
+    for index in (0, 2, 4):  # lossless, so that the pixels stay
+        image = tmp_path / f"a{index}.png"
+        Image.open(image).save(image.with_suffix(".TIFF"))
+        image.unlink()
+    splits = load_data(path, image_size=8)
+    assert labels_and_colours(splits) == labels_and_colours(plain)
+    make_image(tmp_path / "a2.bmp", ".bmp")
+    with pytest.raises(ValueError, match=r"line 4: a2 may be .*a2.TIFF or .*a2.bmp; write"):
+        load_data(path, image_size=8)
+
+
+def test_images_are_found_below_the_image_roots(write: Write, tmp_path: Path) -> None:
+    plain = labels_and_colours(load_data(write("image,label", *rows()), image_size=8))
+    for row in rows():
+        (tmp_path / row.split(",")[0]).unlink()
+    one, two = in_parts(tmp_path)
+    by_id, by_name = tmp_path / "ids.csv", tmp_path / "table.csv"
+    by_id.write_text("\n".join(["image,label", *ids()]))
+    found = [
+        load_data(path, image_size=8, image_root=roots)
+        for path in (by_id, by_name)
+        for roots in ([one, two], str(tmp_path / "images"))
+    ]
+    assert all(labels_and_colours(splits) == plain for splits in found)
+    assert len({splits.fingerprint for splits in found[:2]}) == 1
+    with pytest.raises(FileNotFoundError, match=r"20 of 20 .* image_root \(--image-root\)"):
+        load_data(by_id, image_size=8)
+    with pytest.raises(FileNotFoundError, match="no such folder of images: '.*gone'"):
+        load_data(by_id, image_size=8, image_root=[one, tmp_path / "gone"])
+    with pytest.raises(ValueError, match="image_root=.* is an option of a table, and"):
+        load_data(one.parent, image_size=8, image_root=one)
+    (two / "a0.png").write_bytes((one / "a0.png").read_bytes())
+    for path in (by_id, by_name):
+        with pytest.raises(ValueError, match="line 2: a0.* may be .*part_1.* or .*part_2"):
+            load_data(path, image_size=8, image_root=[one, two])
+
+
+def test_a_folder_in_a_cell_must_be_the_images_own(write: Write, tmp_path: Path) -> None:
+    in_parts(tmp_path)
+    named = [f"part_{i % 2 + 1}/{row}" for i, row in enumerate(ids())]
+    (tmp_path / "table.csv").write_text("\n".join(["image,label", *named]))
+    root = tmp_path / "images" / "part_1"
+    assert len(everything(load_data(tmp_path / "table.csv", image_size=8, image_root=root.parent)))
+    with pytest.raises(FileNotFoundError, match="10 of 20 images .*: part_2/b1"):
+        load_data(tmp_path / "table.csv", image_size=8, image_root=root)
+
+
+def test_names_in_the_other_unicode_form_are_found(tmp_path: Path) -> None:
+    for index in range(20):
+        make_image(tmp_path / f"cafe\u0301{index}.png")
+    lines = ["image,label", *(f"caf\u00e9{i}.png,{'ab'[i % 2]}" for i in range(20))]
+    (tmp_path / "table.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert len(everything(load_data(tmp_path / "table.csv", image_size=8))) == 20
+
+
+def test_backslashes_are_read_as_slashes(write: Write, tmp_path: Path) -> None:
+    plain = load_data(write("image,label", *[f"x/{row}" for row in rows()]), image_size=8)
+    (tmp_path / "w.csv").write_text((tmp_path / "table.csv").read_text().replace("x/", ".\\x\\"))
+    assert load_data(tmp_path / "w.csv", image_size=8).fingerprint == plain.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("C:\\data\\", r"C:\\data\\a0.png .* of another place: write them as they are from the"),
+        ("/elsewhere/", "of another place"),
+        ("https://example.org/", "These are addresses: download"),
+        ("s3://bucket/", "These are addresses: download"),
+    ],
+)
+def test_images_that_are_elsewhere_are_one_error_with_what_to_do(
+    tmp_path: Path, place: str, message: str
+) -> None:
+    lines = ["image,label", *(place + row for row in rows())]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    with pytest.raises(FileNotFoundError, match=message):
+        load_data(tmp_path / "table.csv", image_size=8, image_root=tmp_path)
+
+
+def test_one_hot_columns_are_labels(write: Write) -> None:
+    lines = [row.replace(",a", ",1.0,0.0,0").replace(",b", ",0.0,1.0,0") for row in rows()]
+    with pytest.warns(UserWarning, match="the class is the column that is 1"):
+        splits = load_data(write("image,MEL,NV,UNK", *lines), image_size=8)
+    assert splits.classes == ("MEL", "NV")
+    assert {(name[0], label) for name, (label, _) in everything(splits).items()} == {
+        ("a", "MEL"),
+        ("b", "NV"),
+    }
+    lines[4] = lines[4].replace("1.0,0.0", "1.0,1.0")
+    with pytest.raises(ValueError, match=r"no column 'label'.* MEL, NV, UNK .* in line 6 2 of"):
+        load_data(write("image,MEL,NV,UNK", *lines), image_size=8)
+
+
+def test_a_table_as_spreadsheets_write_it_is_read(write: Write, tmp_path: Path) -> None:
+    plain = load_data(write("image,label", *rows()), image_size=8)
+    lines = [f"{row},,x".replace(",", "; ") for row in rows()]
+    text = "\r\n".join(["image; label; ; note, or so", *lines, ";;;", ";;;", ""])
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "sheet.csv").write_bytes(text.encode(encoding))
+        found = load_data(tmp_path / "sheet.csv", image_size=8)
+        assert found.fingerprint == plain.fingerprint
+
+
+def test_labels_that_may_mean_none_and_numbers_written_twice_are_said(write: Write) -> None:
+    lines = [f"a{i}.png,{('1', '1.0', 'NA', 'none')[i % 4]}" for i in range(20)]
+    with pytest.warns(UserWarning):
+        none, numbers = load_data(write("image,label", *lines), image_size=8).notices
+    assert none.startswith("the label 'NA' of") and "'1' and '1.0'" in numbers
+
+
+def test_a_split_may_be_spelled_in_many_ways(write: Write) -> None:
+    ways = ("Train", "TRAINING", "train_set", "Val split", "validation", "Test-Data")
+    lines = [f"{row},{ways[i // 4]}" for i, row in enumerate(rows(24))]
+    splits = load_data(write("image,label,split", *lines), image_size=8)
+    assert [len(part) for part in names(splits)] == [12, 8, 4]
+
+
 BROKEN: dict[str, tuple[list[str], str]] = {
     "no line": ([], "table.csv is empty; expected a line of column names"),
     "no row": (["image,label"], "has column names and no row"),
@@ -250,6 +387,10 @@ BROKEN: dict[str, tuple[list[str], str]] = {
     ),
     "cell missing": (["image,label", "a0.png", *rows()], "line 2: expected 2 cells .* got 1"),
     "empty label": (["image,label", *rows(2), "a8.png, "], "line 4: the cell of 'label' is empty"),
+    "no labels": (
+        ["image,label", *rows(2), "a7.png,NaN", "b8.png,"],
+        "line 4: the cell of 'label' is 'NaN', and so are 1 others; fill it in, or remove",
+    ),
     "open quote": (["image,label", *rows(), 'a9.png,"a'], "line 22 cannot be read .* unexpected"),
     "text after quote": (["image,label", 'a0.png,"a"b', *rows()], "line 2 cannot be read"),
     "one label": (["image,label", "a0.png,a", "a1.png,a"], "at least two labels, got only 'a'"),
@@ -302,7 +443,7 @@ def test_a_broken_table_is_one_error_with_its_line(
 def test_text_that_is_not_utf_8_is_refused(write: Write) -> None:
     path = write("image,label", *rows())
     path.write_bytes(path.read_bytes().replace(b"a0.png,a", b"a0.png,\xe4"))
-    with pytest.raises(ValueError, match="cannot be read as UTF-8 .* 0xe4"):
+    with pytest.raises(ValueError, match="line 2 cannot be read as UTF-8 .* 0xe4.*Save the tab"):
         load_data(path, image_size=8)
 
 

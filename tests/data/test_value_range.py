@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,30 +18,70 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*have more than 8 bits")
 SIDE = 8
 
 
-def save_16_bit_colour_png(path: Path, pixels: np.ndarray) -> None:
+def save_png(path: Path, pixels: np.ndarray, key: Sequence[int] = ()) -> None:
     """Pillow writes 16-bit PNG in grey only, so this one is put together from its chunks."""
-    height, width = pixels.shape[:2]
+    height, width, channels = pixels.shape
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))]
+    chunks += [(b"tRNS", struct.pack(f">{len(key)}H", *key))] if key else []
+    chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     content = b"\x89PNG\r\n\x1a\n"
-    for name, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+    for name, data in chunks:
         content += struct.pack(">I", len(data)) + name + data
         content += struct.pack(">I", zlib.crc32(name + data))
     path.write_bytes(content)
 
 
-def save_16_bit_colour_tiff(path: Path, pixels: np.ndarray) -> None:
-    """An uncompressed TIFF: header, ten tags, bits per sample and the pixels."""
-    height, width = pixels.shape[:2]
-    data, n = pixels.astype("<u2").tobytes(), 10
-    bits = 8 + 2 + n * 12 + 4
-    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, bits), (259, 3, 1, 1)]
-    tags += [(262, 3, 1, 2), (273, 4, 1, bits + 6), (277, 3, 1, 3), (278, 4, 1, height)]
-    tags += [(279, 4, 1, len(data)), (284, 3, 1, 1)]
-    table = struct.pack("<H", n) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
-    path.write_bytes(
-        b"II*\0" + struct.pack("<I", 8) + table + bytes(4) + struct.pack("<3H", 16, 16, 16) + data
-    )
+def save_tiff(
+    path: Path,
+    pixels: np.ndarray,
+    order: str = "<",
+    planes: int = 1,
+    compression: int = 1,
+    photometric: int | None = None,
+    extra: int | None = None,
+) -> None:
+    """A TIFF of any number of channels; in one strip, or one for each of the planes."""
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    height, width, channels = pixels.shape
+    pieces = [pixels] if planes == 1 else list(pixels.transpose(2, 0, 1))
+    strips = [p.astype(pixels.dtype.newbyteorder(order)).tobytes() for p in pieces]
+    if compression == 8:
+        strips = [zlib.compress(strip) for strip in strips]
+    bits, kind = pixels.dtype.itemsize * 8, {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    if photometric is None:
+        photometric = 2 if channels > 2 else 1
+    values: dict[int, tuple[str, list[int]]] = {
+        256: ("I", [width]),
+        257: ("I", [height]),
+        258: ("H", [bits] * channels),
+        259: ("H", [compression]),
+        262: ("H", [photometric]),
+        273: ("I", [0] * len(strips)),
+        277: ("H", [channels]),
+        278: ("I", [height]),
+        279: ("I", [len(strip) for strip in strips]),
+        284: ("H", [planes]),
+        **({} if extra is None else {338: ("H", [extra])}),
+        339: ("H", [kind] * channels),
+    }
+    start = 8 + 2 + 12 * len(values) + 4
+    room = sum(len(of) * struct.calcsize(code) for code, of in values.values() if len(of) > 1)
+    places = [start + room + 4 + sum(map(len, strips[:i])) for i in range(len(strips))]
+    values[273] = ("I", places)
+    table, beyond = struct.pack(order + "H", len(values)), b""
+    for tag, (code, of) in values.items():
+        packed = struct.pack(f"{order}{len(of)}{code}", *of)
+        table += struct.pack(order + "HHI", tag, {"H": 3, "I": 4}[code], len(of))
+        if len(packed) <= 4:
+            table += packed.ljust(4, b"\0")
+        else:
+            table += struct.pack(order + "I", start + len(beyond))
+            beyond += packed
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    content = (head + table + bytes(4) + beyond).ljust(places[0], b"\0")
+    path.write_bytes(content + b"".join(strips))
 
 
 def save_big_endian(path: Path, pixels: np.ndarray) -> None:
@@ -94,6 +135,9 @@ def expected(image: np.ndarray, low: float, high: float) -> np.ndarray:
         (".tif", save_big_endian, "uint16", 0, 4095),
         (".tif", save, "int32", -1024, 3071),  # Hounsfield units
         (".tif", save, "int32", 0, 1_000_000),
+        (".tif", save_tiff, "int8", -128, 127),
+        (".tif", save_tiff, "uint32", 5, 2**32 - 1),
+        (".pgm", save, "uint16", 0, 4095),
         (".tif", save, "float32", 0.0, 1.0),
         (".tif", save, "float32", -2.5, 700.25),
     ],
@@ -109,17 +153,88 @@ def test_the_lowest_value_of_the_data_set_becomes_0_and_the_highest_255(
 
 
 @pytest.mark.parametrize(
-    ("suffix", "writer"), [(".png", save_16_bit_colour_png), (".tif", save_16_bit_colour_tiff)]
+    ("suffix", "writer"),
+    [
+        (".png", save_png),
+        (".tif", save_tiff),
+        (".tif", partial(save_tiff, order=">")),
+        (".tif", partial(save_tiff, planes=2)),
+        (".tif", partial(save_tiff, planes=2, order=">")),
+        (".tif", partial(save_tiff, compression=8)),
+        (".tif", partial(save_tiff, compression=8, order=">")),
+    ],
 )
-def test_16_bit_colour_of_which_only_upper_bytes_can_be_read_is_said(
+def test_16_bit_colour_is_scaled_like_grey(
     tmp_path: Path, suffix: str, writer: Callable[..., None]
 ) -> None:
-    images = noise(0, 65_535, "uint16", channels=3)
-    root = write_folder(tmp_path / "x", images, suffix, writer)
+    images = noise(30, 4095, "uint16", channels=3)
+    splits = load_data(write_folder(tmp_path / "x", images, suffix, writer), image_size=SIDE)
+    for name, pixels in by_name(splits).items():
+        np.testing.assert_array_equal(pixels, expected(images[int(name)], 30, 4095))
+    assert "are 30 to 4095 over all splits" in splits.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "writer", "channels"),
+    [(".png", save_png, 4), (".png", save_png, 2), (".tif", partial(save_tiff, extra=2), 4)],
+)
+def test_16_bit_opacity_darkens_and_what_it_hides_does_not_count_for_the_range(
+    tmp_path: Path, suffix: str, writer: Callable[..., None], channels: int
+) -> None:
+    images = noise(0, 4095, "uint16", channels=channels)
+    images[..., -1] = 65_535
+    images[:, 2, 2] = 65_535, *[9] * (channels - 2), 0
+    images[:, 3, 3, -1] = 32_768
+    splits = load_data(write_folder(tmp_path / "x", images, suffix, writer), image_size=SIDE)
+    visible = images[images[..., -1] > 0][:, :-1]
+    low, high = visible.min(), visible.max()
+    assert f"are {low} to {high} over all splits" in splits.notices[0]
+    for name, pixels in by_name(splits).items():
+        colour = (images[int(name)][..., :-1] - float(low)) / (float(high) - low) * 255
+        colour = colour * images[int(name)][..., -1:] / 65_535
+        np.testing.assert_array_equal(pixels, np.round(colour) + np.zeros(3))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_transparent_value_of_a_16_bit_png_is_black(tmp_path: Path, channels: int) -> None:
+    images = noise(100, 4095, "uint16", channels=channels)
+    images[:, 2, 2], images[:, 4, 4] = 60_000, 100
+    writer = partial(save_png, key=[60_000] * channels)
+    splits = load_data(write_folder(tmp_path / "x", images, ".png", writer), image_size=SIDE)
+    assert "are 100 to 4095 over all splits" in splits.notices[0]
+    for name, pixels in by_name(splits).items():
+        wanted = expected(images[int(name)].clip(0, 4095), 100, 4095) + np.zeros(3, np.uint8)
+        wanted[2, 2] = 0
+        np.testing.assert_array_equal(pixels, wanted)
+
+
+def test_16_bit_images_in_which_0_is_white_are_turned_as_8_bit_ones_are(tmp_path: Path) -> None:
+    images = noise(0, 65_535, "uint16")
+    writer = partial(save_tiff, photometric=0)
+    splits = load_data(write_folder(tmp_path / "x", images, ".tif", writer), image_size=SIDE)
+    for name, pixels in by_name(splits).items():
+        np.testing.assert_array_equal(pixels, expected(~images[int(name)], 0, 65_535))
+
+
+def test_16_bit_colour_of_which_only_upper_bytes_can_be_read_is_said(tmp_path: Path) -> None:
+    def save_ppm(path: Path, pixels: np.ndarray) -> None:
+        path.write_bytes(b"P6 8 8 65535\n" + pixels.astype(">u2").tobytes())
+
+    root = write_folder(tmp_path / "x", noise(0, 4095, "uint16", channels=3), ".ppm", save_ppm)
     with pytest.warns(UserWarning, match="20 of 20 images hold 16-bit colour"):
         splits = load_data(root, image_size=SIDE)
-    for name, pixels in by_name(splits).items():
-        np.testing.assert_array_equal(pixels, images[int(name)] >> 8)
+    assert len(splits.notices) == 1
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".gif", ".webp", ".png"])
+def test_images_of_several_pages_or_frames_are_counted(tmp_path: Path, suffix: str) -> None:
+    root = write_folder(tmp_path / "x", noise(0, 255, "uint8"), ".png")
+    pages = [Image.new("RGB", (SIDE, SIDE), (value, 0, 9)) for value in (200, 100)]
+    pages[0].save(root / "a" / f"pages{suffix}", save_all=True, append_images=pages[1:])
+    with pytest.warns(UserWarning, match=f"1 of 21 images have several .*a/pages{suffix}"):
+        splits = load_data(root, image_size=SIDE)
+    assert len(splits.notices) == 1
+    assert by_name(splits)["pages"][0, 0, 0] > 190
 
 
 @pytest.mark.parametrize(
