@@ -18,26 +18,32 @@ from optuna_layerwise.data.raw import Part, RawData, cut
 
 OWN = "group"
 """What a table calls groups if it follows docs/data.md; it goes before all others."""
-_OWNERS = "patient|subject|lesion|slide|person|participant|animal|donor|individual|specimen|biopsy"
-_SURE = re.compile(rf"({_OWNERS})(id|no|nr|num|number|code|name|uid)?|case(id|no|nr|number|uid)")
+_OWNERS = (
+    "patient|subject|lesion|slide|person|participant|animal|donor|individual|specimen|biopsy|"
+    "mouse|subj|pid|mrn"
+)
+_NAMED = "id|no|nr|num|number|code|name|uid|identifier|hash|key"
+_SURE = re.compile(
+    rf"(unique|anon|anonymi[sz]ed|pseudo|study)?({_OWNERS})s?({_NAMED})?|case(id|no|nr|number|uid)"
+)
 _PERHAPS = re.compile(
     "(id|group|site|scan|series|study|case|session|visit|video|sequence|scene|location|camera|"
     "hospital|cent(er|re)|batch|plate|family|exam|source)(id|no|nr|number|name|uid)?"
 )
+_IDS = re.compile(r".*([\W_](?i:id|uid)|[a-z](ID|Id|UID|Uid)|IDENTIFIER|[Ii]dentifier)", re.DOTALL)
+"""Columns of ids of whatever kind, such as ``plant_id``; with few values they are of classes."""
 
 
 def looks_like_groups(column: str) -> bool:
     """Whether a column's name says that it names groups, or may name some."""
-    plain = _plain(column)
-    return bool(_SURE.fullmatch(plain) or _PERHAPS.fullmatch(plain))
+    return _is_group(column) or bool(_IDS.fullmatch(column))
 
 
 def without_blanks(cells: Sequence[str]) -> tuple[str, ...]:
-    """The cells, those without a value made groups of one image."""
+    """The cells in lower case, those without a value made groups of one image."""
     blank = {*MISSING, *PERHAPS_MISSING, "unknown"}
-    return tuple(
-        f"\0{place}" if cell.lower() in blank else cell for place, cell in enumerate(cells)
-    )
+    lower = (cell.casefold() for cell in cells)
+    return tuple(f"\0{place}" if cell in blank else cell for place, cell in enumerate(lower))
 
 
 def split(raw: RawData, *, group_rule: int = GROUP_RULE, **options: Any) -> dict[str, Part]:
@@ -56,6 +62,7 @@ def split(raw: RawData, *, group_rule: int = GROUP_RULE, **options: Any) -> dict
             column: len(set(every))
             for column in next(iter(cells.values()))
             if 1 < len(set(every := _together(cells.values(), column))) < len(every)
+            and (_is_group(column) or len(set(every)) > len(raw.classes))
         }
         sure = [column for column in several if group_rule > 1 and _is_sure(column)]
         sure.sort(key=lambda column: (column != OWN, several[column]))
@@ -133,6 +140,10 @@ def _together(parts: Iterable[Mapping[str, tuple[str, ...]]], column: str) -> tu
 
 def _listed(columns: Sequence[str]) -> str:
     return ", ".join(map(repr, columns))
+
+
+def _is_group(column: str) -> bool:
+    return _is_sure(column) or bool(_PERHAPS.fullmatch(_plain(column)))
 
 
 def _is_sure(column: str) -> bool:

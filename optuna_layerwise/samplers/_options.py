@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -69,7 +70,8 @@ def checked_seeds(seed_with: Any, search_space: Mapping[str, Any]) -> list[dict[
     """Parameters of the first trials.
 
     Raises:
-        ValueError: for a value out of a parameter's range, or what is no list of parameters.
+        ValueError: for a value out of a parameter's range or that no parameter can have, or what
+            is no list of parameters.
     """
     if not isinstance(seed_with, Sequence) or isinstance(seed_with, str):
         raise ValueError(f"seed_with must be a list of dictionaries, got {seed_with!r}")
@@ -78,6 +80,11 @@ def checked_seeds(seed_with: Any, search_space: Mapping[str, Any]) -> list[dict[
         if not isinstance(params, Mapping):
             raise ValueError(f"seed_with must be a list of dictionaries, but [{i}] is {params!r}")
         for name, value in params.items():
+            if not isinstance(name, str) or not _is_json(value):
+                raise ValueError(
+                    f"seed_with[{i}] must map names of parameters to numbers, texts, True, False "
+                    f"or None; {name!r} has {value!r}"
+                )
             if name in search_space and not contains(search_space[name], value):
                 raise ValueError(
                     f"seed_with[{i}] has {name!r} = {value!r}, which is not a value of "
@@ -97,6 +104,14 @@ def named(option: str, values: Any) -> dict[str, Any]:
     if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
         raise ValueError(f"{option} must map names of parameters to values, got {values!r}")
     return dict(plain(values))
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _plain(distribution: Any) -> BaseDistribution:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 HIDDEN = "***"
+_ASSIGNED = re.compile(r"(?i)(\w*(?:passw|pwd|secret|token)\w*\s*=\s*)([^\s&;#]+)")
+"""A secret outside of the options, as in ``host=here password=...``."""
 _HARMLESS = {
     # options of URLs that are no secrets; the values of all others are hidden
     *("host", "port", "user", "dbname", "unix_socket", "driver", "charset", "client_encoding"),
@@ -56,7 +58,8 @@ def without_secrets(url: str) -> str:
         f"{name}={value if name.lower() in _HARMLESS else HIDDEN}" if value else HIDDEN
         for name, value in parts.options
     ]
-    return parts.scheme + user + parts.place + ("?" + "&".join(shown) if shown else "")
+    whole = parts.scheme + user + parts.place + ("?" + "&".join(shown) if shown else "")
+    return _ASSIGNED.sub(rf"\g<1>{HIDDEN}", whole)
 
 
 def with_driver(url: str) -> str:
@@ -76,7 +79,7 @@ def scrubbed(text: str, url: str) -> str:
     """What a driver says of a URL, without the secrets in the URL."""
     parts = _parts(url)
     secrets = [value or name for name, value in parts.options if name.lower() not in _HARMLESS]
-    secrets += [parts.password or ""]
+    secrets += [parts.password or "", *(value for _, value in _ASSIGNED.findall(url))]
     for secret in sorted({s for one in secrets for s in (one, unquote(one))}, key=len):
         if secret:  # a short one may be part of other words
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, text)
@@ -111,6 +114,9 @@ def _parts(url: str) -> _Parts:
         query = options if mark else ""
     user, at, place = before.rpartition("@")
     if not at:
+        if re.match(r"[^\[:/]*:(?!\d|/|$)", place):  # no port: the host was forgotten
+            name, _, password = place.partition(":")
+            return _Parts(scheme + separator, name, password, "", query)
         return _Parts(scheme + separator, None, None, place, query)
     name, colon, password = user.partition(":")
     return _Parts(scheme + separator, name, password if colon else None, place, query)

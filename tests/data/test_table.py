@@ -125,7 +125,19 @@ def divided(splits: Splits, size: int = 3) -> bool:
     return bool(one & two or one & three or two & three)
 
 
-@pytest.mark.parametrize("column", ["group", "patient", "Lesion-ID", "Case ID", "slide_id"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        "group",
+        "patient",
+        "Lesion-ID",
+        "Case ID",
+        "slide_id",
+        "Patients",
+        "MRN",
+        "anon_patient_key",
+    ],
+)
 def test_columns_that_look_like_groups_stay_together_and_not_on_request(
     write: Write, column: str
 ) -> None:
@@ -139,12 +151,28 @@ def test_columns_that_look_like_groups_stay_together_and_not_on_request(
     assert divided(load_data(path, paper_split=True, train_fraction=0.5, image_size=8))
 
 
-def test_a_column_that_only_may_name_groups_is_mentioned(write: Write) -> None:
-    path = write("image,label,site", *grouped())
-    with pytest.warns(UserWarning, match=r"of 30 of 'site'.* --group-by site \(group_by='site'"):
+@pytest.mark.parametrize("column", ["site", "plant_ID", "StudyInstanceUID"])
+def test_a_column_that_only_may_name_groups_is_mentioned(write: Write, column: str) -> None:
+    path = write(f"image,label,{column}", *grouped())
+    with pytest.warns(
+        UserWarning, match=rf"of 30 of '{column}'.* --group-by {column} \(group_by="
+    ):
         splits = load_data(path, image_size=8)
     assert divided(splits)
     assert len(splits.notices) == 1
+
+
+def test_ids_of_classes_are_no_groups(write: Write) -> None:
+    lines = [line.replace(",a,g", ",a,1#").replace(",b,g", ",b,2#") for line in grouped()]
+    path = write("image,label,class_id", *(line.partition("#")[0] for line in lines))
+    assert not load_data(path, image_size=8).notices
+
+
+def test_groups_that_differ_in_case_only_are_one(write: Write) -> None:
+    lines = [line.replace(",g", ",G") if i % 2 else line for i, line in enumerate(grouped())]
+    path = write("image,label,patient", *lines)
+    with pytest.warns(UserWarning, match="'patient' .* has 30"):
+        assert not divided(load_data(path, image_size=8))
 
 
 def test_of_several_group_columns_the_coarsest_that_can_be_split_is_taken(write: Write) -> None:

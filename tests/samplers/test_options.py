@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"population": True}, "population must be a whole number"),
     ({"seed_with": None}, "seed_with must be a list"),
     ({"seed_with": {"x": 1}}, "seed_with must be a list"),
+    ({"seed_with": [{"x": Decimal("0.5")}]}, r"'x' has Decimal\('0.5'\)"),
+    ({"seed_with": [{"x": Path("a")}]}, "must map names of parameters to numbers"),
+    ({"seed_with": [{b"x": 1}]}, "b'x' has 1"),
     ({"seed_with": [{"k": 11}], "search_space": SPACE}, "'k' = 11, which is not a value"),
 ]
 

@@ -20,6 +20,9 @@ HIDDEN = {
     f"mssql+pyodbc:///?odbc_connect=PWD%3D{SECRET}": "mssql+pyodbc:///?odbc_connect=***",
     f"sqlite+pysqlcipher://:{SECRET}@/file.db": "sqlite+pysqlcipher://:***@/file.db",
     f"me:{SECRET}@host/db": "***@host/db",
+    f"postgresql://me:{SECRET}": "postgresql://me:***@",
+    f"postgresql://host/db#password={SECRET}": "postgresql://host/db#password=***",
+    f"host=here password={SECRET} dbname=db": "host=here password=*** dbname=db",
 }  # fmt: skip
 
 
@@ -35,6 +38,9 @@ def test_a_shown_url_hides_passwords_wherever_they_stand(url: str) -> None:
         "journal:///runs/a@b.log",
         "runs/tune.log",
         "postgresql://me@host:5432/db?sslmode=require",
+        "postgresql://one:5432,two:5432/db",
+        "postgresql://[::1]/db",
+        "postgresql://host:/db",
     ],
 )
 def test_a_url_without_secrets_is_shown_as_it_is(url: str) -> None:
