@@ -54,7 +54,13 @@ def quoted(word: str) -> str:
     if visible(word) == word:
         return shlex.quote(word)
     inside = word.replace("\\", "\\\\").replace("'", "\\'")  # bash, zsh and ksh read escapes in it
-    return f"$'{visible(inside)}'"
+    return f"$'{''.join(c if visible(c) == c else _bytes(c) for c in inside)}'"
+
+
+def _bytes(character: str) -> str:
+    """A character as the escapes of its bytes, which a shell reads alike in every locale."""
+    errors = "surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass"
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", errors))
 
 
 def option(name: str, value: str) -> list[str]:

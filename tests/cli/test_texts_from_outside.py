@@ -30,12 +30,19 @@ def test_status_shows_names_as_they_are(name: str, cli: Cli) -> None:
             assert name in out
 
 
-@pytest.mark.parametrize("name", [*NAMES, HOSTILE, "new\nline"])
-def test_a_shell_reads_a_printed_name_as_the_name(name: str) -> None:
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+@pytest.mark.parametrize("name", [*NAMES, HOSTILE, "new\nline", "zero\u200bwidth"])
+def test_a_shell_reads_a_printed_name_as_the_name(name: str, locale: str) -> None:
     text = study_options("sqlite:///a b.db", name)
     assert visible(text) == text
     show = f"{quoted(sys.executable)} -c 'import sys; print(ascii(sys.argv[1:]))' {text}"
-    said = subprocess.run(["bash", "-c", show], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        ["bash", "-c", show],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "LC_ALL": locale},
+    ).stdout
     one = [f"--study={name}"] if name.startswith("-") else ["--study", name]
     assert said.strip() == ascii(["--storage", "sqlite:///a b.db", *one])
 
