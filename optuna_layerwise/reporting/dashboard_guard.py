@@ -67,7 +67,7 @@ class Guard:
         if environ["REQUEST_METHOD"] not in _READS:
             site = environ.get("HTTP_SEC_FETCH_SITE", "same-origin")
             origin = environ.get("HTTP_ORIGIN")
-            own = origin is None or urlsplit(origin).netloc.lower() == host.lower()
+            own = origin is None or _netloc(origin) == host.lower()
             if not (has_token and own and site == "same-origin"):
                 return _refuse(
                     start_response,
@@ -114,6 +114,12 @@ def _name(host: str) -> str:
     """A host without its port, which a tunnel may change."""
     with contextlib.suppress(ValueError):
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    return ""
+
+
+def _netloc(origin: str) -> str:
+    with contextlib.suppress(ValueError):
+        return urlsplit(origin).netloc.lower()
     return ""
 
 

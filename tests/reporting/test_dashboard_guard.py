@@ -86,6 +86,7 @@ def test_only_the_dashboards_own_pages_write(address: str) -> None:
         {"Cookie": cookie + "x", "Origin": address},
         {"Cookie": cookie, "Origin": "http://evil.example"},
         {"Cookie": cookie, "Origin": "null"},
+        {"Cookie": cookie, "Origin": "http://["},
         {"Cookie": cookie, "Origin": address, "Sec_Fetch_Site": "cross-site"},
         {"Cookie": cookie, "Origin": address, "Sec_Fetch_Site": "same-site"},
     ):

@@ -77,6 +77,27 @@ def test_an_ask_takes_what_waits_then_makes_new_ones_and_stops_below_the_limit(
     assert len(study.trials) == 3
 
 
+def test_trials_that_ran_under_a_lease_are_copied_whole(
+    storage: BaseStorage, tmp_path: Path
+) -> None:
+    study = study_in(storage)
+    for value in (0.5, 0.25, 0.75):
+        trial, lease = asked(study)
+        trial.suggest_float("x", 0, 1)
+        tell(study, trial, lease, COMPLETE, [value])
+    asked(study)
+    added = optuna.create_study(storage=storage, study_name="added")
+    added.add_trials(study.trials[1:])
+    target = open_storage(f"sqlite:///{tmp_path / 'copy.db'}")
+    optuna.copy_study(from_study_name=study.study_name, from_storage=storage, to_storage=target)
+    copied = optuna.load_study(study_name=study.study_name, storage=target)
+    for of, there in ((added.trials, study.trials[1:]), (copied.trials, study.trials)):
+        assert [(t.state, t.values, t.params) for t in of] == [
+            (t.state, t.values, t.params) for t in there
+        ]
+    close(target)
+
+
 def test_what_a_leased_trial_suggests_reports_and_notes_is_stored(storage: BaseStorage) -> None:
     study = study_in(storage)
     for number in range(2):
