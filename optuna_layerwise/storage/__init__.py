@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         is_there,
         naming_what_cannot_be_read,
         remove_damaged,
-        study_names,
         trial_numbers,
     )
     from optuna_layerwise.storage.databases import claims_are_atomic, is_writable
@@ -73,6 +72,7 @@ if TYPE_CHECKING:
         open_pictured,
         picture_of,
         refused_of,
+        study_names,
     )
     from optuna_layerwise.storage.relational import RelationalStorage
     from optuna_layerwise.storage.standing import (

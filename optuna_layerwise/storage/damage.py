@@ -5,20 +5,31 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
-import sqlalchemy
+from optuna._imports import _LazyImport
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.storages._rdb import models
 
 from optuna_layerwise.plain import UNREADABLE, decoded
 from optuna_layerwise.storage.journal import FileJournalStorage
-from optuna_layerwise.storage.persistent import transaction
+from optuna_layerwise.storage.picture import study_names
 from optuna_layerwise.storage.trials import all_trials
 
-_OF_TRIALS = (models.TrialUserAttributeModel, models.TrialSystemAttributeModel)
-_OF_STUDIES = (models.StudyUserAttributeModel, models.StudySystemAttributeModel)
+if TYPE_CHECKING:
+    import sqlalchemy
+    from optuna.storages._rdb import models
+else:  # a journal is read without
+    sqlalchemy = _LazyImport("sqlalchemy")
+    models = _LazyImport("optuna.storages._rdb.models")
+
+
+def _of_trials() -> tuple[Any, ...]:
+    return models.TrialUserAttributeModel, models.TrialSystemAttributeModel
+
+
+def _of_studies() -> tuple[Any, ...]:
+    return models.StudyUserAttributeModel, models.StudySystemAttributeModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,16 +53,6 @@ class Damaged:
     table: str
     row: int
     reason: str = "it is no JSON"
-
-
-def study_names(storage: BaseStorage) -> list[str]:
-    """In alphabetical order, whatever is stored with the studies."""
-    backend = getattr(storage, "_backend", storage)
-    if not isinstance(backend, RDBStorage):
-        return sorted(study.study_name for study in storage.get_all_studies())
-    with backend.engine.connect() as connection:
-        names = connection.execute(sqlalchemy.select(models.StudyModel.study_name))
-        return sorted(name for (name,) in names)
 
 
 def is_there(study: optuna.Study) -> bool:
@@ -100,7 +101,9 @@ def damaged_attributes(storage: BaseStorage, study: str, *, trials: bool = True)
     backend = getattr(storage, "_backend", storage)
     if not isinstance(backend, RDBStorage):
         return []
-    return list(_damaged(backend, study, (*_OF_TRIALS, *_OF_STUDIES) if trials else _OF_STUDIES))
+    return list(
+        _damaged(backend, study, (*_of_trials(), *_of_studies()) if trials else _of_studies())
+    )
 
 
 def remove_damaged(storage: BaseStorage, damaged: Damaged) -> None:
@@ -110,12 +113,14 @@ def remove_damaged(storage: BaseStorage, damaged: Damaged) -> None:
         return
     backend = getattr(storage, "_backend", storage)
     assert isinstance(backend, RDBStorage)
-    [model] = [m for m in (*_OF_TRIALS, *_OF_STUDIES) if m.__tablename__ == damaged.table]
+    [model] = [m for m in (*_of_trials(), *_of_studies()) if m.__tablename__ == damaged.table]
     columns = model.__table__.c
     [key] = list(model.__table__.primary_key)
     same = key == damaged.row
     if "\\x" not in str(damaged.text):  # so bytes are shown that are no text
         same &= columns.value_json == damaged.text
+    from optuna_layerwise.storage.persistent import transaction  # with SQLAlchemy
+
     with transaction(backend) as session:
         session.execute(sqlalchemy.delete(model).where(same))
 
@@ -135,7 +140,7 @@ def _damaged(backend: RDBStorage, study: str, tables: Sequence[Any]) -> Iterator
             columns = model.__table__.c
             [row] = list(model.__table__.primary_key)
             found = sqlalchemy.select(row, columns.key, columns.value_json)
-            if model in _OF_TRIALS:
+            if model in _of_trials():
                 found = found.add_columns(trials.number).join(
                     models.TrialModel, columns.trial_id == trials.trial_id
                 )

@@ -13,7 +13,6 @@ import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 
 from optuna_layerwise.storage import sqlite
-from optuna_layerwise.storage.journal import FileJournalStorage, JournalFile
 from optuna_layerwise.storage.opening import OtherSchemaError, journal_path
 from optuna_layerwise.storage.relational import RelationalStorage
 from optuna_layerwise.storage.schema import Schema, inspect
@@ -37,15 +36,12 @@ _TRIES = 20  # more than there are tables
 
 def open_engine(
     url: str,
-    journal: str | None,
     patience_seconds: float,
     create: bool,
     read_only: bool,
     log: bool,
 ) -> BaseStorage:
-    """A storage behind a URL with a driver, or behind the file of a journal."""
-    if journal is not None:
-        return FileJournalStorage(JournalFile(journal, patience_seconds=patience_seconds))
+    """A storage behind a URL with a driver."""
     check_password(url)
     parsed = sqlalchemy.make_url(url)
     driver, name = parsed.drivername, parsed.get_backend_name()

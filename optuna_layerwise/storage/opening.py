@@ -1,6 +1,6 @@
 """Opening a storage so that no waiting trial can be claimed twice, and none is lost.
 
-SQLAlchemy and Optuna's tables are imported when there is something to open.
+SQLAlchemy and Optuna's tables are imported when there is a database to open; a journal needs none.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 
+from optuna_layerwise.storage.journal import FileJournalStorage, JournalFile
 from optuna_layerwise.storage.journal_lines import DamagedJournalError
 from optuna_layerwise.storage.outages import PATIENCE_SECONDS, persist
 from optuna_layerwise.storage.urls import scrubbed, with_driver, without_secrets
@@ -19,6 +20,7 @@ _EXPECTED = (
     "Expected sqlite:///tune.db, postgresql://user@host/db, mysql://user@host/db or "
     "journal:///tune.log"
 )
+_FAILURES = (StorageInternalError, ImportError, ValueError, OSError)
 
 
 class OtherSchemaError(ConnectionError):
@@ -65,25 +67,29 @@ def open_storage(
             file = url.removeprefix("sqlite:///").partition("?")[0]
         if file not in (None, "", ":memory:") and not Path(file).is_file():
             raise FileNotFoundError(f"there is no database {shown}; `tune` makes one")
-    import sqlalchemy
-
-    from optuna_layerwise.storage.databases import open_engine
-
-    try:
-        return persist(
-            lambda again: open_engine(url, path, patience_seconds, create, read_only, log),
-            place=shown,
-            seconds=patience_seconds if wait else 0.0,
-        )
-    except (OtherSchemaError, FileNotFoundError, DamagedJournalError):
-        raise
-    except (
-        sqlalchemy.exc.SQLAlchemyError,
+    failures: tuple[type[Exception], ...] = (
         StorageInternalError,
         ImportError,
         ValueError,
         OSError,
-    ) as error:
+    )
+
+    def opened(again: bool) -> BaseStorage:
+        if path is not None:
+            return FileJournalStorage(JournalFile(path, patience_seconds=patience_seconds))
+        return open_engine(url, patience_seconds, create, read_only, log)
+
+    if path is None:
+        import sqlalchemy
+
+        from optuna_layerwise.storage.databases import open_engine
+
+        failures += (sqlalchemy.exc.SQLAlchemyError,)
+    try:
+        return persist(opened, place=shown, seconds=patience_seconds if wait else 0.0)
+    except (OtherSchemaError, FileNotFoundError, DamagedJournalError):
+        raise
+    except failures as error:
         said = str(error.__cause__ or error) or type(error).__name__
         reason = scrubbed(said.splitlines()[0].rstrip("."), url)
         raise ConnectionError(f"cannot open the storage {shown}: {reason}. {_EXPECTED}") from error

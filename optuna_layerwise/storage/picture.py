@@ -12,20 +12,25 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
-import sqlalchemy
+from optuna._imports import _LazyImport
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
-from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.plain import UNREADABLE, decoded, shortened
 from optuna_layerwise.storage.journal import FileJournalStorage
-from optuna_layerwise.storage.persistent import PersistentStorage
+
+if TYPE_CHECKING:
+    import sqlalchemy
+    from optuna.storages._rdb import models
+else:  # a journal is read without
+    sqlalchemy = _LazyImport("sqlalchemy")
+    models = _LazyImport("optuna.storages._rdb.models")
 
 _FEW = 100
 _Rows = dict[int, list[Any]]
@@ -106,9 +111,21 @@ def picture_of(storage: BaseStorage, names: Iterable[str] | None = None) -> Base
         return shown
     if not isinstance(backend, RDBStorage):
         return storage
+    from optuna_layerwise.storage.persistent import PersistentStorage  # with SQLAlchemy
+
     if isinstance(backend, PersistentStorage):
         return backend.persist(lambda again: _read(backend.engine, chosen))
     return _read(backend.engine, chosen)
+
+
+def study_names(storage: BaseStorage) -> list[str]:
+    """In alphabetical order, whatever is stored with the studies."""
+    backend = getattr(storage, "_backend", storage)
+    if not isinstance(backend, RDBStorage):
+        return sorted(study.study_name for study in storage.get_all_studies())
+    with backend.engine.connect() as connection:
+        names = connection.execute(sqlalchemy.select(models.StudyModel.study_name))
+        return sorted(name for (name,) in names)
 
 
 def open_pictured(shown: BaseStorage, name: str) -> optuna.Study:

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 
 from optuna_layerwise.cli.app import COMMANDS
+from optuna_layerwise.storage import open_storage
 
 HEAVY = ("torch", "torchvision", "sklearn", "plotly", "scipy", "transformers", "timm", "pandas")
 OF_DATABASES = ("sqlalchemy", "alembic")
@@ -62,13 +64,17 @@ def test_a_mistake_is_said_before_anything_heavy_is_imported(
     assert not modules & {*HEAVY, *light}
 
 
-def test_status_of_a_study_needs_nothing_heavy(tmp_path: Path) -> None:
-    import optuna
-
-    optuna.create_study(storage=f"sqlite:///{tmp_path / 'a.db'}", study_name="a")
-    code, modules = run(tmp_path, "status", "--storage", "sqlite:///a.db")
+@pytest.mark.parametrize(
+    ("place", "light"), [("sqlite:///a.db", ()), ("journal:///a.log", OF_DATABASES)]
+)
+def test_status_of_a_study_needs_nothing_heavy(
+    tmp_path: Path, place: str, light: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    optuna.create_study(storage=open_storage(place), study_name="a")
+    code, modules = run(tmp_path, "status", "--storage", place)
     assert code == 0
-    assert not modules & set(HEAVY)
+    assert not modules & {*HEAVY, *light}
 
 
 def test_the_list_of_commands_imports_none_of_them(tmp_path: Path) -> None:
