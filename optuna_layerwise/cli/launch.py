@@ -139,6 +139,8 @@ def launch_command(
         weights=weights,
         model=model,
         output=output,
+        device=device,
+        threads=threads,
     )
     folder = Path(settings.output or ".").absolute() / "workers"
     check_folder(folder, "--output")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -129,6 +130,10 @@ class Settings:
             value = getattr(self if hasattr(self, field) else self.recipe, field)
             if value is not None:
                 within(field, value, least, most)
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", self.device):
+            raise ValueError(
+                f"device must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {self.device!r}"
+            )
         if self.init_from is not None and self.sampler not in STARTS_INFORMED:
             raise ValueError(
                 f"--init-from is for --sampler {', '.join(STARTS_INFORMED)}, got {self.sampler}"
