@@ -54,10 +54,10 @@ def quoted(word: str) -> str:
     if visible(word) == word:
         return shlex.quote(word)
     inside = word.replace("\\", "\\\\").replace("'", "\\'")  # bash, zsh and ksh read escapes in it
-    return f"$'{''.join(c if visible(c) == c else _bytes(c) for c in inside)}'"
+    return f"$'{''.join(c if visible(c) == c else _in_bytes(c) for c in inside)}'"
 
 
-def _bytes(character: str) -> str:
+def _in_bytes(character: str) -> str:
     """A character as the escapes of its bytes, which a shell reads alike in every locale."""
     errors = "surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass"
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", errors))
