@@ -25,7 +25,7 @@ def within(what: str, value: float, least: float, most: float = MANY) -> None:
     if not value >= least:
         raise ValueError(f"{what} must be at least {least}, got {value}")
     if value > most:
-        raise ValueError(f"{what} must be at most {most}, got {value}")
+        raise ValueError(f"{what} must be at most {most}, got {str(value)[:40]}")
 
 
 def format_of(

@@ -41,7 +41,8 @@ MAY_CHANGE = {
 _SEEDS = 2**32 - 1
 """The largest seed that all samplers and libraries take."""
 _RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("trials", "finalists", "final_seeds", "n_folds"), (1, MANY)),
+    **dict.fromkeys(("trials", "finalists"), (1, MANY)),
+    **dict.fromkeys(("final_seeds", "n_folds"), (1, 1000)),
     **dict.fromkeys(("seed", "split_seed"), (0, _SEEDS)),
     **dict.fromkeys(("image_size", "resize"), (1, 10_000)),
     **dict.fromkeys(("val", "test"), (0, 1)),
@@ -130,6 +131,9 @@ class Settings:
             value = getattr(self if hasattr(self, field) else self.recipe, field)
             if value is not None:
                 within(field, value, least, most)
+        within("number of seeds", len(self.seeds), 1, 1000)
+        for seed in self.seeds:
+            within("seeds", seed, 0, _SEEDS)
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", self.device):
             raise ValueError(
                 f"device must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {self.device!r}"

@@ -91,3 +91,34 @@ def test_artifacts_that_cannot_be_read_take_no_result_along(cli: Cli, artifact: 
     assert code == 0, errors
     assert "the result is not among the study's artifacts" in out
     assert FINAL_KEY in load("a").user_attrs
+
+
+ABSURD: dict[str, Any] = {
+    "threads": 10**9,
+    "image_size": 10**6,
+    "seeds": list(range(10**5)),
+    "seed": 10**400,
+    "trials": 10**12,
+    "n_folds": 10**6,
+    "final_seeds": 10**6,
+    "keep_weights": -1,
+    "checkpoint_seconds": -math.inf,
+    "epochs": 10**9,
+}
+
+
+@pytest.mark.parametrize("field", ABSURD)
+def test_what_no_study_needs_is_refused_in_a_line(cli: Cli, field: str) -> None:
+    cli(*DIGITS, "--study", "a", "--trials", "1", "--no-work")
+    changed = {field: ABSURD[field]}
+    if field == "epochs":
+        changed = {
+            "recipe": {**json.loads(load("a").user_attrs[SETTINGS_KEY])["recipe"], **changed}
+        }
+    rewrite("a", **changed)
+    for command in ("resume", "worker"):
+        code, _, errors = cli(command, "--study", "a")
+        assert code == 2
+        assert errors.count("\n") == 1
+        assert len(errors) < 500, errors[:500]
+        assert field.replace("_", "-") in errors.replace("_", "-")
