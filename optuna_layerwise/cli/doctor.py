@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import optuna
 import typer
@@ -31,8 +31,10 @@ from optuna_layerwise.storage import (
     journal_path,
     open_storage,
 )
-from optuna_layerwise.studies.doctor.examining import Check
 from optuna_layerwise.studies.doctor.finding import Finding
+
+if TYPE_CHECKING:
+    from optuna_layerwise.studies.doctor.examining import Check
 
 FINDINGS = 1
 """Exit code: something is wrong."""
