@@ -13,11 +13,9 @@ import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from optuna_layerwise.models.outputs import logits_of
@@ -33,7 +31,8 @@ from optuna_layerwise.models.weights import load_weights
 from optuna_layerwise.policy import Granularity
 
 _OF_THE_WEIGHTS: Any = None
-_UNLOADABLE = (RuntimeError, EOFError, UnpicklingError, SafetensorError)
+_UNLOADABLE = {"RuntimeError", "EOFError", "UnpicklingError", "SafetensorError"}
+"""Errors of readers, by name: nothing here imports pickle."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,7 +114,7 @@ class ModelSpec:
             with self._downloading():
                 model = source.build(name, self.args, self._published, num_classes)
         except Exception as error:  # each network has its own ways to say what it expects
-            if self._published is not None and isinstance(error, _UNLOADABLE):
+            if self._published is not None and type(error).__name__ in _UNLOADABLE:
                 with_these = f" with {dict(self.args)}" if self.args else ""
                 raise ValueError(
                     f"the published weights {self._published!r} of {self.name} cannot be loaded"

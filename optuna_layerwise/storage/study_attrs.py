@@ -45,6 +45,11 @@ def study_attr(study: Study, key: str, *, system: bool = False) -> Any:
     return parts.joined(value, storage.get_study_system_attrs(study._study_id))
 
 
+def storage_of(study: Study) -> BaseStorage:
+    """The storage that a study is in."""
+    return study._storage
+
+
 def stored_keys(study: Study) -> set[str]:
     """The user attributes that hold something now."""
     stored = study._storage.get_study_user_attrs(study._study_id)

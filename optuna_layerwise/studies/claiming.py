@@ -17,7 +17,13 @@ from typing import Any
 import optuna
 
 from optuna_layerwise.results import CLAIM_KEY, Claim, claim_in, utc_now
-from optuna_layerwise.storage import LEASE_SECONDS, Lease, compare_and_set, study_attr
+from optuna_layerwise.storage import (
+    LEASE_SECONDS,
+    Lease,
+    compare_and_set,
+    storage_of,
+    study_attr,
+)
 from optuna_layerwise.studies.leasing import Heartbeat
 from optuna_layerwise.studies.watching import Sight
 
@@ -41,7 +47,7 @@ class Held:
 
     def __init__(self, study: optuna.Study, lease: Lease, since: str) -> None:
         self._study, self._token, self._since = study, lease.token, since
-        self._heart = Heartbeat(study._storage, lease.seconds, renew=self.renew)
+        self._heart = Heartbeat(storage_of(study), lease.seconds, renew=self.renew)
 
     @property
     def lost(self) -> bool:

@@ -98,7 +98,8 @@ def test_a_worker_may_differ_in_place_and_device_but_not_in_data(
     assert study.user_attrs.items() >= before.items()  # its own places are not stored
     assert len(study.trials) == 1
     assert [p.name for p in (tmp_path / "elsewhere").rglob("*.safetensors")]
-    code, _, err = cli("worker", "--study", "digits", "--weights", "none")
+    with pytest.warns(UserWarning, match="random weights"):
+        code, _, err = cli("worker", "--study", "digits", "--weights", "none")
     assert code == 2
     assert "model_digest" in err
 
@@ -255,7 +256,7 @@ def test_a_lease_that_makes_no_sense_is_one_line(
 def test_a_signal_while_the_finalists_are_trained_gives_the_claim_back_and_says_how_to_go_on(
     cli: Cli, worker: Worker, number: signal.Signals
 ) -> None:
-    study = create(cli, "--trials", "1", "--final-seeds", "100000")
+    study = create(cli, "--trials", "1", "--final-seeds", "1000")
     process = worker("--finalize")
     until(lambda: study.user_attrs.get(CLAIM_KEY))
     process.send_signal(number)

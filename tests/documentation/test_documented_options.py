@@ -15,8 +15,6 @@ LEAVES = [
     "leaves/",
     "--model",
     "resnet18",
-    "--weights",
-    "DEFAULT",
     "--epochs",
     "10",
     "--study",
