@@ -113,7 +113,21 @@ class LowRank:
         _number("alpha", self.alpha, above=0.0)
 
 
-Method = Penalty | Unfreezing | GradientNorms | LowRank
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Regression:
+    """The fitted head of ``Recipe.head_start`` as it is: no epoch is trained.
+
+    Args:
+        name: ``regression``.
+    """
+
+    name: Literal["regression"] = "regression"
+
+    def __post_init__(self) -> None:
+        _one_of("name", self.name, ("regression",))
+
+
+Method = Penalty | Unfreezing | GradientNorms | LowRank | Regression
 METHODS: dict[str, type[Method]] = {
     "l2-sp": Penalty,
     "l1-sp": Penalty,
@@ -121,6 +135,7 @@ METHODS: dict[str, type[Method]] = {
     "first-to-last": Unfreezing,
     "auto-rgn": GradientNorms,
     "lora": LowRank,
+    "regression": Regression,
 }
 """Value of the field ``name`` to the class that has it."""
 

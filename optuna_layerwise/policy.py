@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from optuna_layerwise.files import write_whole
-from optuna_layerwise.methods import METHODS, Method, method_from
+from optuna_layerwise.methods import METHODS, Method, Regression, method_from
 from optuna_layerwise.plain import TOO_DEEP, decoded, plain, shortened
 
 Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine"]
 Metric = Literal["accuracy", "balanced_accuracy", "auc", "loss"]
 BatchNorm = Literal["eval_frozen", "train", "eval_all"]
+HeadStart = Literal["random", "fitted"]
 Granularity = Literal["stage", "block", "layer"]
 """What a block is: a group as in the papers, a residual block, or a layer."""
 _YAML = (".yaml", ".yml")
@@ -165,6 +166,9 @@ class Recipe:
         bn: BatchNorm and dropout of frozen blocks: ``eval_frozen`` keeps them in eval mode,
             ``train`` leaves the whole model in train mode (BioTune's code), ``eval_all`` keeps
             every BatchNorm in eval mode.
+        head_start: The head's weights before the first step: ``random``, or ``fitted``, the
+            logistic regression of what the network feeds it (see `fit_linear`). A fitted head is
+            validated before the first step, and kept if no epoch improves on it.
         method: What a published method changes; ``None`` is plain fine-tuning of the policy.
 
     Raises:
@@ -184,6 +188,7 @@ class Recipe:
     batch_size: int = 32
     metric: Metric = "accuracy"
     bn: BatchNorm = "eval_frozen"
+    head_start: HeadStart = "random"
     method: Method | None = None
 
     def __post_init__(self) -> None:
@@ -194,6 +199,7 @@ class Recipe:
             ("schedule", get_args(Schedule)),
             ("metric", get_args(Metric)),
             ("bn", get_args(BatchNorm)),
+            ("head_start", get_args(HeadStart)),
         ):
             if (value := getattr(self, field)) not in choices:
                 raise ValueError(f"{field} must be one of {list(choices)}, got {value!r}")
@@ -216,12 +222,22 @@ class Recipe:
         if not (self.method is None or isinstance(self.method, tuple(METHODS.values()))):
             names = sorted({kind.__name__ for kind in METHODS.values()})
             raise ValueError(f"method must be None or one of {names}, got {self.method!r}")
+        if isinstance(self.method, Regression) and self.head_start != "fitted":
+            raise ValueError(
+                f"method Regression needs head_start='fitted', got {self.head_start!r}"
+            )
 
     def as_dict(self) -> dict[str, Any]:
-        """Field to value, as plain data; without ``method`` where there is none."""
+        """Field to value, as plain data.
+
+        ``method`` and ``head_start`` are left out at their defaults, so that the digests of
+        recipes from before these fields stay what they were.
+        """
         content = dataclasses.asdict(self)
         if self.method is None:
             del content["method"]
+        if self.head_start == "random":
+            del content["head_start"]
         return content
 
     @classmethod

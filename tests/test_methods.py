@@ -12,6 +12,7 @@ from optuna_layerwise.methods import (
     LowRank,
     Method,
     Penalty,
+    Regression,
     Unfreezing,
     method_from,
 )
@@ -22,12 +23,13 @@ ALL: list[Method] = [
     Unfreezing(name="first-to-last", every=0.5),
     GradientNorms(every="once", norms=True),
     LowRank(rank=3, alpha=6.0),
+    Regression(),
 ]
 
 
 @pytest.mark.parametrize("method", ALL, ids=lambda method: method.name)
 def test_a_recipe_with_a_method_comes_back_from_json(method: Method) -> None:
-    recipe = Recipe(lr=0.1, method=method)
+    recipe = Recipe(lr=0.1, method=method, head_start="fitted")
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert Recipe.from_json(recipe.to_json()).method == method
     assert hash(recipe) == hash(Recipe.from_json(recipe.to_json()))

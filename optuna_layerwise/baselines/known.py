@@ -7,8 +7,8 @@ import difflib
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from optuna_layerwise.baselines.baseline import Baseline
-from optuna_layerwise.encodings import Decay, Gene, Only
-from optuna_layerwise.methods import GradientNorms, LowRank, Penalty, Unfreezing
+from optuna_layerwise.encodings import Decay, Fixed, Gene, Only
+from optuna_layerwise.methods import GradientNorms, LowRank, Penalty, Regression, Unfreezing
 
 REFERENCES = ("full", "probe", "scratch")
 """What every search is compared with when it is finalized."""
@@ -26,6 +26,17 @@ BASELINES: dict[str, Baseline] = {
         title="linear probe",
         source="https://arxiv.org/abs/2202.10054",
         mask=lambda blocks: Only(),
+    ),
+    "probe-fitted": Baseline(
+        title="logistic regression on the frozen features",
+        mask=lambda blocks: Only(),
+        rate=Fixed(),
+        recipe={"head_start": "fitted", "method": Regression()},
+    ),
+    "lp-ft": Baseline(
+        title="full fine-tuning from a fitted head",
+        source="https://arxiv.org/abs/2202.10054",
+        recipe={"head_start": "fitted"},
     ),
     "first": Baseline(
         title="first layer and head",

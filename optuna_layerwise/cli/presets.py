@@ -106,11 +106,13 @@ def revo(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
 
 def tuning(preset: Preset, baseline: str) -> Preset:
     """The preset for a baseline, which is first tried as published."""
+    method = baseline_named(baseline)
+    leaves_open = method.encoding(("stem", "head"), lr=preset.recipe.lr).search_space
     return dataclasses.replace(
         preset,
         baseline=baseline,
-        recipe=baseline_named(baseline).applied(preset.recipe),
-        trials=BASELINE_TRIALS,
+        recipe=method.applied(preset.recipe),
+        trials=BASELINE_TRIALS if leaves_open else 1,
         seed_recipes=True,
     )
 

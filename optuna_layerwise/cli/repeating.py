@@ -39,6 +39,7 @@ _OPTIONS = {
     "recipe.schedule": "--schedule",
     "recipe.metric": "--metric",
     "recipe.bn": "--bn",
+    "recipe.head_start": "--head-start",
     "n_folds": "--folds",
     "pruner": "--pruner",
     "trials": "--trials",

@@ -218,7 +218,8 @@ class Settings:
         """The baseline that is tuned; the recipe has what it changes already."""
         if self.baseline is None:
             return None
-        return dataclasses.replace(BASELINES[self.baseline], recipe={})
+        unchanged = {"head_start": self.recipe.head_start}
+        return dataclasses.replace(BASELINES[self.baseline], recipe=unchanged)
 
     def encoding_for(self, blocks: Sequence[str]) -> Encoding:
         """What is searched."""

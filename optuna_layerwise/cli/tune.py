@@ -139,6 +139,13 @@ def tune_command(
     bn: Annotated[
         str | None, typer.Option(help="BatchNorm: eval_frozen, train or eval_all.")
     ] = None,
+    head_start: Annotated[
+        str | None,
+        typer.Option(
+            help="The head before the first step: random, or fitted, the logistic regression of "
+            "what the pretrained network feeds it."
+        ),
+    ] = None,
     seeds_per_trial: Annotated[int | None, typer.Option(help="Trainings a trial.")] = None,
     n_folds: Annotated[
         int | None, typer.Option("--folds", help="Rotating folds; 1 is all data.")
@@ -251,6 +258,7 @@ def tune_command(
         "schedule": schedule,
         "metric": metric,
         "bn": bn,
+        "head_start": head_start,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     tuned = baseline_named(baseline).tuned if baseline is not None else {}

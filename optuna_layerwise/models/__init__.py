@@ -3,7 +3,12 @@
 from optuna_layerwise.models.digits_cnn import DigitsCNN
 from optuna_layerwise.models.freezing import frozen
 from optuna_layerwise.models.groups import param_groups, trained_share
-from optuna_layerwise.models.heads import classifier_parameters, replace_head, reset_head
+from optuna_layerwise.models.heads import (
+    classifier_parameters,
+    head_layers,
+    replace_head,
+    reset_head,
+)
 from optuna_layerwise.models.lora import Adapted, adapted
 from optuna_layerwise.models.outputs import logits_of, training_loss
 from optuna_layerwise.models.partition import (
@@ -33,6 +38,7 @@ __all__ = [
     "check_partition",
     "classifier_parameters",
     "frozen",
+    "head_layers",
     "load_weights",
     "logits_of",
     "param_groups",

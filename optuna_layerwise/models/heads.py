@@ -73,12 +73,10 @@ def classifier_parameters(model: nn.Module, blocks: Mapping[str, Sequence[str]])
     return {*blocks[[*blocks][-1]], *(n for n in names if n.rpartition(".")[0] in paths)}
 
 
-def reset_head(model: nn.Module, blocks: Mapping[str, Sequence[str]], seed: int) -> None:
-    """Re-initialise all classifiers, in place and from ``seed`` alone.
+def head_layers(model: nn.Module, blocks: Mapping[str, Sequence[str]]) -> list[str]:
+    """The paths of all classifiers, one of the last block first.
 
-    Where they cannot be told (see `replace_head`), it is the last layer of the last block. Other
-    layers of that block are pretrained (VGG's ``classifier.0``) and stay. The values are drawn on
-    the CPU, so they are the same on every device, and no generator of torch is moved.
+    Where they cannot be told (see `replace_head`), it is the last layer of the last block.
 
     Raises:
         ValueError: if that block has no layer with ``reset_parameters``, or the layer's weights
@@ -100,10 +98,21 @@ def reset_head(model: nn.Module, blocks: Mapping[str, Sequence[str]], seed: int)
             f"the layer {layers[-1]!r} shares weights with a block other than {block!r}, "
             "so it cannot be reset alone; call replace_head(model, num_classes) first"
         )
-    others = [model.get_submodule(path) for path in heads if path != layers[-1]]
+    return [layers[-1], *(path for path in heads if path != layers[-1])]
+
+
+def reset_head(model: nn.Module, blocks: Mapping[str, Sequence[str]], seed: int) -> None:
+    """Re-initialise the layers of `head_layers`, in place and from ``seed`` alone.
+
+    Other layers of the last block are pretrained (VGG's ``classifier.0``) and stay. The values
+    are drawn on the CPU, so they are the same on every device, and no generator of torch is moved.
+
+    Raises:
+        ValueError: see `head_layers`.
+    """
     with drawing, torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(seed)
-        for old in (layer, *others):
+        for old in map(model.get_submodule, head_layers(model, blocks)):
             fresh: Any = copy.deepcopy(old).cpu()
             fresh.reset_parameters()
             old.load_state_dict(fresh.state_dict())

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from optuna_layerwise.data import Images
+from optuna_layerwise.models import head_layers
 from optuna_layerwise.models.flops import block_flops
 from optuna_layerwise.policy import Recipe
 from optuna_layerwise.training.compute import Compute, placed, ran_out_of_memory
 from optuna_layerwise.training.devices import resolve_device
 from optuna_layerwise.training.evaluation import EVALUATION_BATCH, eval_mode, evaluate
+from optuna_layerwise.training.fitted_head import Linear, fit_heads
 from optuna_layerwise.training.forward import Forward
 from optuna_layerwise.training.prefixes import PrefixStore
 from optuna_layerwise.training.resident import Resident, reside
 from optuna_layerwise.training.stopwatch import Stopwatch
+
+Result = TypeVar("Result")
 
 
 class Engine:
@@ -51,6 +56,7 @@ class Engine:
         self.micro_batch: int | None = self.compute.micro_batch
         self.evaluation_batch: int = EVALUATION_BATCH
         self._residents: dict[int, Resident] = {}
+        self._heads: dict[Resident, dict[str, Linear]] = {}
         self._lock = threading.Lock()
 
     def resident(self, images: Images) -> Resident:
@@ -73,16 +79,49 @@ class Engine:
         with eval_mode(model):
             return block_flops(model, blocks, images.inputs(torch.tensor([0])))
 
+    def fit_head(
+        self,
+        model: nn.Module,
+        blocks: Mapping[str, Sequence[str]],
+        images: Resident,
+        watch: Stopwatch,
+        *,
+        shared: bool,
+    ) -> bool:
+        """Give the head the weights of `fit_linear`; a head that is not linear stays, and warns.
+
+        Args:
+            model: The network, on the device, before its training.
+            blocks: Its parameters by block.
+            images: The training images.
+            watch: Counts the phase ``head``.
+            shared: Whether all trainings that share heads start from the same weights, so that
+                one computation for these images serves them all.
+
+        Returns:
+            Whether the images went through the network for it.
+        """
+        fitted = self._heads.get(images) if shared else None
+        if is_new := fitted is None:
+            with watch.phase("head"):
+                fitted = self._again_where_memory_runs_out(
+                    lambda size: fit_heads(
+                        Forward(model, self.device, self.compute, watch),
+                        head_layers(model, blocks),
+                        images,
+                        size,
+                    )
+                )
+            if shared:
+                self._heads[images] = fitted
+        for path, (weight, bias) in fitted.items():
+            layer = model.get_submodule(path)
+            layer.load_state_dict({"weight": weight, "bias": bias})
+        return is_new
+
     def validate(self, forward: Forward, images: Resident) -> dict[str, float]:
         """All metrics on a split; where memory runs out, again in smaller batches."""
-        while True:
-            try:
-                return evaluate(forward, images, self.evaluation_batch)
-            except Exception as error:
-                if not ran_out_of_memory(error) or self.evaluation_batch == 1:
-                    raise
-            self._free()
-            self.evaluation_batch = -(-self.evaluation_batch // 2)
+        return self._again_where_memory_runs_out(lambda size: evaluate(forward, images, size))
 
     def largest(self, recipe: Recipe) -> int:
         """Most images of a training that go through the network at once."""
@@ -101,6 +140,17 @@ class Engine:
     def unshrink(self) -> None:
         """Take all halving back."""
         self.micro_batch = self.compute.micro_batch
+
+    def _again_where_memory_runs_out(self, run: Callable[[int], Result]) -> Result:
+        """Call it with the number of images that may pass at once, until that is small enough."""
+        while True:
+            try:
+                return run(self.evaluation_batch)
+            except Exception as error:
+                if not ran_out_of_memory(error) or self.evaluation_batch == 1:
+                    raise
+            self._free()
+            self.evaluation_batch = -(-self.evaluation_batch // 2)
 
     def _free(self) -> None:
         self.store.clear()

@@ -34,8 +34,8 @@ from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.compute import determinism, placed
 from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.forward import Forward
-from optuna_layerwise.training.methods import Joint, course_of
-from optuna_layerwise.training.metrics import METRICS, best_epoch, check_metric
+from optuna_layerwise.training.methods import Course, Joint, course_of
+from optuna_layerwise.training.metrics import METRICS, START, best_epoch, check_metric
 from optuna_layerwise.training.optimizers import make_optimizer, make_schedule, relative_rate
 from optuna_layerwise.training.resident import split_batches
 from optuna_layerwise.training.state import (
@@ -71,8 +71,9 @@ class Fit:
     Args:
         history: Per finished epoch ``train_loss`` (mean over its images, as they were trained),
             ``lr`` (of a block with multiplier 1) and the validation metrics.
-        best_epoch: The epoch whose weights the model has, counted from 0; ``None`` if it
-            diverged before the first one ended (then it has the weights it started with).
+        best_epoch: The epoch whose weights the model has, counted from 0; `START` (-1) if no
+            epoch was better than a fitted head before the first step; ``None`` if it diverged
+            before the first one ended (then it has the weights it started with).
         metrics: Validation metrics of the best epoch; all NaN without one.
         diverged: The training or the validation loss stopped being finite.
         trained_share: Trained parameters (adapters too) as a share of the network's own.
@@ -107,7 +108,7 @@ def fit(
 ) -> Fit:
     """Fine-tune ``model`` in place; it ends on the device, unfrozen, with its best weights.
 
-    The seed decides the new head, the order of the images and dropout, and nothing else; global
+    The seed decides a random head, the order of the images and dropout, and nothing else; global
     generators are as they were afterwards. On a CPU equal seeds give equal bits, also if the fit
     was stopped, or killed, and continued.
 
@@ -163,6 +164,11 @@ def fit(
     forward_flops = sum(flops.values())
     flops_of_all = training_flops(flops, dict.fromkeys(flops, 1.0))
     watch, scaler = Stopwatch(place), compute.scaler(place)
+    extra_flops = 0.0
+    if recipe.head_start == "fitted" and engine.fit_head(
+        model, blocks, train_images, watch, shared=pretrained
+    ):
+        extra_flops = len(train) * forward_flops
     store = engine.store if pretrained else None
     shuffle, diverged = torch.Generator().manual_seed(seed), False
 
@@ -197,6 +203,8 @@ def fit(
             parts={"optimizer": optimizer, "schedule": schedule, "scaler": scaler},
             total_loss=torch.zeros((), device=place),
             order=shuffle.get_state(),
+            flops=extra_flops,
+            flops_of_all=extra_flops,
         )
 
         def forward_of(current: Policy) -> Forward:
@@ -233,7 +241,8 @@ def fit(
 
         def report(epoch: int) -> None:
             if on_epoch is not None:
-                improved = best_epoch(state.history[: epoch + 1], recipe.metric) == epoch
+                past = state.history[: epoch + 1]
+                improved = best_epoch(past, recipe.metric, state.start) == epoch
                 on_epoch(EpochResult(epoch, state.history[epoch], improved, state.cost))
 
         if checkpoint is not None and checkpoint.restore_fit(state.load_state_dict):
@@ -241,7 +250,12 @@ def fit(
                 report(epoch)
 
         current, forward = policy, forward_of(policy)
-        while not _is_over(state, recipe, course.settled):
+        if recipe.head_start == "fitted" and not state.start:
+            state.start = engine.validate(forward, val_images)
+            state.best_epoch = best_epoch(state.history, recipe.metric, state.start)
+            state.flops += forward.spent()
+            state.flops_of_all += len(val) * forward_flops
+        while not _is_over(state, recipe, course):
             model.train()
             epoch = state.epoch
             if (wanted := course.trained(epoch)) != current:
@@ -291,7 +305,7 @@ def fit(
             if diverged:
                 break
             state.history.append({"train_loss": train_loss, "lr": lr, **metrics})
-            state.best_epoch = best_epoch(state.history, recipe.metric)
+            state.best_epoch = best_epoch(state.history, recipe.metric, state.start)
             if state.best_epoch == epoch:
                 copy_tensors(state.changing, state.best)
             state.step, state.order = 0, shuffle.get_state()
@@ -303,7 +317,9 @@ def fit(
         copy_tensors(state.best, state.changing)
         prefix = forward.prefix(train_images).where
 
-    final = {} if state.best_epoch is None else state.history[state.best_epoch]
+    final: Mapping[str, float] = {}
+    if state.best_epoch is not None:
+        final = state.start if state.best_epoch == START else state.history[state.best_epoch]
     return Fit(
         history=tuple(state.history),
         best_epoch=state.best_epoch,
@@ -315,11 +331,11 @@ def fit(
     )
 
 
-def _is_over(state: FitState, recipe: Recipe, settled: int) -> bool:
+def _is_over(state: FitState, recipe: Recipe, course: Course) -> bool:
     """Whether the epochs or the patience is at its end, once all blocks are trained."""
-    waited = state.epoch - 1 - max(state.best_epoch or 0, settled)
+    waited = state.epoch - 1 - max(state.best_epoch or 0, course.settled)
     stuck = recipe.patience is not None and state.epoch > 0 and waited >= recipe.patience
-    return stuck or state.epoch >= recipe.epochs
+    return stuck or state.epoch >= course.epochs
 
 
 def _check(policy: Policy, recipe: Recipe, train: Images, val: Images) -> None:

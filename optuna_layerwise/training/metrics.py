@@ -20,12 +20,26 @@ from optuna_layerwise.policy import Metric, improves
 METRICS: tuple[Metric, ...] = ("loss", "accuracy", "balanced_accuracy", "auc")
 
 
-def best_epoch(history: Sequence[Mapping[str, float]], metric: Metric) -> int | None:
-    """The first epoch with the best value of the metric; ``None`` if no value is finite."""
-    best = None
-    for epoch, metrics in enumerate(history):
-        if improves(metric, metrics[metric], None if best is None else history[best][metric]):
-            best = epoch
+START = -1
+"""In the place of an epoch's number: before the first step."""
+
+
+def best_epoch(
+    history: Sequence[Mapping[str, float]],
+    metric: Metric,
+    start: Mapping[str, float] | None = None,
+) -> int | None:
+    """The first epoch with the best value of the metric; ``None`` if no value is finite.
+
+    Args:
+        history: The metrics of each epoch.
+        metric: The one that decides.
+        start: The metrics before the first epoch, which is then `START` if none improves on it.
+    """
+    best, best_value = None, None
+    for epoch, metrics in enumerate([start or {}, *history], START):
+        if improves(metric, value := metrics.get(metric, math.nan), best_value):
+            best, best_value = epoch, value
     return best
 
 

@@ -37,7 +37,8 @@ class FitState:
         flops_of_all: As `Cost` has them.
         past_phases: Seconds of the phases before the fit was continued.
         history: Of the finished epochs.
-        best_epoch: From 0.
+        start: Validation metrics before the first step, where they are wanted.
+        best_epoch: From 0, or `START`.
     """
 
     device: torch.device
@@ -55,6 +56,7 @@ class FitState:
     flops_of_all: float = 0.0
     past_phases: dict[str, float] = dataclasses.field(default_factory=dict)
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    start: dict[str, float] = dataclasses.field(default_factory=dict)
     best_epoch: int | None = None
 
     def __post_init__(self) -> None:
@@ -133,7 +135,7 @@ class FitState:
 
 _TENSORS = ("changing", "best", "total_loss", "order")
 _COSTS = ("images_seen", "flops", "flops_of_all", "past_phases")
-_PLAIN = ("plan", "step", *_COSTS, "history", "best_epoch")
+_PLAIN = ("plan", "step", *_COSTS, "history", "start", "best_epoch")
 
 
 def changing_names(model: nn.Module) -> list[str]:

@@ -329,4 +329,5 @@ def test_a_method_in_many_lives_ends_with_the_bits_of_an_uninterrupted_one(
 
 
 def test_every_method_has_a_course_and_is_tried_here() -> None:
-    assert {method.name for method in METHODS} == set(COURSES)
+    stepless = {"regression"}  # tried in test_fitted_head.py
+    assert {method.name for method in METHODS} == set(COURSES) - stepless

@@ -52,6 +52,11 @@ class Course:
         self.policy = policy
         self.recipe = recipe
 
+    @property
+    def epochs(self) -> int:
+        """The largest number of epochs."""
+        return self.recipe.epochs
+
     @contextmanager
     def prepared(self, model: nn.Module, blocks: Blocks, seed: int) -> Iterator[Blocks]:
         """Adds modules to the model, for as long as the context is open; yields its blocks."""

@@ -7,6 +7,7 @@ from optuna_layerwise.training.methods.course import Course
 from optuna_layerwise.training.methods.gradient_norms import GradientNormCourse
 from optuna_layerwise.training.methods.low_rank import LowRankCourse
 from optuna_layerwise.training.methods.penalty import PenaltyCourse
+from optuna_layerwise.training.methods.regression import RegressionCourse
 from optuna_layerwise.training.methods.unfreezing import UnfreezingCourse
 
 COURSES: dict[str, type[Course]] = {
@@ -16,6 +17,7 @@ COURSES: dict[str, type[Course]] = {
     "first-to-last": UnfreezingCourse,
     "auto-rgn": GradientNormCourse,
     "lora": LowRankCourse,
+    "regression": RegressionCourse,
 }
 """Name of a method to what it does."""
 

@@ -1,0 +1,177 @@
+"""A head that starts from the best linear classifier of what the frozen network sees.
+
+A head that starts at random spends the first epochs on what a logistic regression of the
+network's features gives at once, and meanwhile sends random gradients into the blocks below
+(Kumar et al. 2022, https://arxiv.org/abs/2202.10054). With few images that is most of what a
+training does.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from torch import nn
+
+from optuna_layerwise.training.evaluation import eval_mode
+from optuna_layerwise.training.forward import Forward
+from optuna_layerwise.training.resident import Resident
+
+Array: TypeAlias = NDArray[np.float64]
+Linear: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+"""Weight and bias of a linear layer."""
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Values of C, scikit-learn's inverse strength of the L2 penalty, among which folds choose."""
+_N_FOLDS = 5
+_SMALLEST_SCALE = 1e-12
+
+
+@torch.no_grad()
+def fit_heads(
+    forward: Forward, paths: Sequence[str], images: Resident, batch_size: int
+) -> dict[str, Linear]:
+    """`fit_linear` of what the network, in eval mode, feeds each of these layers.
+
+    Layers that are not linear, have no bias, or are not fed one row of finite numbers per image
+    are left out; a warning says so of the first. Others may run in train mode only.
+
+    Args:
+        forward: The network's forward pass, from pixels.
+        paths: The layers; the first one is the head.
+        images: The training images.
+        batch_size: Images per forward pass.
+    """
+    fed: dict[str, list[torch.Tensor]] = {path: [] for path in paths}
+    layers = {path: forward.model.get_submodule(path) for path in paths}
+    with ExitStack() as stage:
+        stage.enter_context(eval_mode(forward.model))
+        for path, layer in layers.items():
+
+            def keep(_: nn.Module, inputs: tuple[torch.Tensor, ...], path: str = path) -> None:
+                fed[path].append(inputs[0].detach().float().cpu())
+
+            stage.callback(layer.register_forward_pre_hook(keep).remove)
+        for chunk in images.chunks(batch_size):
+            forward(chunk, torch.arange(len(chunk)))
+    fitted = {}
+    for path, layer in layers.items():
+        if not isinstance(layer, nn.Linear) or layer.bias is None:
+            problem = f"is a {type(layer).__name__} and no linear layer with a bias"
+        elif not fed[path] or any(part.ndim != 2 for part in fed[path]):
+            problem = "is not fed one row of features per image"
+        elif not torch.cat(fed[path]).isfinite().all():
+            problem = "is fed numbers that are not finite"
+        else:
+            labels = images.labels
+            fitted[path] = fit_linear(torch.cat(fed[path]), labels, layer.out_features)
+            continue
+        if path == paths[0]:
+            warnings.warn(
+                f"head_start='fitted': the head {path!r} of {type(forward.model).__name__} "
+                f"{problem}, so it starts at random",
+                stacklevel=2,
+            )
+    return fitted
+
+
+def fit_linear(
+    features: torch.Tensor | NDArray[np.floating],
+    labels: torch.Tensor | NDArray[np.integer],
+    n_classes: int,
+) -> Linear:
+    """Weight and bias of a linear layer that classifies the features.
+
+    It is the multinomial logistic regression with an L2 penalty whose strength has the smallest
+    mean log-loss over stratified folds of these images. The features are centred and divided by
+    one number, the mean of their standard deviations; dividing each feature by its own would make
+    the rarest ones the largest.
+
+    Args:
+        features: float [n, d], the input of the layer, one row for each image.
+        labels: int [n], class indices.
+        n_classes: The number of outputs. A class without an image gets weights of 0 and the
+            smallest bias of the others.
+
+    Returns:
+        Weight [n_classes, d] and bias [n_classes], float32.
+
+    Raises:
+        ValueError: if there is no image, or a feature is not finite.
+
+    Example:
+        >>> weight, bias = fit_linear(np.array([[-1.0], [-2.0], [1.0], [2.0]]), [0, 0, 1, 1], 3)
+        >>> (torch.tensor([[-1.5], [1.5]]) @ weight.T + bias).argmax(dim=1).tolist()
+        [0, 1]
+    """
+    x = torch.as_tensor(features).detach().cpu().double().numpy()
+    y = torch.as_tensor(labels).detach().cpu().long().numpy()
+    if x.ndim != 2 or y.shape != x.shape[:1] or not len(y):
+        raise ValueError(
+            "expected features of shape (images, features) and one label per image, at least "
+            f"one, got shapes {x.shape} and {y.shape}"
+        )
+    if not np.isfinite(x).all():
+        raise ValueError("expected finite features, got NaN or infinity")
+    mean = x.mean(axis=0)
+    scale = max(float(x.std(axis=0).mean()), _SMALLEST_SCALE)
+    z = (x - mean) / scale
+    # The penalty keeps the solution inside the span of the rows of z, so it is found in that
+    # span's own coordinates, of which there are at most n: with z = u s vt, coef = coef' vt.
+    u, s, vt = np.linalg.svd(z, full_matrices=False)
+    kept = s > s.max(initial=0.0) * len(s) * np.finfo(np.float64).eps
+    inside, vt = u[:, kept] * s[kept], vt[kept]
+    weight, bias = _regression(inside, y, n_classes, _best_strength(inside, y, n_classes))
+    weight = weight @ vt / scale
+    return torch.from_numpy(weight).float(), torch.from_numpy(bias - weight @ mean).float()
+
+
+def _best_strength(x: Array, y: NDArray[np.int64], n_classes: int) -> float:
+    """The value of `STRENGTHS` whose classifiers have the smallest log-loss on held-out folds."""
+    n_folds = min(_N_FOLDS, int(np.bincount(y).max()))
+    if n_folds < 2:
+        return 1.0
+    losses = np.zeros(len(STRENGTHS))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")
+        folds = list(StratifiedKFold(n_folds, shuffle=True, random_state=0).split(x, y))
+    for train, held_out in folds:
+        for index, strength in enumerate(STRENGTHS):
+            weight, bias = _regression(x[train], y[train], n_classes, strength)
+            scores = log_softmax(x[held_out] @ weight.T + bias, axis=1)
+            losses[index] -= scores[np.arange(len(held_out)), y[held_out]].sum()
+    return STRENGTHS[int(losses.argmin())]
+
+
+def _regression(
+    x: Array, y: NDArray[np.int64], n_classes: int, strength: float
+) -> tuple[Array, Array]:
+    """Weight [n_classes, d] and bias [n_classes] of a multinomial logistic regression."""
+    weight, bias = np.zeros((n_classes, x.shape[1])), np.zeros(n_classes)
+    present = np.unique(y)
+    if len(present) < 2 or not x.shape[1]:
+        share = np.bincount(y, minlength=n_classes) / len(y)
+        bias[present] = np.log(share[present])
+    else:
+        model = LogisticRegression(C=strength, max_iter=1000)
+        with warnings.catch_warnings():  # a penalty this weak is not the one that is chosen
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(x, y)
+        coefficients, intercepts = model.coef_, model.intercept_
+        if len(present) == 2:  # scikit-learn has one row w, of the second class against the first
+            coefficients = np.concatenate([-coefficients, coefficients]) / 2
+            intercepts = np.concatenate([-intercepts, intercepts]) / 2
+        weight[present], bias[present] = coefficients, intercepts
+    absent = np.setdiff1d(np.arange(n_classes), present)
+    bias[absent] = min(bias[present], default=-math.inf)
+    return weight, bias
