@@ -22,7 +22,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     ),
     "Training": (
         *("epochs", "patience", "batch_size", "optimizer", "lr", "weight_decay", "schedule"),
-        *("metric", "bn"),
+        *("metric", "bn", "head_start"),
     ),
     "Result": ("finalists", "final_seeds", "race", "retrain", "keep_weights"),
     "Machine": (
