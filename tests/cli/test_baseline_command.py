@@ -102,7 +102,10 @@ def test_options_that_a_baseline_excludes_are_refused(cli: Cli) -> None:
         (("--baseline", "prob"), "did you mean 'probe'?"),
         (("--baseline", "full-wd", "--weight-decay", "0.1"), "leave --weight-decay out"),
         (("--baseline", "probe", "--preset", "paper"), "to run tpe with a paper's protocol"),
-        (("--pruner", "sha"), "unknown pruner 'sha'; did you mean"),
+        (
+            ("--pruner", "sha"),
+            "--pruner must be one of generation, halving, got 'sha'; did you mean",
+        ),
     ):
         code, _, error = cli("tune", *arguments)
         assert code == 2 and message in error

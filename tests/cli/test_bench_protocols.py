@@ -59,7 +59,7 @@ def test_a_small_table_without_its_data_is_rehearsed_on_the_digits(
         ("--set", "pets", "--set must be one of digits"),
         ("--runs", "0", "--runs must be at least 1"),
         ("--processes", "0", "--processes must be at least 1"),
-        ("--compute", "speed=9", "unknown compute settings"),
+        ("--compute", "speed=9", "unknown --compute settings"),
     ],
 )
 def test_a_mistake_is_one_line(cli: Cli, option: str, value: str, message: str) -> None:

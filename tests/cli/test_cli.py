@@ -52,7 +52,7 @@ def test_how_the_device_computes_is_a_setting_and_the_saved_work_is_told(cli: Cl
     assert cli(*DIGITS, "--trials", "4", "--compute", "micro_batch=8")[0] == 0  # may change
     code, _, err = cli(*DIGITS, "--study", "other", "--compute", "amp=true")
     assert code == 2
-    assert err.startswith("error: unknown compute settings ['amp']; there are ['precision',")
+    assert err.startswith("error: unknown --compute settings ['amp']; there are ['precision',")
 
 
 def test_trials_are_a_target_and_the_test_result_stays(cli: Cli) -> None:
