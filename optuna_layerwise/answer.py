@@ -6,6 +6,7 @@ ordered as the search orders trials.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Sequence
@@ -15,7 +16,14 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.policy import Policy
-from optuna_layerwise.results import Final, Opening, openings, stored_final, times_opened
+from optuna_layerwise.results import (
+    Final,
+    Opening,
+    opening_in,
+    opening_keys,
+    stored_final,
+    times_opened,
+)
 from optuna_layerwise.storage import all_trials, standing_of
 from optuna_layerwise.storage.standing import FINISHED
 
@@ -48,7 +56,7 @@ def later_words(later: int) -> str:
 
 def opened_words(final: Final | None, opened: Sequence[Opening]) -> str:
     """How often the test split was opened, for a line."""
-    times = times_opened(final is not None, opened)
+    times = times_opened(final.number if final else 0, opened)
     return "once" if times == 1 else f"{times} times"
 
 
@@ -59,7 +67,7 @@ def about_openings(final: Final, opened: Sequence[Opening]) -> str:
         final: The result.
         opened: All openings of its study.
     """
-    if times_opened(True, opened) == 1:
+    if times_opened(final.number, opened) == 1:
         return ""
     told = f"The test split was opened {opened_words(final, opened)}"
     if final.number > 1:
@@ -69,27 +77,11 @@ def about_openings(final: Final, opened: Sequence[Opening]) -> str:
             "untouched and tend to be too good. New test images give fair ones."
         )
     if opened[-1].result == 1:
-        return f"{told}: before, no result was stored."
+        why = "whoever opened it first stored no result, and the same choice was made again"
+        return f"{told}: {why}."
     return (
         f"{told}: this is the first result of the study, and its test numbers are untouched; "
         "those of later results are not."
-    )
-
-
-def lost_opening(results: int, opened: Sequence[Opening], again: str) -> str:
-    """That the split was opened and no result stored, and what to do; empty if that is not so.
-
-    Args:
-        results: How many the study has.
-        opened: All openings of the study.
-        again: How to finalize it once more.
-    """
-    if not opened or opened[-1].result <= results:
-        return ""
-    last, how = opened[-1], f" with {again}" if results else ""
-    return (
-        f"The test split was opened at {last.at} by process {last.pid} on {last.host}, and no "
-        f"result was stored; whoever finalizes the study next{how} makes the same choice again."
     )
 
 
@@ -134,11 +126,15 @@ def readable_final(study: optuna.Study, number: int | None = None) -> tuple[Fina
 
 
 def readable_openings(study: optuna.Study) -> list[Opening]:
-    """How often the test split was opened; none where that cannot be read, as the doctor says."""
-    try:
-        return openings(study)
-    except ValueError:
-        return []
+    """The openings of the test split, oldest first, but for records that cannot be read.
+
+    The doctor names those.
+    """
+    found = []
+    for key in opening_keys(study).values():
+        with contextlib.suppress(ValueError):
+            found.append(opening_in(study, key))
+    return found
 
 
 def chosen_trial(final: Final) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,7 +36,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield path
         return
     place = path.resolve()  # a link stays one
-    unfinished = place.with_name(f"{_UNFINISHED}{os.getpid()}-{place.name}")
+    unfinished = place.with_name(f"{_UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}-{place.name}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
@@ -44,7 +45,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     except BaseException as error:
         with suppress(OSError):
             unfinished.unlink()
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
             why = error.strerror or error
             if isinstance(error, FileExistsError | NotADirectoryError):
                 why = f"{place.parent} is no folder"

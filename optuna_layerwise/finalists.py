@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,10 @@ from optuna_layerwise.results import (
     Final,
     Opening,
     count_finals,
+    opening_keys,
     openings,
     store_final,
     stored_final,
-    times_opened,
 )
 from optuna_layerwise.runs import finite_or_none, run_of
 from optuna_layerwise.storage import (
@@ -123,6 +124,7 @@ def finalize(
                 former = opened[-1]
                 known = {n: rest for n, *rest in _best(study, finished, edited)}
                 best = [(n, *known[n]) for n in former.finalists if n in known] or best  # type: ignore[misc]
+                _say_again(former, [n for n, *_ in best])
                 seeds, finished = former.seeds or seeds, former.trials or finished
             made = _finalized(
                 trainer,
@@ -132,6 +134,19 @@ def finalize(
         if made is not None:
             return made
     return _stored(study)
+
+
+def _say_again(former: Opening, finalists: Sequence[int]) -> None:
+    """Warn that the choice is the one of an opening that left no result, or why it is not."""
+    said = f"the test split was opened at {former.at} without a result; "
+    if list(finalists) == former.finalists:
+        said += "the same finalists are trained again with the same seeds, whatever is asked for"
+    else:
+        said += (
+            f"of the finalists of then, trials {former.finalists}, not all can be trained again: "
+            f"now they are {list(finalists)}, with the same seeds"
+        )
+    warnings.warn(said, stacklevel=3)
 
 
 def _stored(study: optuna.Study) -> Final:
@@ -175,9 +190,9 @@ def _finalized(
         if race and index + 1 < len(seeds):
             scores = np.array([[-sign * f.metrics[metric] for f in e.fits] for e in running])
             going_on = still_in_the_race(scores, len(seeds))
-            for dropped in compress(running, ~going_on):
+            for dropped in itertools.compress(running, ~going_on):
                 dropped.weights.clear()
-            running = list(compress(running, going_on))
+            running = list(itertools.compress(running, going_on))
     winner, *losers = sorted(entrants, key=by_validation)
     for loser in losers:
         loser.weights.clear()
@@ -192,15 +207,15 @@ def _finalized(
             if claim.lost:
                 return None
             baseline.train(seed)
-    opened, saved = openings(study), None
+    recorded, saved = max(opening_keys(study), default=0) + 1, None
     opening = Opening.now(winner.name, [n for n, *_ in best], seeds, number, finished)
     try:
         with contextlib.ExitStack() as stack:
             if weights is not None:  # the name has the opening's number: no file is overwritten
-                path = _named(Path(weights), times_opened(number > 1, opened) + 1)
+                path = _unused(Path(weights), max(recorded, number))
                 costs = [_worst_if_nan(sign * fit.metrics[metric]) for fit in winner.fits]
                 saved = stack.enter_context(_saving(winner, costs.index(min(costs)), path))
-            if not claim.renew(also={f"{OPENED_KEY}{len(opened) + 1}": opening.as_json()}):
+            if not claim.renew(also={f"{OPENED_KEY}{recorded}": opening.as_json()}):
                 raise FinalizedElsewhere
         if not claim.renew():
             raise FinalizedElsewhere
@@ -287,9 +302,14 @@ def _saving(entrant: _Entrant, index: int, path: Path) -> Iterator[dict[str, str
         yield {"path": str(path.absolute()), "sha256": digest}
 
 
-def _named(path: Path, number: int) -> Path:
-    """``best.safetensors``, ``best-2.safetensors``, ..."""
-    return path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+def _unused(path: Path, number: int) -> Path:
+    """``best.safetensors``, ``best-2.safetensors``, ...: the first that is not there."""
+    if number == 1 and not path.exists():
+        return path
+    later = (
+        path.with_name(f"{path.stem}-{n}{path.suffix}") for n in itertools.count(max(number, 2))
+    )
+    return next(name for name in later if not name.exists())
 
 
 def _best(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -216,21 +217,59 @@ class Opening:
         return {VERSION_FIELD: _VERSION, **dataclasses.asdict(self)}
 
 
+def opening_keys(study: optuna.Study) -> dict[int, str]:
+    """Number to user attribute of all openings that are recorded, oldest first."""
+    recorded = (key for key in stored_keys(study) if key.startswith(OPENED_KEY))
+    numbers = {key.removeprefix(OPENED_KEY): key for key in recorded}
+    return dict(sorted((int(n), key) for n, key in numbers.items() if re.fullmatch(r"\d{1,9}", n)))
+
+
+def opening_in(study: optuna.Study, key: str) -> Opening:
+    """The opening that an attribute records.
+
+    Raises:
+        UnreadableAttribute: if it cannot be read.
+    """
+    content = study.user_attrs.get(key)
+    return read(Opening, content, version=_VERSION, key=key, study=study.study_name)
+
+
 def openings(study: optuna.Study) -> list[Opening]:
-    """How often the test split was opened, oldest first; an older release recorded none.
+    """All openings of the test split, oldest first; an older release recorded none.
 
     Raises:
         UnreadableAttribute: if a record cannot be read.
     """
-    attributes, name, found = study.user_attrs, study.study_name, list[Opening]()
-    while (content := attributes.get(key := f"{OPENED_KEY}{len(found) + 1}")) is not None:
-        found.append(read(Opening, content, version=_VERSION, key=key, study=name))
-    return found
+    return [opening_in(study, key) for key in opening_keys(study).values()]
 
 
-def times_opened(finalized: bool, opened: Sequence[Opening]) -> int:
-    """How often the test split was opened; an older release recorded only the result."""
-    return len(opened) + (finalized and all(opening.result > 1 for opening in opened))
+def times_opened(results: int, opened: Sequence[Opening]) -> int:
+    """How often the test split was opened, at least.
+
+    Args:
+        results: How many the study has. An older release recorded nothing but these.
+        opened: The openings whose records can be read.
+    """
+    unrecorded = results > 0 and all(opening.result > 1 for opening in opened)
+    return max(results, len(opened) + unrecorded)
+
+
+def lost_opening(results: int, opened: Sequence[Opening], again: str) -> str:
+    """That the split was opened and no result stored, and what to do; empty if that is not so.
+
+    Args:
+        results: How many the study has.
+        opened: All openings of the study.
+        again: How to finalize it once more.
+    """
+    if not opened or opened[-1].result <= results:
+        return ""
+    last, how = opened[-1], f" with {again}" if results else ""
+    return (
+        f"The test split was opened at {last.at} by process {last.pid} on {last.host}, whose "
+        "result is not stored, unless the process is still testing; whoever finalizes the study "
+        f"next{how} makes the same choice again."
+    )
 
 
 def utc_now() -> str:

@@ -30,7 +30,7 @@ from optuna_layerwise.storage import all_trials, marks, place, standing_of, stor
 from optuna_layerwise.texts import readable
 from optuna_layerwise.training import Checkpoint
 
-_NAME = re.compile(r"(unfinished-\d+-)?trial-(\d+)\.(checkpoint|safetensors)")
+_NAME = re.compile(r"(unfinished-\d+-(?:[\da-f]{8}-)?)?trial-(\d+)\.(checkpoint|safetensors)")
 
 
 class TrialFiles:

@@ -20,8 +20,7 @@ class Baseline:
         mask: Of the blocks, in forward order with the head last, those that are trained; the head
             always is.
         rate: Of the blocks; searched when the method is tuned.
-        recipe: Field to value: what the method changes in a recipe, the method itself included. A
-            method whose ``recipe`` does not say how the head starts begins with a random one.
+        recipe: Field to value: what the method changes in a recipe, the method itself included.
         tuned: What is tuned beside the rate, as `Encoding.tuned`; a search begins at the
             published values.
         pretrained: Whether it starts from the pretrained weights.
@@ -54,4 +53,4 @@ class Baseline:
 
     def applied(self, recipe: Recipe) -> Recipe:
         """The recipe with what the method changes in it."""
-        return dataclasses.replace(recipe, **{"head_start": "random", **self.recipe})
+        return dataclasses.replace(recipe, **self.recipe)

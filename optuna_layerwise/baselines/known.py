@@ -49,7 +49,7 @@ BASELINES: dict[str, Baseline] = {
         mask=lambda blocks: Only(),
         recipe={"bn": "train"},
     ),
-    "scratch": Baseline(title="from scratch", pretrained=False),
+    "scratch": Baseline(title="from scratch", pretrained=False, recipe={"head_start": "random"}),
     "l2-sp": Baseline(
         title="L2-SP",
         source="https://arxiv.org/abs/1802.01483",

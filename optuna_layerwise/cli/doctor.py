@@ -124,6 +124,7 @@ def _examined(
     storage: BaseStorage, name: str, checks: Sequence[Check], *, repair: bool
 ) -> Iterator[Finding]:
     """The findings of a study, one after the other, so that repairs come before what follows."""
+    from optuna_layerwise.results import OPENED_KEY
     from optuna_layerwise.storage import (
         FINAL_KEY,
         PART_KEY,
@@ -138,9 +139,12 @@ def _examined(
     for one in damaged:
         of = "the study" if one.trial is None else f"trial {one.trial}"
         problem = f"attribute {one.key!r} of {of} cannot be read: {one.reason}"
-        if one.key in (FINAL_KEY, RUN_KEY) or one.key.startswith((f"{FINAL_KEY}:", PART_KEY)):
+        of_results = (f"{FINAL_KEY}:", PART_KEY, OPENED_KEY)
+        if one.key in (FINAL_KEY, RUN_KEY) or one.key.startswith(of_results):
             results_are_whole = False
-            remedy = "it holds a result: restore it from a backup; until then nobody can read it"
+            remedy = (
+                "it is part of a result: restore it from a backup; until then nobody can read it"
+            )
             yield Finding("error", problem, remedy, one.trial)
             continue
         remedy = "--repair removes it; until then nobody can read the study"

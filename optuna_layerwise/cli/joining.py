@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from optuna_layerwise.cli.repeating import option_of
 from optuna_layerwise.cli.settings import MAY_CHANGE, SETTINGS_KEY, Settings
 from optuna_layerwise.fingerprint import join
 from optuna_layerwise.storage import (
@@ -93,7 +94,7 @@ def refuse_differences(name: str, settings: Settings, stored: Settings) -> None:
     """Refuse to continue a study as something else."""
     if differences := settings.differences(stored):
         listed = "; ".join(
-            f"{field} is {_short(theirs)} there and {_short(ours)} here"
+            f"{option_of(field)} is {_short(theirs)} there and {_short(ours)} here"
             for field, (ours, theirs) in differences.items()
         )
         told = (

@@ -136,6 +136,7 @@ def launch_command(
         trust_paths=trust_paths,
         data=data,
         data_root=data_root,
+        image_root=image_root,
         weights=weights,
         model=model,
         output=output,

@@ -14,7 +14,7 @@ _ALONE = ("and", "or")
 _ELSEWHERE = {"root": "data_root", "columns": "column", "model_args": "model_arg"}
 """What the rest of the package calls some of the parameters of commands."""
 _BEGINNING = re.compile(r"unknown (\w+) |(\w+)(?:=| of )")
-_NAME = re.compile(r"(?<![\w'\"/.-])[a-z][a-z_]*[a-z](?![\w'\"/-]|\.\w)")
+_NAME = re.compile(r"(?<![\w'\"/\\.-])[a-z][a-z_]*[a-z](?![\w'\"/-]|\.\w)")
 
 
 def is_mistake(error: Exception) -> bool:
@@ -88,7 +88,9 @@ def as_typed(said: str, command: Any, words: Sequence[str]) -> str:
 
 
 def _replaced(text: str, names: Mapping[str, str]) -> str:
-    return _NAME.sub(lambda match: names.get(match[0], match[0]), text)
+    text = _NAME.sub(lambda match: names.get(match[0], match[0]), text)
+    text = re.sub(r"(--[\w-]+) \(\1\)", r"\1", text)  # a message that has both names
+    return re.sub(r"(--[\w-]+)=None\b", r"\1 none", text)
 
 
 def _options(command: Any) -> dict[str, str]:
@@ -112,7 +114,7 @@ def _assigned(words: Sequence[str]) -> dict[str, str]:
 
 
 def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         option, has_value, value = word.partition("=")
         if option[:2] == "--":
             yield option, value if has_value else following

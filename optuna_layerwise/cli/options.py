@@ -101,7 +101,7 @@ def default_output(name: str) -> str:
 
 def absolute(place: str | None) -> str | None:
     """An absolute path, if it is one that exists or looks like one; names stay."""
-    if place is None or place in DATA_NAMES:
+    if place is None or place in DATA_NAMES or not place.strip() or "://" in place:
         return place
     path = Path(place)
     return str(path.absolute()) if path.exists() or path.suffix or os.sep in place else place

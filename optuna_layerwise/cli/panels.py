@@ -7,7 +7,7 @@ from typing import Any
 PANELS: dict[str, tuple[str, ...]] = {
     "Study": (
         *("study", "storage", "output", "seed", "init_from", "work", "live", "allow_different"),
-        *("wait", "finalize", "now"),
+        *("wait", "finalize", "again", "now", "trust_paths"),
     ),
     "Data": (
         *("data", "data_root", "image_root", "download", "column", "group_by", "group_rule"),

@@ -68,6 +68,12 @@ _SWITCHES = {
 }
 
 
+def option_of(field: str) -> str:
+    """The option of ``tune`` that sets a field, or the field's name where there is none."""
+    switches = {name: f"--{option}" for name, option in _SWITCHES.items()}
+    return {**_OPTIONS, **_ASSIGNMENTS, **switches}.get(field, field)
+
+
 def tune_command_of(settings: Settings, storage: str, study: str) -> str:
     """The command ``tune`` that made a study, in full; the storage without its password.
 

@@ -295,6 +295,8 @@ def conclude(
     if settings.live:
         live_dashboard(study, storage).refresh(study)
     show.show(console, *show.result(study, final, settings))
+    if final.weights is not None:
+        console.print(f"its weights: {final.weights['path']}", markup=False, soft_wrap=True)
     for text in objective.data_notices:
         console.print(f"about the data: {text}", markup=False, soft_wrap=True)
     for text in search.objective.notices:
@@ -314,9 +316,9 @@ def weights_file(study: optuna.Study, output: Path) -> Path:
     output.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         with contextlib.suppress(FileExistsError), owner.open("x", encoding="utf-8") as file:
-            file.write(mine)
+            file.write(f"{mine}\nof study {study.study_name!r}\n")
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        if owner.read_text(encoding="utf-8") == mine:
+        if owner.read_text(encoding="utf-8").partition("\n")[0] == mine:
             return path
     return output / f"best-{mine}.safetensors"
 

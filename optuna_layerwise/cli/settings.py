@@ -218,8 +218,7 @@ class Settings:
         """The baseline that is tuned; the recipe has what it changes already."""
         if self.baseline is None:
             return None
-        unchanged = {"head_start": self.recipe.head_start}
-        return dataclasses.replace(BASELINES[self.baseline], recipe=unchanged)
+        return dataclasses.replace(BASELINES[self.baseline], recipe={})
 
     def encoding_for(self, blocks: Sequence[str]) -> Encoding:
         """What is searched."""

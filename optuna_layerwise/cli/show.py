@@ -14,7 +14,6 @@ from optuna_layerwise.answer import (
     about_openings,
     answer_of,
     later_words,
-    lost_opening,
     opened_words,
     readable_openings,
 )
@@ -23,7 +22,7 @@ from optuna_layerwise.cli.terminal import about_secrets, storage_option
 from optuna_layerwise.cost import Cost
 from optuna_layerwise.policy import Recipe
 from optuna_layerwise.reporting.report_grid import clean, mean_and_spread, tuned_text
-from optuna_layerwise.results import Final, count_finals, stored_final
+from optuna_layerwise.results import Final, count_finals, lost_opening, stored_final
 from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.storage import best_trial, only_infeasible
 from optuna_layerwise.texts import visible
@@ -111,7 +110,9 @@ def how_to_finalize(study: optuna.Study, where: str, storage: str) -> list[Text]
     """What to do with a study that was searched and not finalized, or searched on."""
     if (final := stored_final(study)) is not None:
         return after_the_choice(study, final, where, storage, always=True)
-    lines = ["The test split was not opened. To retrain the best trials, and test one of them:"]
+    lost = lost_opening(0, readable_openings(study), "")
+    lines = [lost or "The test split was not opened."]
+    lines += ["To retrain the best trials, and test one of them:"]
     lines += [f"  optuna-layerwise finalize {where}", *about_secrets(storage)]
     return list(map(Text, lines))
 

@@ -127,7 +127,8 @@ def take_snapshot(study: optuna.Study) -> Snapshot:
         chosen=answer is not None and answer.final is not None,
         later=answer.later if answer is not None and answer.final is not None else None,
         opened=times_opened(
-            answer is not None and answer.final is not None, readable_openings(study)
+            answer.final.number if answer is not None and answer.final is not None else 0,
+            readable_openings(study),
         ),
         running=running,
         median_seconds=median,

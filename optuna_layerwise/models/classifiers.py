@@ -37,7 +37,7 @@ def classifiers(model: nn.Module) -> list[str]:
         ValueError: if they cannot be told.
     """
     shapes = tuple((name, tuple(p.shape)) for name, p in model.named_parameters())
-    key = (type(model), tuple(map(type, model.children())), shapes)
+    key = (tuple((type(m), _settings(m)) for m in model.modules()), shapes)
     if key not in _FOUND:
         if len(_FOUND) >= _MOST_FOUND:
             _FOUND.clear()
@@ -50,6 +50,13 @@ def classifiers(model: nn.Module) -> list[str]:
     if reason:
         raise ValueError(reason)
     return paths
+
+
+def _settings(module: nn.Module) -> tuple[tuple[str, object], ...]:
+    """The plain attributes of a module, by which its forward pass may choose its way."""
+    plain = (bool, int, float, str, type(None))
+    own = vars(module).items()
+    return tuple((n, v) for n, v in own if isinstance(v, plain) and n != "training")
 
 
 def library_of(module: nn.Module) -> str:

@@ -57,32 +57,38 @@ def layers_behind_logits(core: nn.Module) -> list[str] | None:
             continue
         n = logits.shape[1]
         main, others = _behind([logits], owners), _behind(_tensors(outputs), owners)
-        found = [
-            path
-            for path in dict.fromkeys((*main, *others))
-            if outputs_of(twin.get_submodule(path)) == n
-        ]
-        if not set(found) & set(main):
+        found, all_found = (
+            [path for path in dict.fromkeys(paths) if outputs_of(twin.get_submodule(path)) == n]
+            for paths in (main, (*main, *others))
+        )
+        if not found:
             raise ValueError(
                 "expected a linear layer, or a 1 x 1 convolution at the end, as the head of this "
                 f"{type(core).__name__}, found none: its outputs {list(logits.shape)} come from "
                 f"{main}{BY_HAND}"
             )
-        resized(twin, found, MANY)
-        try:
-            with torch.device("meta"):
-                after = tuple(logits_of(twin(images)).shape)
-        except Exception as error:
-            after, reason = (), f"the network fails ({error})"
-        else:
-            reason = f"it gives {list(after)}"
-        if after[:2] != (len(images), MANY):
+        reason = _refusal(twin, images, found)
+        if reason and all_found != found:  # the network needs its other outputs to agree
+            found, reason = all_found, _refusal(twin, images, all_found)
+        if reason:
             raise ValueError(
                 f"the classifiers of this {type(core).__name__} cannot be told: when {found} have "
                 f"{MANY} outputs, {reason}{BY_HAND}"
             )
         return found
     return None
+
+
+def _refusal(twin: nn.Module, images: torch.Tensor, paths: list[str]) -> str:
+    """What speaks against these layers as the classifiers; empty if nothing."""
+    other = copy.deepcopy(twin)
+    resized(other, paths, MANY)
+    try:
+        with torch.device("meta"):
+            after = tuple(logits_of(other(images)).shape)
+    except Exception as error:
+        return f"the network fails ({error})"
+    return "" if after[:2] == (len(images), MANY) else f"it gives {list(after)}"
 
 
 def without_numbers(model: nn.Module) -> nn.Module:

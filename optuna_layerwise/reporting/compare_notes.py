@@ -55,8 +55,8 @@ def limits(
         yield f"There is no test result of {_listed(untested)}."
     if again := [name for name, final in finals.items() if final and final.number > 1]:
         yield (
-            f"The test split was opened more than once before the result of {_listed(again)}: it "
-            "is no longer untouched, and tends to be too good."
+            f"The test split had been opened before the result of {_listed(again)}: it is no "
+            "longer untouched, and its numbers tend to be too good."
         )
 
 

@@ -98,7 +98,7 @@ def _plan(known: Facts) -> dict[str, Any]:
         "recipe": changed_recipe(known.recipe, known.final.chosen.recipe),
         "metric": known.final.metric,
         "result": known.final.number,
-        "test_split_opened": times_opened(True, known.history.openings),
+        "test_split_opened": times_opened(known.history.results, known.history.openings),
         "chosen": dataclasses.asdict(known.final.chosen),
         "settings": dict(known.history.settings),
     }

@@ -188,8 +188,8 @@ def _tested(facts: Facts) -> Iterator[Section]:
             for name, c in judged
         ],
         note="Mean ± standard deviation over trainings with new seeds on all training images. "
-        f"The test split was opened {opened_words(final, facts.history.openings)}, "
-        f"{'after the choice' if final.number == 1 else 'this time after the choice'}.",
+        f"The test split was opened {opened_words(final, facts.history.openings)}"
+        f"{', after the choice' if final.number == 1 else ''}.",
     )
     finalists = Grid(
         title="Finalists: who was retrained, and who was chosen",

@@ -141,10 +141,14 @@ class JournalFile(JournalFileBackend):
         end = file.seek(0, os.SEEK_END)
         if _last_byte(file, end) in (b"\n", b""):
             return end
-        time.sleep(TORN_SECONDS)  # another program, with Optuna's own lock, may be writing it
-        now = file.seek(0, os.SEEK_END)
-        if now != end or _last_byte(file, end) == b"\n":
-            return now
+        while True:  # another program, with Optuna's own lock, may be writing it
+            time.sleep(TORN_SECONDS)
+            now = file.seek(0, os.SEEK_END)
+            if _last_byte(file, now) in (b"\n", b""):
+                return now
+            if now == end:
+                break
+            end = now
         position = _end_of_last_line(file, end)
         file.seek(position)
         rest = file.read()

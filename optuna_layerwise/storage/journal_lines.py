@@ -40,6 +40,10 @@ class BadLineError(Exception):
     """A line is no record, or it cannot be said what it is about."""
 
 
+class NewerLineError(BadLineError):
+    """A line of a kind that this Optuna does not have yet."""
+
+
 def record_of(line: bytes) -> tuple[dict[str, Any], str]:
     """What a line says, and what is wrong with it, if that concerns one study only.
 
@@ -52,6 +56,10 @@ def record_of(line: bytes) -> tuple[dict[str, Any], str]:
     if "op_code" not in content:
         raise BadLineError(f"it is no record, since it has no op_code: {shortened(content)}")
     op = content["op_code"]
+    if type(op) is int and op > max(_FIELDS):
+        raise NewerLineError(
+            f"a newer Optuna has written it (its op_code is {op}): upgrade Optuna"
+        )
     if type(op) is not int or op not in _FIELDS:
         raise BadLineError(f"its op_code {shortened(op)} is none that this Optuna knows")
     for name, (expected, accepts) in _FIELDS[op].items():

@@ -18,6 +18,7 @@ from optuna_layerwise.storage.journal_lines import (
     LONGEST,
     BadLineError,
     DamagedJournalError,
+    NewerLineError,
     fault_of,
     is_begun,
 )
@@ -39,15 +40,15 @@ class WrongLine:
         number: From 1.
         what: Is wrong with it.
         about: What it was to do, as far as that can be seen; else empty.
-        kind: It ``ends`` the reading, or makes one ``study`` unreadable, or is a ``stray`` that
-            is passed over, or is ``torn``: readers wait for its rest, and the next writer removes
-            it.
+        kind: It ``ends`` the reading, as does one of a ``newer`` Optuna, or makes one ``study``
+            unreadable, or is a ``stray`` that is passed over, or is ``torn``: readers wait for
+            its rest, and the next writer removes it.
     """
 
     number: int
     what: str
     about: str
-    kind: Literal["ends", "study", "stray", "torn"]
+    kind: Literal["ends", "newer", "study", "stray", "torn"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,11 @@ def repair_journal(path: str) -> str:
     file = JournalFile(path)
     with get_lock_file(file._lock), file.locked():  # Optuna's own lock, too
         damage = _examined(path)
-        if damage is None or not damage.tail or any(x.kind == "ends" for x in damage.inside):
+        if (
+            damage is None
+            or not damage.tail
+            or any(x.kind in ("ends", "newer") for x in damage.inside)
+        ):
             raise DamagedJournalError(f"the end of the journal {path!r} has changed meanwhile")
         copy = _free_name(path)
         shutil.copyfile(path, copy)
@@ -108,12 +113,12 @@ def _examined(path: str) -> JournalDamage | None:
         position += len(line)
         replay.log_number_read = number - 1
         wrong = _wrong(replay, number, line)
-        if wrong is not None:
+        if wrong is not None and wrong.kind != "newer":
             in_tail += 1
             tail += [wrong] if len(tail) < _MOST else []
         else:
             sound, in_tail = position, 0
-            inside, tail = (inside + tail)[:_MOST], []
+            inside, tail = (inside + tail + ([] if wrong is None else [wrong]))[:_MOST], []
     if not (inside or tail):
         return None
     if not sound and not all(line.kind == "torn" for line in tail):
@@ -131,6 +136,8 @@ def _wrong(replay: Replay, number: int, line: bytes) -> WrongLine | None:
             return WrongLine(number, f"{what}, as after a kill or a power cut", about, "torn")
     try:
         fault = replay.apply_line(line)
+    except NewerLineError as error:
+        return WrongLine(number, str(error), about, "newer")
     except BadLineError as error:
         return WrongLine(number, str(error), about, "ends")
     if number in replay.strays:

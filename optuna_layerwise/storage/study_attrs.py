@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -104,7 +104,7 @@ def compare_and_set(
         (False, 'red')
     """
     storage = study._storage
-    expected, (new, own) = parts.split(expected)[0], parts.split(new)
+    as_read, (new, own) = (expected, parts.split(expected)[0]), parts.split(new)
     if own:  # before anything depends on them
         for name, part in own.items():
             storage.set_study_system_attr(study._study_id, name, part)
@@ -116,12 +116,13 @@ def compare_and_set(
         database = backend
 
         def swap(again: bool) -> bool:
-            return _swap(database, study._study_id, key, expected, new, system, also, again)
+            return _swap(database, study._study_id, key, as_read, new, system, also, again)
 
         return backend.persist(swap) if isinstance(backend, PersistentStorage) else swap(False)
     with alone(storage):
         stored = storage.get_study_system_attrs if system else storage.get_study_user_attrs
-        if not _same(stored(study._study_id).get(key), expected):
+        now = stored(study._study_id).get(key)
+        if not any(_same(now, value) for value in as_read):
             return False
         write = storage.set_study_system_attr if system else storage.set_study_user_attr
         for name, value in {**also, key: new}.items():
@@ -163,7 +164,7 @@ def _swap(
     backend: RDBStorage,
     study_id: int,
     key: str,
-    expected: Any,
+    as_read: Collection[Any],
     new: Any,
     system: bool,
     also: Mapping[str, Any],
@@ -179,7 +180,7 @@ def _swap(
         stored = rows.study_attr(session, study_id, key, system=system)
         if again and _same(stored, new):  # by the first try, of which no answer came
             return True
-        if not _same(stored, expected):
+        if not any(_same(stored, value) for value in as_read):
             return False
         rows.set_study_attrs(session, study_id, {**also, key: new}, system=system)
     return True

@@ -59,16 +59,19 @@ def fit_heads(
         for path, layer in layers.items():
 
             def keep(_: nn.Module, inputs: tuple[torch.Tensor, ...], path: str = path) -> None:
-                fed[path].append(inputs[0].detach().float().cpu())
+                fed[path] += [each.detach().float().cpu() for each in inputs[:1]]
 
             stage.callback(layer.register_forward_pre_hook(keep).remove)
-        for chunk in images.chunks(batch_size):
+        chunks = images.chunks(batch_size)
+        for chunk in chunks:
             forward(chunk, torch.arange(len(chunk)))
     fitted = {}
     for path, layer in layers.items():
-        if not isinstance(layer, nn.Linear) or layer.bias is None:
-            problem = f"is a {type(layer).__name__} and no linear layer with a bias"
-        elif not fed[path] or any(part.ndim != 2 for part in fed[path]):
+        if type(layer) is not nn.Linear or layer.bias is None:
+            problem = f"is a {type(layer).__name__} and no plain linear layer with a bias"
+        elif [part.ndim for part in fed[path]] != [2] * len(chunks) or (
+            sum(map(len, fed[path])) != len(images)
+        ):
             problem = "is not fed one row of features per image"
         elif not torch.cat(fed[path]).isfinite().all():
             problem = "is fed numbers that are not finite"

@@ -466,3 +466,20 @@ def test_a_warning_is_one_line_too(database: Path) -> None:
     lines = [line for line in result.stderr.splitlines() if "'olw:run'" in line]
     assert len(lines) == 1
     assert lines[0].startswith("warning: attribute 'olw:run' of trial 0 of study 'digits'")
+
+
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_a_command_without_words_in_an_empty_folder_is_one_line(
+    command: str, tmp_path: Path
+) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "optuna_layerwise.cli", command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={k: v for k, v in os.environ.items() if k != "OPTUNA_LAYERWISE_STORAGE"}
+        | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: ") and run.stderr.count("\n") == 1

@@ -56,8 +56,8 @@ def test_of_two_that_begin_one_study_differently_the_later_is_told_what_differs(
     code, _, err = cli(*CREATE, "--trials", "3", "--seed", "7", "--lr", "0.5")
     assert code == 2
     assert "study 'digits' exists with another configuration: " in err
-    assert "seed is 0 there and 7 here" in err
-    assert "recipe.lr is" in err
+    assert "--seed is 0 there and 7 here" in err
+    assert "--lr is" in err
     assert err.count("\n") == 1
     study = load("digits")
     assert Settings.from_study(study).seed == 0
@@ -156,7 +156,7 @@ def test_of_two_processes_that_tune_at_once_exactly_one_has_its_study(
         said = [(folder / f"{seed}.err").read_text() for seed in (1, 2)]
         codes = [process.exitcode for process in both]
         assert sorted(map(str, codes)) == ["0", "2"], said
-        assert "exists with another configuration: seed is" in said[codes.index(2)]
+        assert "exists with another configuration: --seed is" in said[codes.index(2)]
         study = load("raced", storage)
         assert Settings.from_study(study).seed == 1 + codes.index(0)
         assert [trial.state.is_finished() for trial in study.trials] == [True] * 3

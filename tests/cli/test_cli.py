@@ -220,7 +220,7 @@ def test_another_configuration_is_refused_and_nothing_changes(cli: Cli) -> None:
     before = load("digits").user_attrs
     code, _, err = cli(*DIGITS, "--trials", "2", "--lr", "0.5")
     assert code == 2
-    assert "exists with another configuration: recipe.lr is 0.003 there and 0.5 here" in err
+    assert "exists with another configuration: --lr is 0.003 there and 0.5 here" in err
     assert load("digits").user_attrs == before
 
 

@@ -437,3 +437,37 @@ def test_network_whose_heads_cannot_be_told_is_refused_and_stays_what_it_was(net
     with pytest.raises(ValueError, match=message):
         replace_head(model, 3)
     assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+
+
+class Forked(nn.Module):
+    """Which of two layers makes the logits depends on a plain attribute."""
+
+    def __init__(self, first: bool) -> None:
+        super().__init__()
+        self.body, self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 10), nn.Linear(8, 10)
+        self.first = first
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        head = self.a if self.first else self.b
+        return head(self.body(x))  # type: ignore[no-any-return]
+
+
+def test_networks_of_one_class_may_have_different_heads() -> None:
+    for first in (True, False):
+        model = Forked(first)
+        replace_head(model, 2)
+        assert model(torch.zeros(3, 6)).shape == (3, 2)
+        assert (model.a.out_features, model.b.out_features) == ((2, 10) if first else (10, 2))
+
+
+def test_another_output_of_the_same_width_is_no_head() -> None:
+    class WithCentre(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.fc, self.centre = nn.Linear(6, 8), nn.Linear(8, 2), nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            h = self.body(x)
+            return self.fc(h), self.centre(h)
+
+    assert find_heads(WithCentre()) == ["fc"]

@@ -17,7 +17,7 @@ from optuna.trial import TrialState, create_trial
 
 from optuna_layerwise.fingerprint import Fingerprint, record
 from optuna_layerwise.policy import Recipe
-from optuna_layerwise.results import CLAIM_KEY, Candidate, Final
+from optuna_layerwise.results import CLAIM_KEY, OPENED_KEY, Candidate, Final, Opening
 from optuna_layerwise.runs import RUN_KEY, Run
 from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import (
@@ -160,7 +160,7 @@ def test_a_trial_of_somebody_elses_worker_is_not_taken_from_it(
     assert finding.repair is None
 
 
-@pytest.mark.parametrize("order", ["paws", 7, None])
+@pytest.mark.parametrize("order", ["paws", 7])
 def test_an_order_that_no_worker_understands_is_taken_back(
     study: optuna.Study, order: object
 ) -> None:
@@ -170,6 +170,10 @@ def test_an_order_that_no_worker_understands_is_taken_back(
     assert "'olw:control'" in finding.problem
     assert finding.repaired()
     assert order_of(study).value == "run"
+    study.set_user_attr(
+        "olw:control", None
+    )  # taken back, as a repair does where no line is removed
+    assert order_of(study).value == "run" and list(examine(study)) == []
 
 
 def test_a_dead_processs_claim_to_finalize_is_taken_back(study: optuna.Study) -> None:
@@ -204,6 +208,16 @@ def test_a_result_that_cannot_be_read_is_an_error_and_a_sound_one_none(
     assert list(examine(study)) == []
     study.set_user_attr(FINAL_KEY, {**final, "chosen": {"name": 3}})
     assert "attribute 'olw:final' cannot be read: chosen.name: Input" in only(study).problem
+
+
+def test_an_opening_without_a_result_is_told_and_one_that_cannot_be_read_is_an_error(
+    study: optuna.Study,
+) -> None:
+    opening = Opening.now("trial 0", [0], [1], 1, 1).as_json()
+    study.set_user_attr(f"{OPENED_KEY}1", opening)
+    assert "whose result is not stored" in only(study).problem
+    study.set_user_attr(f"{OPENED_KEY}1", {"v": 1, "at": 5})
+    assert "attribute 'olw:opened:1' cannot be read" in only(study).problem
 
 
 def test_holes_and_duplicates_in_the_numbers_are_errors(url: str, tmp_path: Path) -> None:

@@ -136,10 +136,11 @@ def test_after_a_crash_between_opening_and_storing_the_same_choice_is_made_and_s
     study = open_study(url, study_name="s", sampler=RandomSampler(seed=1))
     [first] = openings(study)
     assert (first.pid, first.seeds, len(first.finalists)) == (process.pid, [5], 2)
-    assert "and no result was stored" in report(study, format="md")
+    assert "whose result is not stored" in report(study, format="md")
     objective = an_objective(digits_weights, Counted)
     study.optimize(objective, n_trials=2)
-    final = objective.finalize(study, top=1, seeds=(7, 8), references=())
+    with pytest.warns(UserWarning, match="the same finalists are trained again"):
+        final = objective.finalize(study, top=1, seeds=(7, 8), references=())
     assert final.chosen.name == first.chose
     assert {f.name for f in final.finalists} == {f"trial {n}" for n in first.finalists}
     assert len(final.chosen.val) == 1
@@ -294,16 +295,17 @@ def test_a_crash_after_a_further_opening_is_said_and_made_good_by_the_same_choic
     lost = openings(study)[-1]
     assert (lost.result, lost.trials, lost.seeds, len(lost.finalists)) == (2, 3, [6], 2)
     page = report(study, format="md")
-    assert f"by process {process.pid} on" in page and "and no result was stored" in page
+    assert f"by process {process.pid} on" in page and "whose result is not stored" in page
     assert "The test split was opened 2 times" in page
     assert objective.finalize(study, **HOW, seeds=(7,)) == first
     study.optimize(objective, n_trials=2)
-    second = objective.finalize(study, **HOW, seeds=(7, 8), again=True)
+    with pytest.warns(UserWarning, match="the same finalists are trained again"):
+        second = objective.finalize(study, **HOW, seeds=(7, 8), again=True)
     assert (second.number, second.trials, second.chosen.name) == (2, 3, lost.chose)
     assert {f.name for f in second.finalists} == {f"trial {n}" for n in lost.finalists}
     assert len(second.chosen.val) == 1
     assert [opening.result for opening in openings(study)] == [1, 2, 2]
     page = report(study, format="md")
     assert "The test split was opened 3 times, and this is result 2 of the study" in page
-    assert "and no result was stored" not in page
+    assert "whose result is not stored" not in page
     close(study._storage)

@@ -132,6 +132,32 @@ def test_a_head_that_is_not_linear_starts_at_random_and_says_so(digits: Transfer
     assert fitted.best_epoch is not None
 
 
+class Odd(nn.Module):
+    """Calls its head in a way that tells nothing of an image's features."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.body, self.head = nn.Sequential(nn.Flatten(), nn.Linear(192, 16)), nn.Linear(16, 5)
+        self.how = how
+        if how == "weight norm":
+            nn.utils.parametrizations.weight_norm(self.head)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.body(x)
+        logits: torch.Tensor = self.head(input=x) if self.how == "by name" else self.head(x)
+        return (logits + self.head(x)) / 2 if self.how == "twice" else logits
+
+
+@pytest.mark.parametrize("how", ["by name", "twice", "weight norm"])
+def test_a_head_whose_input_cannot_be_seen_starts_at_random(digits: Transfer, how: str) -> None:
+    model = Odd(how)
+    blocks = partition(model, patterns={"body": "body.*", "head": "head.*"})
+    engine = Engine(mean=digits.spec.mean, std=digits.spec.std, device="cpu")
+    splits = digits.splits.train, digits.splits.val
+    with pytest.warns(UserWarning, match="so it starts at random"):
+        fit(model, blocks, Policy.uniform(blocks), FITTED, *splits, engine, seed=0)
+
+
 def test_every_head_of_a_distilled_network_is_fitted(digits: Transfer) -> None:
     class Distilled(nn.Module):
         def __init__(self) -> None:

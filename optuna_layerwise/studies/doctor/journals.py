@@ -17,7 +17,7 @@ def wrong_lines(path: str) -> Iterator[Finding]:
     damage = examine_journal(path)
     if damage is None:
         return
-    ends = [line for line in damage.inside if line.kind == "ends"]
+    ends = [line for line in damage.inside if line.kind in ("ends", "newer")]
     for line in damage.inside:
         if line.kind == "stray":
             problem = f"{_said(line)}; it is passed over"
@@ -29,6 +29,8 @@ def wrong_lines(path: str) -> Iterator[Finding]:
         return
     for line in ends:
         remedy = "sound lines follow, so nothing is cut off: restore the file from a backup"
+        if line.kind == "newer":
+            remedy = "nothing is cut off"
         yield Finding("error", _said(line), remedy)
     if damage.tail:
         yield _tail(damage, path, can_be_cut=not ends)

@@ -9,8 +9,14 @@ import optuna
 
 from optuna_layerwise.attributes import UnreadableAttribute
 from optuna_layerwise.fingerprint import unreadable_fingerprints
-from optuna_layerwise.results import CLAIM_KEY, claim_of, stored_final
-from optuna_layerwise.storage import LEASE_SECONDS, has_unreadable_start
+from optuna_layerwise.results import (
+    CLAIM_KEY,
+    claim_of,
+    lost_opening,
+    openings,
+    stored_final,
+)
+from optuna_layerwise.storage import LEASE_SECONDS, compare_and_set, has_unreadable_start
 from optuna_layerwise.studies.control import CONTROL_KEY, order_of, resume
 from optuna_layerwise.studies.doctor.finding import Finding
 
@@ -27,14 +33,18 @@ def order_to_workers(study: optuna.Study) -> Iterator[Finding]:
 
 def final_result(study: optuna.Study) -> Iterator[Finding]:
     """One that cannot be read, or that a process has begun and not ended."""
-    drop = partial(study.set_user_attr, CLAIM_KEY, None)
     try:
-        if stored_final(study) is not None:
-            return
+        final, opened = stored_final(study), openings(study)
     except UnreadableAttribute as error:
         problem = f"attribute {error.key!r} cannot be read: {error.reason}"
         yield Finding("error", problem, "restore it from a backup: it cannot be made again")
         return
+    if lost := lost_opening(final.number if final else 0, opened, "--again"):
+        yield Finding("warning", lost.rstrip("."), "finalize the study")
+    if final is not None:
+        return
+    seen = study.user_attrs.get(CLAIM_KEY)
+    drop = partial(compare_and_set, study, CLAIM_KEY, seen, None)  # another claim by then stays
     try:
         claim = claim_of(study)
     except UnreadableAttribute as error:
