@@ -60,7 +60,7 @@ def test_a_path_that_somebody_wrote_to_the_database_is_refused_in_a_line(
     assert code == 2
     assert errors.count("\n") == 1
     option = f"--{setting.replace('_', '-')}"
-    for said in (f"{setting} {path!r}", f"Give {option} yourself, or add --trust-paths"):
+    for said in (f" {path!r}, which you", f"Give {option} yourself, or add --trust-paths"):
         assert said in errors
     assert not any(elsewhere.iterdir())
     assert load("a").trials == []
