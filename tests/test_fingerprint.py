@@ -83,6 +83,7 @@ def test_a_trial_names_what_made_it_and_the_study_holds_that_once(
         assert len(json.dumps(trial.user_attrs)) < 2000
 
 
+@pytest.mark.filterwarnings("ignore:the search starts from random weights")
 def test_other_data_weights_or_recipe_have_another_fingerprint(
     spec: ModelSpec, splits: Splits, tmp_path: Path
 ) -> None:

@@ -119,6 +119,7 @@ def test_another_recipe_seed_or_split_is_another_training(
     assert run_of(trials[1])["repeats"] == [None]
 
 
+@pytest.mark.filterwarnings("ignore:the search starts from random weights")
 def test_other_weights_and_other_data_are_another_training(
     make: Any, spec: ModelSpec, splits: Splits
 ) -> None:

@@ -124,7 +124,7 @@ def main() -> None:
             if said:
                 print(f"error: {said}", file=sys.stderr)
             sys.exit(WRONG)
-        sys.exit(code)
+        sys.exit(code or 0)
 
 
 def _typed(words: Sequence[str]) -> tuple[Any, Sequence[str]]:

@@ -66,6 +66,7 @@ from optuna_layerwise.studies import order_of
 from optuna_layerwise.texts import file_name
 
 Start: TypeAlias = Callable[[Worker], Running]
+_CLUSTERS = ("slurm", "local")
 _ENGINES = ("local", "ray", "slurm")
 
 
@@ -124,15 +125,17 @@ def launch_command(
     within("--gpus-per-worker", gpus_per_worker, 0)
     within("--cpus-per-worker", cpus_per_worker, 1)
     within("--minutes", minutes, 1)
+    one_of("cluster", cluster, _CLUSTERS)
+    of_slurm = assignments("slurm-option", slurm_option)
     checked_seconds(lease_seconds, patience_seconds)
     opened = load_study(storage, study, patience_seconds=patience_seconds)
-    settings = Settings.from_study(opened)
+    stored = Settings.from_study(opened)
     if (order := order_of(opened)).halts and (order.ends or not wait):
         console.print(f"study {study!r} is told to {order.value}; go on with `resume --no-work`")
         raise typer.Exit(HALTED)
     settings = settings_here(
         opened,
-        settings,
+        stored,
         trust_paths=trust_paths,
         data=data,
         data_root=data_root,
@@ -143,6 +146,12 @@ def launch_command(
         device=device,
         threads=threads,
     )
+    from optuna_layerwise.cli.joining import refuse_differences
+    from optuna_layerwise.data.sources import takes
+
+    refuse_differences(study, settings, stored)
+    if image_root and not takes(settings.data, "image_root"):
+        raise ValueError(f"image_root must be left out: {settings.data!r} is no table of images")
     folder = Path(settings.output or ".").absolute() / "workers"
     check_folder(folder, "--output")
     worker = Worker(
@@ -185,12 +194,12 @@ def launch_command(
                 raise ValueError(f"--gpus-per-worker of Slurm is whole, got {gpus_per_worker}")
             jobs = Jobs(
                 folder=folder,
-                cluster=one_of("cluster", cluster, ("slurm", "local")),
+                cluster=one_of("cluster", cluster, _CLUSTERS),
                 gpus=int(gpus_per_worker),
                 cpus=cpus_per_worker,
                 minutes=minutes,
                 partition=partition,
-                options=assignments("slurm-option", slurm_option),
+                options=of_slurm,
             )
             chosen = contextlib.nullcontext(slurm_engine(jobs, study, number))
     last = dataclasses.replace(worker, finalize=finalize)

@@ -61,6 +61,11 @@ SOURCES: dict[str, SourceKind] = {
 """Kind of source to how it is recognised and read, in order."""
 
 
+def takes(source: Source, option: str) -> bool:
+    """Whether a source has an option of `load_data`."""
+    return option in next(row.options for row in SOURCES.values() if row.serves(source))
+
+
 def read_source(
     source: Source, *, seed: int, group_rule: int = GROUP_RULE, **options: Any
 ) -> RawData:
@@ -83,8 +88,9 @@ def read_source(
     for option, value in options.items():
         if value != _DEFAULTS[option] and option not in row.options:
             takers = [name for name, other in SOURCES.items() if option in other.options]
+            shown = value if isinstance(value, bool) else str(value)
             raise ValueError(
-                f"{option}={str(value)!r} is an option of {' and '.join(takers)}, and "
+                f"{option}={shown!r} is an option of {' and '.join(takers)}, and "
                 f"{os.fspath(source)!r} is {kind}; leave it out"
             )
     given = {"seed": seed, "group_rule": group_rule, **options}

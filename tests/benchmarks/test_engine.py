@@ -84,6 +84,7 @@ def test_ways_to_compute_take_turns(shared_data: Path, tmp_path: Path) -> None:
     assert "| mobilenet, 32, 4 | bf16 |" in output.with_suffix(".md").read_text()
 
 
+@pytest.mark.filterwarnings("ignore:the search starts from random weights")
 def test_the_script_for_a_gpu_runs_on_a_cpu(shared_data: Path, tmp_path: Path) -> None:
     output = tmp_path / "gpu.jsonl"
     flags = ["--data", str(shared_data / "citrus"), "--output", str(output), "--device", "cpu"]

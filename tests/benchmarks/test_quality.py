@@ -97,6 +97,7 @@ def test_an_interrupted_cell_continues_to_the_same_result(
     assert again["finals"][0]["chosen"]["test"] == whole["finals"][1]["chosen"]["test"]
 
 
+@pytest.mark.filterwarnings("ignore:the search starts from random weights")
 def test_what_is_measured_is_what_the_objective_itself_does() -> None:
     """And a prefix is finalized alike after a longer one, from which it takes its trainings."""
 

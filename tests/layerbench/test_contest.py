@@ -76,7 +76,7 @@ def test_a_contestant_names_its_sampler_encoding_and_options() -> None:
     assert contestant_of("catcmawm/hybrid+recipes=true", 0)[1].seed_recipes
     with pytest.raises(ValueError, match="a contestant is sampler/encoding"):
         contestant_of("catcmawm", 0)
-    with pytest.raises(ValueError, match="unknown sampler 'tpee'"):
+    with pytest.raises(ValueError, match="got 'tpee'; did you mean 'tpe'"):
         contestant_of("tpee/binary", 0)
 
 
