@@ -12,6 +12,8 @@ from optuna_layerwise.cli.stored_paths import TrustPaths, check_paths, paths_of
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.samplers import SAMPLERS
 
+_LR = 1e-3
+
 
 def replay_command(
     study: StudyName,
@@ -34,7 +36,7 @@ def replay_command(
     head: Annotated[
         str, typer.Option(help="Head of the encoding: always (trained) or search.")
     ] = "always",
-    lr: Annotated[float, typer.Option(help="Learning rate of the encoding.")] = 1e-3,
+    lr: Annotated[float, typer.Option(help="Learning rate of the encoding.")] = _LR,
     trust_paths: TrustPaths = False,
 ) -> None:
     """Draw every suggestion of a study again, and say where one differs (exit code 1)."""
@@ -43,7 +45,19 @@ def replay_command(
     from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 
     searched: Encoding | None = None
+    of_sampler = {
+        "--sampler-option": sampler_option,
+        "--encoding": encoding,
+        "--blocks": blocks,
+        "--head": head != "always",
+        "--lr": lr != _LR,
+    }
     if sampler is None:
+        if given := [option for option, value in of_sampler.items() if value]:
+            raise ValueError(
+                f"{' and '.join(given)} must be left out without --sampler: a study that `tune` "
+                "made has stored what its sampler was made with"
+            )
         if SETTINGS_KEY in opened.user_attrs:
             fetched = paths_of(Settings.from_study(opened), "model")
             check_paths(opened, fetched, trust=trust_paths)
