@@ -247,8 +247,13 @@ class RelationalStorage(PersistentStorage):
                 held.params[param_name] = (param_value_internal, distribution)
                 return
         self.write_pending(trial_id)
-        with transaction(self) as session:
-            check_parameter_alone(session, trial_id, param_name)
+
+        def look(again: bool) -> None:
+            with transaction(self) as session:
+                check_parameter_alone(session, trial_id, param_name)
+
+        if self.engine.name == "mysql":
+            self.persist(look)
         super()._set_trial_param(
             trial_id, param_name, param_value_internal, distribution, previous_distribution
         )

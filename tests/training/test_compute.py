@@ -183,6 +183,7 @@ def images(n):
     pixels = rng.integers(0, 99, (n, 128, 128, 3), np.uint8) + 99 * labels[:, None, None, None]
     return Images(pixels.astype(np.uint8), labels, ("a", "b"), tuple(map(str, range(n))))
 
+warnings.filterwarnings("ignore", "the search starts from random weights")
 splits = load_data("digits", image_size=8)
 data = dataclasses.replace(splits, train=images(32), val=images(8), classes=("a", "b"))
 spec = ModelSpec(name="resnet18", weights=None, image_size=128)
