@@ -26,6 +26,7 @@ from optuna_layerwise.reporting.report_grid import Grid
 from optuna_layerwise.storage import open_storage
 
 _STDOUT = Path("-")
+_MOST_IMAGES = 10**11
 _LONGEST = 1e12
 _SIDE_BY_SIDE = 4
 """Studies of which a table shows everything."""
@@ -72,9 +73,11 @@ def compare_command(
     from optuna_layerwise.reporting.figures import Axis
 
     budgets: dict[Axis, float] = {}
-    if trials:
+    if trials is not None:
+        within("--trials", trials, 1)
         budgets["trials"] = trials
-    if images:
+    if images is not None:
+        within("--images", images, 1, _MOST_IMAGES)
         budgets["images"] = images
     if seconds is not None:
         within("--seconds", seconds, 0, _LONGEST)

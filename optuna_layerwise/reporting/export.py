@@ -85,8 +85,11 @@ def _no_result(known: Facts, wanted: int | None) -> str:
     name, results = known.history.name, known.history.results
     if results:
         return f"study {name!r} has no result {wanted}: it has those from 1 to {results}"
+    no_result = (
+        "no result yet" if wanted is None else f"no result {wanted} (--result), nor another"
+    )
     return (
-        f"study {name!r} has no result yet; finish it with `optuna-layerwise finalize` or "
+        f"study {name!r} has {no_result}; finish it with `optuna-layerwise finalize` or "
         "objective.finalize(study), or export a trial of it (--trial N), untested"
     )
 
