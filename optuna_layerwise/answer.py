@@ -61,7 +61,7 @@ def opened_words(final: Final | None, opened: Sequence[Opening]) -> str:
 
 
 def about_openings(final: Final, opened: Sequence[Opening]) -> str:
-    """What a reader of a result must know if the test split was opened more than once, or nothing.
+    """Say what several openings of the test split mean for a result; empty after a single one.
 
     Args:
         final: The result.

@@ -109,7 +109,7 @@ def _opened(
 
 
 def _wrong_lines(path: str, *, repair: bool) -> Iterator[tuple[Finding, bool]]:
-    """What is wrong with a journal before any study is opened, and whether it was repaired."""
+    """The wrong lines of a journal, each with whether it was repaired."""
     from optuna_layerwise.studies.doctor import wrong_lines
 
     for finding in wrong_lines(path):

@@ -62,9 +62,9 @@ def finalize_command(
 ) -> None:
     """Retrain the best trials of a study, choose one by validation, and test it.
 
-    Whatever the number of trials is. The test split is opened once for a study: of one that has
-    a result, that is printed. With --again a further choice is made, and whatever shows its
-    result says that its test is no longer untouched; the former results are kept.
+    The study may have any number of trials. Its test split is opened once: if there is a result
+    already, it is printed. With --again the command chooses anew and opens the split once more;
+    former results are kept, and the new one is shown as no longer untouched.
     """
     checked_seconds(lease_seconds, None)
     opened = load_study(storage, study)

@@ -1,4 +1,4 @@
-"""What a user did wrong, or a database, in one line that names the options as they are typed."""
+"""Errors as one line that a user can act on, which names options as they are typed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optuna_layerwise.texts import visible
 
 _ALONE = ("and", "or")
 _ELSEWHERE = {"root": "data_root", "columns": "column", "model_args": "model_arg"}
-"""What the rest of the package calls some of the parameters of commands."""
+"""Names of arguments elsewhere in the package to those of the commands' parameters."""
 _BEGINNING = re.compile(r"unknown (\w+) |(\w+)(?:=| of )")
 _NAME = re.compile(r"(?<![\w'\"/\\.-])[a-z][a-z_]*[a-z](?![\w'\"/-]|\.\w)")
 
@@ -47,7 +47,7 @@ def one_line(said: Exception | str) -> str:
 
 
 def usage(error: Any) -> str:
-    """What Typer found wrong with the words of a command, in one line that says where help is."""
+    """An error of Typer about the words of a command, as one line that points to the help."""
     said = " ".join(error.format_message().split()).rstrip(".")
     if not said or (context := getattr(error, "ctx", None)) is None:
         return said
@@ -62,7 +62,7 @@ def as_typed(said: str, command: Any, words: Sequence[str]) -> str:
 
     Args:
         said: The message, of any part of the package.
-        command: Of Typer.
+        command: The command that was typed, as Typer made it.
         words: What was typed after the command.
 
     Example:

@@ -7,7 +7,7 @@ from typing import Any
 PANELS: dict[str, tuple[str, ...]] = {
     "Study": (
         *("study", "storage", "output", "seed", "init_from", "work", "live", "allow_different"),
-        *("wait", "finalize", "again", "now", "trust_paths"),
+        *("wait", "now", "trust_paths"),
     ),
     "Data": (
         *("data", "data_root", "image_root", "download", "column", "group_by", "group_rule"),
@@ -24,7 +24,9 @@ PANELS: dict[str, tuple[str, ...]] = {
         *("epochs", "patience", "batch_size", "optimizer", "lr", "weight_decay", "schedule"),
         *("metric", "bn", "head_start"),
     ),
-    "Result": ("finalists", "final_seeds", "race", "retrain", "keep_weights"),
+    "Result": (
+        *("finalize", "again", "finalists", "final_seeds", "race", "retrain", "keep_weights"),
+    ),
     "Machine": (
         *("device", "compute", "threads", "checkpoint_seconds", "lease_seconds"),
         *("patience_seconds", "engine", "gpus", "workers", "gpus_per_worker", "cpus_per_worker"),

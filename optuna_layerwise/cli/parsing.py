@@ -34,8 +34,8 @@ def format_of(
     """The format of a file to write: what its suffix says, or is ``given``, or else the first.
 
     Args:
-        option: That names the file.
-        path: Of the file.
+        option: The option that names the file, without its dashes.
+        path: Where the file is to be written.
         formats: Each with its suffixes.
         given: The option ``--format``.
 
@@ -71,7 +71,7 @@ def channels(
 
 
 def assignments(option: str, texts: Iterable[str] | None) -> dict[str, Any]:
-    """What an option that is repeatable was given as ``name=value``."""
+    """The pairs that a repeatable option was given as ``name=value``."""
     return dict(assignment(f"--{option}", text) for text in texts or ())
 
 

@@ -132,6 +132,6 @@ def settings_here(
     }
     given = {name: value for name, value in changes.items() if value is not None}
     here = dataclasses.replace(stored, **given)
-    study_id(study)
+    study_id(study)  # which older studies lack, and by which the paths are remembered
     check_paths(study, paths_of(here), given=given, trust=trust_paths)
     return here

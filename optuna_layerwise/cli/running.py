@@ -37,11 +37,10 @@ from optuna_layerwise.launch import FAILED, HALTED, INTERRUPTED
 from optuna_layerwise.objective import FinetuneObjective
 from optuna_layerwise.reporting.dashboard_server import keep_result
 from optuna_layerwise.results import stored_final
-from optuna_layerwise.runs import readable_runs
+from optuna_layerwise.runs import readable_runs, run_content
 from optuna_layerwise.storage import (
     LEASE_SECONDS,
     PATIENCE_SECONDS,
-    RUN_KEY,
     UNREADABLE,
     StorageUnusableError,
     all_trials,
@@ -150,8 +149,7 @@ def introduce(console: Console, search: Search) -> None:
         soft_wrap=True,
     )
     here = device_name(objective.device)
-    runs = [trial.user_attrs.get(RUN_KEY) for trial in all_trials(search.study)]
-    names = {run.get("device_name") for run in runs if isinstance(run, dict)}
+    names = {run_content(trial).get("device_name") for trial in all_trials(search.study)}
     if others := sorted(name for name in names - {here} if name and isinstance(name, str)):
         console.print(
             f"trials so far ran on {', '.join(others)}, and those of this process run on {here}: "
@@ -201,8 +199,8 @@ def run(
         allow_different=allow_different,
     )
     study, objective = search.study, search.objective
-    study_id(study)
-    remember_paths(study, paths_of(settings))
+    study_id(study)  # by which the paths are remembered
+    remember_paths(study, paths_of(settings))  # not the search's, which may be the database's
     settings = search.settings
     if stored is None:
         begin_or_join(study, objective, settings, allow_different=allow_different)

@@ -312,7 +312,7 @@ class Settings:
 
 
 def weights_of(text: str | None) -> str | None:
-    """What ``--weights`` means to a `ModelSpec`: published ones if it is not given."""
+    """The `ModelSpec.weights` that ``--weights`` stands for: published ones if it is not given."""
     return None if text == "none" else text or "DEFAULT"
 
 

@@ -81,7 +81,7 @@ def result(study: optuna.Study, final: Final, settings: Settings) -> list[Table 
 def after_the_choice(
     study: optuna.Study, final: Final, where: str, storage: str, *, always: bool = False
 ) -> list[Text]:
-    """That trials finished after the choice, and how to make another.
+    """Lines that say how many trials finished after the choice, and how to choose anew.
 
     Args:
         study: The study.
@@ -107,7 +107,7 @@ def after_the_choice(
 
 
 def how_to_finalize(study: optuna.Study, where: str, storage: str) -> list[Text]:
-    """What to do with a study that was searched and not finalized, or searched on."""
+    """Lines that say how to finalize a study that was only searched, or was searched on."""
     if (final := stored_final(study)) is not None:
         return after_the_choice(study, final, where, storage, always=True)
     lost = lost_opening(0, readable_openings(study), "")
