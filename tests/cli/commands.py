@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import optuna
 
@@ -14,3 +17,9 @@ DIGITS = ("tune", "--epochs", "1", "--finalists", "1", "--final-seeds", "1", "--
 
 def load(name: str, storage: str = "sqlite:///optuna-layerwise.db") -> optuna.Study:
     return optuna.load_study(study_name=name, storage=open_storage(storage))
+
+
+def copy_database(source: str | Path, target: str | Path) -> None:
+    """Copy a SQLite database as `sqlite3.backup` does, with what still lies in its log."""
+    with closing(sqlite3.connect(source)) as open_source, closing(sqlite3.connect(target)) as copy:
+        open_source.backup(copy)

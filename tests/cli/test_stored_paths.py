@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import DIGITS, Cli, load
+from commands import DIGITS, Cli, copy_database, load
 
 from optuna_layerwise.cli.options import default_output
 from optuna_layerwise.reporting.dashboard_server import ARTIFACTS
@@ -161,13 +161,13 @@ def test_doctor_repairs_no_files_where_only_the_database_says(cli: Cli, elsewher
 
 def test_doctor_on_a_copy_of_a_database_leaves_the_files_of_its_source(cli: Cli) -> None:
     assert cli(*TRAINED, "--keep-weights", "1")[0] == 0
-    shutil.copy("optuna-layerwise.db", "backup.db")
+    copy_database("optuna-layerwise.db", "backup.db")
     backup = load("a", "sqlite:///backup.db")
     backup._storage.delete_study(backup._study_id)
     assert cli(*CREATED, "--keep-weights", "1", "--storage", "sqlite:///backup.db")[0] == 0
     before = files(Path("optuna-layerwise-runs"))
     assert any("trial-0.safetensors" in path.name for path in before)
-    shutil.copy("optuna-layerwise.db", "again.db")
+    copy_database("optuna-layerwise.db", "again.db")
     for storage in ("sqlite:///backup.db", "sqlite:///again.db"):
         code, out, _ = cli("doctor", "--repair", "--storage", storage)
         assert (code, out) == (0, "healthy\n")
@@ -180,7 +180,7 @@ def test_a_copy_of_a_study_saves_its_weights_beside_those_of_its_source(cli: Cli
     for storage in ("sqlite:///optuna-layerwise.db", "sqlite:///b.db", "sqlite:///c.db"):
         if not saved:
             for copy in "bc":
-                shutil.copy("optuna-layerwise.db", f"{copy}.db")
+                copy_database("optuna-layerwise.db", f"{copy}.db")
         assert cli("resume", "--study", "a", "--storage", storage)[0] == 0
         saved.append(load("a", storage).user_attrs[FINAL_KEY]["weights"]["path"])
     assert len(set(saved)) == 3
