@@ -1,19 +1,27 @@
-# The two commands that a fresh machine needs: `make demo` and `make test`. `make test-oldest` tests
-# what touches Optuna on the oldest release that is supported; all else is that of `make test`.
+# The two commands that a fresh machine needs: `make demo` and `make test`, which takes five minutes on
+# two cores. `make test-all` adds the tests marked slow: sweeps over all networks, databases and
+# commands, kills, browsers, notebooks. `make test-oldest` tests what touches Optuna on the oldest
+# release that is supported; all else is that of `make test`.
 PYTHON ?= python3
 BIN = .venv/bin
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test test-oldest lint clean
+.PHONY: demo test test-slow test-all test-oldest lint clean
 
 demo: .venv/demo
 	rm -f demo.db
 	$(BIN)/optuna-layerwise tune --data digits --threads 1 --storage sqlite:///demo.db
 
 test: .venv/test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-slow: .venv/test
+	$(PYTEST) -m slow $(PYTEST_ARGS)
+
+test-all: test test-slow
 
 test-oldest: .venv-oldest/test
-	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n 2 --dist worksteal -m "not slow" \
+	$(subst $(BIN),.venv-oldest/bin,$(PYTEST)) -m "not slow" \
 	  tests/samplers tests/storage tests/studies tests/reporting
 
 lint: .venv/test

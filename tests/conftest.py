@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tiers import COLLECTED, EMPTY, mark_sweeps
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -80,6 +81,13 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the long tests, so that no worker is left alone with one."""
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what a sweep leaves to `make test-all`; start with the long tests.
+
+    They come first so that no worker is left alone with one.
+    """
+    config.stash[EMPTY] = mark_sweeps(items)
+    quick = {item.path for item in items if not item.get_closest_marker("slow")}
+    config.stash[COLLECTED] = {item.path: item.path in quick for item in items}
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -74,3 +74,5 @@ NETWORKS = {
     )
 }
 """By the name of `ModelSpec`."""
+SMALL = ("digits_cnn", "resnet20", "timm/resnet10t", "transformers/vit", "mobilenet_v3_small")
+"""One of each library and kind: those that sweeps over `NETWORKS` keep in `make test`."""

@@ -102,6 +102,7 @@ def view_of(study: optuna.Study) -> str:
     return printed(view(take_snapshot(study)))
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("chosen", [None, 2, 0])
 def test_every_place_shows_the_same_plan(chosen: int | None, tmp_path: Path) -> None:
     study = tied(chosen=chosen)

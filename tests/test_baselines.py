@@ -22,6 +22,7 @@ MOBILENET = "weights/mobilenet_v2_w035_imagenet_notop.pth"
 EACH = pytest.mark.parametrize("name", BASELINES)
 
 
+@pytest.mark.sweep(4)
 @EACH
 def test_a_search_begins_at_the_method_itself_and_can_say_so(name: str) -> None:
     baseline = BASELINES[name]
@@ -71,6 +72,7 @@ def busi(shared_data: Path) -> Splits:
     return load_data(shared_data / "busi", image_size=32, train_fraction=0.15, val=0.1)
 
 
+@pytest.mark.slow
 @EACH
 def test_every_baseline_trains_the_mobilenet_on_busi_from_python(
     shared_data: Path, busi: Splits, name: str

@@ -42,6 +42,7 @@ def edit_run(trial: int, part: str, name: str, value: float) -> None:
     database.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("at")
 def test_replay_and_doctor_name_a_trial_whose_stored_policy_was_edited() -> None:
     options = ("--sampler", "biotune", "--sampler-option", "population=4", "--trials", "4")

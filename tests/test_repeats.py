@@ -191,6 +191,7 @@ def test_a_pruner_judges_a_repeat_and_what_is_pruned_is_no_training_to_repeat(ma
     assert [run_of(t)["images_seen"] for t in pruned] == [50, 50]
 
 
+@pytest.mark.sweep
 def test_another_process_sees_what_was_trained(make: Any, storage: BaseStorage) -> None:
     study = empty(storage=storage, study_name="s")
     other = optuna.load_study(storage=storage, study_name="s", pruner=NopPruner())

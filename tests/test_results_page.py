@@ -17,6 +17,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "results.md").read_text()
 SNIPPETS = re.findall(r"```(python|sh)\n(.*?)```", PAGE, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_page_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

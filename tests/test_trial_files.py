@@ -94,6 +94,7 @@ def assert_equal_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Te
 LAST_BLOCKS = {f"imp/{block}": 0.1 for block in BLOCKS[:3]} | {"imp/stage3": 0.5, "imp/head": 0.9}
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("params", [EVERYTHING, LAST_BLOCKS | {"imp/__threshold__": 0.2}])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("seeds", [(0,), (3, 4, 5)])

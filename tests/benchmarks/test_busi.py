@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = ["biotune", "full tuned", "probe tuned"]
 METRICS = {"accuracy", "balanced_accuracy", "auc", "loss"}
@@ -84,7 +86,6 @@ def test_baselines_are_tuned_with_the_work_of_the_search(
         assert 1e-6 <= chosen["recipe"]["weight_decay"] <= 1e-2
 
 
-@pytest.mark.slow
 def test_a_restart_runs_what_is_missing_to_the_same_result_and_then_adds_nothing(
     finished: tuple[Path, Callable[[], str]],
 ) -> None:

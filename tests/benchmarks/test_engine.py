@@ -11,6 +11,8 @@ from benchmarks.records import read
 from benchmarks.training import devices, gpu, memory, prefixes, steps
 from optuna_layerwise.training.prefixes import LEAST_FLOPS_PER_BYTE
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_cut_of_a_network_is_a_line_and_none_is_run_twice(
     shared_data: Path, tmp_path: Path
@@ -53,7 +55,6 @@ def test_a_step_is_measured_against_its_bounds(shared_data: Path, tmp_path: Path
     assert output.with_suffix(".md").read_text().count("| mobilenet, 40, 4 |") == 2
 
 
-@pytest.mark.slow
 def test_memory_is_that_of_a_process_and_values_do_not_depend_on_the_place(
     shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

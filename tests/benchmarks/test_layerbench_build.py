@@ -14,6 +14,8 @@ from benchmarks.layerbench.design import RATES, SEEDS, Cell, cells
 from benchmarks.records import append, processor
 from optuna_layerwise.layerbench import LayerBench, Table, open_tables
 
+pytestmark = pytest.mark.slow
+
 TABLES = Path(__file__).resolve().parents[2] / "benchmarks/layerbench/tables"
 SHARED = Path(__file__).resolve().parents[3] / "shared/data"
 
@@ -54,7 +56,6 @@ def made_here(table: Table, row: int) -> bool:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not data_is_here(), reason="needs the shared images")
 @pytest.mark.parametrize("name", ["busi", "citrus", "rsmas"])
 def test_cells_that_are_trained_again_give_the_same(

@@ -106,6 +106,7 @@ def test_pictures_are_xml_with_a_line_for_each_contestant() -> None:
     assert first < second
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", sorted(contests.ALL))
 def test_committed_contests_are_whole(name: str) -> None:
     cells = read(ROOT / CONTESTS / f"{name}.jsonl")
@@ -132,6 +133,7 @@ def test_every_question_has_its_searches() -> None:
         assert found.n >= 90, pair
 
 
+@pytest.mark.slow
 def test_searches_of_the_committed_contests_come_out_the_same_again() -> None:
     """Bit for bit on the same machine and packages; elsewhere a search may go another way."""
     made = read(ROOT / CONTESTS / "provenance.jsonl")[0]
@@ -149,6 +151,7 @@ def test_searches_of_the_committed_contests_come_out_the_same_again() -> None:
             assert new[key] == old[key]
 
 
+@pytest.mark.slow
 def test_the_page_and_its_pictures_are_what_the_committed_contests_make(
     benches: dict[str, LayerBench],
 ) -> None:

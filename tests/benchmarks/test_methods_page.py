@@ -13,6 +13,8 @@ from optuna_layerwise.protocols import Cell, read_records
 from optuna_layerwise.protocols.experiments import Experiment
 from optuna_layerwise.protocols.table import Record
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENT = page.TABLE.experiments[page.SCALE]
 CELLS = list(EXPERIMENT.cells())

@@ -14,6 +14,8 @@ import pytest
 from benchmarks.training import quality, quality_table
 from optuna_layerwise import FinetuneObjective, Recipe, digits, load_data
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

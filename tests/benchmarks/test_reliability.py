@@ -15,6 +15,8 @@ from benchmarks.reliability.figures import PROMISED
 from benchmarks.reliability.places import KINDS
 from benchmarks.reliability.servers import missing
 
+pytestmark = pytest.mark.slow
+
 COMMITTED = table.RESULTS
 BEFORE = "31f9856"
 """The code in which both scripts find what they have to find."""
@@ -35,7 +37,6 @@ def test_a_study_under_fire_is_one_line_and_is_not_run_again(tmp_path: Path) -> 
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
 def test_two_workers_of_each_contestant_share_their_trials(kind: str, tmp_path: Path) -> None:
     if reason := missing(kind):

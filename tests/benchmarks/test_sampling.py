@@ -22,6 +22,7 @@ def drawn(instance: Instance, seed: int) -> dict[str, Any]:
     return {name: from_gene(rng.random(), d) for name, d in instance.search_space.items()}
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("problem", PROBLEMS)
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), point=st.integers(0, 2**31))
@@ -35,6 +36,7 @@ def test_regret_is_zero_at_the_optimum_and_nowhere_below(
     assert instance.duration(params) > 0
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_a_seed_draws_an_instance(problem: str) -> None:
     make = PROBLEMS[problem]
@@ -46,6 +48,7 @@ def test_a_seed_draws_an_instance(problem: str) -> None:
     assert accuracies(0) == accuracies(0) != accuracies(1)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_observations_are_noisy_steps_of_one_image(problem: str) -> None:
     instance = PROBLEMS[problem](0)
@@ -56,6 +59,7 @@ def test_observations_are_noisy_steps_of_one_image(problem: str) -> None:
     assert len(set(values)) < 15 < len({tie for _, tie in seen})
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("problem", sorted(LAYERS))
 def test_the_ladder_has_ten_different_configurations_of_the_search_space(problem: str) -> None:
     instance = PROBLEMS[problem](0)
@@ -69,6 +73,7 @@ def test_the_ladder_has_ten_different_configurations_of_the_search_space(problem
         )
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_and_tabulated(tmp_path: Path) -> None:
     output = tmp_path / "sampling.jsonl"
     arguments = ["--problems", "threshold-6", "mixed-14", "--samplers", "ladder", "Random"]
@@ -99,6 +104,7 @@ def test_ratio_of_medians_has_an_interval_around_it() -> None:
     assert low < at < high
 
 
+@pytest.mark.slow
 def test_drift_runs_for_every_sampler_compared() -> None:
     neutral, loss = overhead.drift(overhead.RandomSampler(seed=0), 0, trials=60)
     assert 0.2 < neutral < 0.8

@@ -14,6 +14,8 @@ from optuna.trial import FrozenTrial
 from benchmarks.training import careful, naive, searches
 from benchmarks.training.searches_work import Work, counter
 
+pytestmark = pytest.mark.slow
+
 CONTESTANTS = ["ours", "careful", "naive"]
 WEIGHTS = "weights/mobilenet_v2_w035_imagenet_notop.pth"
 SIZE = 40

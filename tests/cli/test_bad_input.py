@@ -124,6 +124,7 @@ def closed_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
 def test_a_host_that_does_not_answer(cli: Cli, name: str, kind: str, closed_port: int) -> None:
@@ -133,6 +134,7 @@ def test_a_host_that_does_not_answer(cli: Cli, name: str, kind: str, closed_port
     assert "secret" not in err
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_wrong_password(cli: Cli, name: str) -> None:
     variable, default, driver, _ = SERVERS["mysql"]
@@ -149,12 +151,14 @@ def test_a_wrong_password(cli: Cli, name: str) -> None:
     assert "secret" not in err
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_folder_in_the_place_of_a_database(cli: Cli, name: str, tmp_path: Path) -> None:
     err = refuses(cli, *arguments(name, f"sqlite:///{tmp_path}"))
     assert "there is no database" in err or "unable to open database file" in err
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_file_that_is_no_database(cli: Cli, name: str, tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("milk, bread\n" * 100)
@@ -162,6 +166,7 @@ def test_a_file_that_is_no_database(cli: Cli, name: str, tmp_path: Path) -> None
     assert "file is not a database" in err
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "doctor"])
 def test_a_journal_with_a_line_that_is_none(cli: Cli, name: str, tmp_path: Path) -> None:
     path = tmp_path / "study.log"
@@ -174,6 +179,7 @@ def test_a_journal_with_a_line_that_is_none(cli: Cli, name: str, tmp_path: Path)
     assert path.read_bytes() == before
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", [n for n in COMMANDS if n not in SERVES | {"doctor"}])
 def test_a_journal_in_which_one_study_cannot_be_read(cli: Cli, name: str, tmp_path: Path) -> None:
     path = tmp_path / "study.log"
@@ -196,6 +202,7 @@ def test_a_journal_in_which_one_study_cannot_be_read(cli: Cli, name: str, tmp_pa
         assert "study 'digits' was left out: line 3 of the journal is wrong" in err
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "doctor"])
 def test_a_database_of_an_older_optuna(cli: Cli, name: str, database: Path) -> None:
     execute(database, "UPDATE alembic_version SET version_num = 'v2.6.0.a'")
@@ -229,6 +236,7 @@ def test_the_doctor_upgrades_a_database_of_an_older_optuna(cli: Cli, database: P
 WRITES = ("pause", "resume", "worker", "launch")
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
 @pytest.mark.parametrize("name", ["status", "doctor", *WRITES])
 def test_only_what_writes_is_refused_by_a_database_that_cannot_be_written(
@@ -254,6 +262,7 @@ def test_only_what_writes_is_refused_by_a_database_that_cannot_be_written(
     assert any(text in result.stderr for text in said)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("place", ["/proc/here/there", "file/there"])
 @pytest.mark.parametrize("name", ["tune", "worker", "launch"])
 def test_a_folder_that_cannot_be_written_is_noticed_before_the_first_training(
@@ -286,6 +295,7 @@ def test_a_study_whose_name_mariadb_takes_for_the_given_one(cli: Cli, url: str) 
 # --- studies -------------------------------------------------------------------------------------
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", [n for n in COMMANDS if n not in SERVES | {"tune"}])
 def test_an_unknown_study_and_the_nearest(cli: Cli, name: str, database: Path) -> None:
     err = refuses(cli, *arguments(name, f"sqlite:///{database}", "digit"))
@@ -293,6 +303,7 @@ def test_an_unknown_study_and_the_nearest(cli: Cli, name: str, database: Path) -
     assert "did you mean 'digits'? there are ['digits']" in err
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]])
 @pytest.mark.parametrize("name", [n for n in COMMANDS if n not in SERVES])
 def test_a_study_of_another_tool(
@@ -333,6 +344,7 @@ CORRUPT = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("what", CORRUPT)
 @pytest.mark.parametrize("name", [n for n in COMMANDS if n not in SERVES | LOOKS])
 def test_settings_that_cannot_be_read(cli: Cli, name: str, what: str, database: Path) -> None:
@@ -356,6 +368,7 @@ def test_an_order_that_is_none_is_one_line_from_a_worker(cli: Cli, database: Pat
     assert "has the order" in refuses(cli, *arguments("worker", url))
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", ["pause", "stop", "dashboard"])
 def test_content_nested_too_deeply_is_one_line(cli: Cli, name: str, database: Path) -> None:
     statement = "UPDATE study_user_attributes SET value_json = ? WHERE key = 'olw:data'"
@@ -365,6 +378,7 @@ def test_content_nested_too_deeply_is_one_line(cli: Cli, name: str, database: Pa
     assert named in refuses(cli, *command)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("what", CORRUPT)
 @pytest.mark.parametrize("name", sorted(LOOKS))
 def test_commands_that_look_break_on_nothing(
@@ -422,6 +436,7 @@ def kind_of(parameter: Any) -> Any:
     return getattr(annotation, "__origin__", annotation)
 
 
+@pytest.mark.sweep(12)
 @pytest.mark.parametrize(
     ("name", "option", "value"),
     [
@@ -446,6 +461,7 @@ def test_a_value_that_makes_no_sense_is_one_line_that_names_the_option_as_typed(
 # --- from outside --------------------------------------------------------------------------------
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", ["status", "doctor"])
 def test_a_process_of_its_own_says_one_line_and_needs_no_torch(name: str, database: Path) -> None:
     result = outside(*arguments(name, f"sqlite:///{database}", "digit"))
@@ -468,6 +484,7 @@ def test_a_warning_is_one_line_too(database: Path) -> None:
     assert lines[0].startswith("warning: attribute 'olw:run' of trial 0 of study 'digits'")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("command", ["status", "doctor"])
 def test_a_command_without_words_in_an_empty_folder_is_one_line(
     command: str, tmp_path: Path

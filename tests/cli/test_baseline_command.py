@@ -67,6 +67,7 @@ def test_a_baselines_first_trial_is_the_method_as_published(cli: Cli) -> None:
     assert [t.params for t in again.get_trials()] == [first.params, second.params]
 
 
+@pytest.mark.slow
 def test_the_values_that_were_tuned_are_printed_reported_and_on_the_card(cli: Cli) -> None:
     where = ["--storage", "sqlite:///b.db", "--study", "s"]
     arguments = [*ON_DIGITS, "--study", "s", "--no-seed-recipes"]
@@ -85,6 +86,7 @@ def test_the_values_that_were_tuned_are_printed_reported_and_on_the_card(cli: Cl
     assert "which was tuned in 2 trials" in card
 
 
+@pytest.mark.slow
 def test_halving_prunes_trials_of_a_baseline(cli: Cli) -> None:
     arguments = [*ON_DIGITS, "--study", "s", "--epochs", "8", "--trials", "8"]
     code, _, error = cli("tune", "--baseline", "full-wd", "--pruner", "halving", *arguments)

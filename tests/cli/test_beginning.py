@@ -75,6 +75,7 @@ def test_of_two_that_begin_one_study_alike_the_later_joins_and_enqueues_nothing_
     assert Settings.from_study(study).trials == 3
 
 
+@pytest.mark.slow
 def test_of_two_that_begin_one_study_with_other_packages_the_later_is_refused(
     cli: Cli, overtaken: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_worker_makes_good_what_a_dead_tune_has_not_enqueued(
     assert len({json.dumps(policy) for policy in policies}) == 3
 
 
+@pytest.mark.slow
 def test_a_resume_keeps_the_target_that_another_has_raised_meanwhile(
     cli: Cli, overtaken: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +136,7 @@ def tune(storage: str, folder: str, seed: int, ready: Any) -> None:
         main()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 def test_of_two_processes_that_tune_at_once_exactly_one_has_its_study(
     url: str, tmp_path: Path

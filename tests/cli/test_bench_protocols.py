@@ -13,6 +13,7 @@ from optuna_layerwise.protocols import TABLES
 PAPERS = [name for name in TABLES if name != "methods"]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("table", PAPERS)
 def test_the_full_scale_starts_and_says_what_is_missing(
     cli: Cli, table: str, tmp_path: Path
@@ -26,6 +27,7 @@ def test_the_full_scale_starts_and_says_what_is_missing(
     assert (tmp_path / f"bench-results/{table}-full.tex").read_text().count("tabular") >= 2
 
 
+@pytest.mark.slow
 def test_a_small_table_without_its_data_is_rehearsed_on_the_digits(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,6 +53,7 @@ def test_a_small_table_without_its_data_is_rehearsed_on_the_digits(
     assert "1 cells: 0 to run" in said
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [

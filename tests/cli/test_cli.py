@@ -311,6 +311,7 @@ def test_a_search_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
 # --- bad input -----------------------------------------------------------------------------------
 
 
+@pytest.mark.sweep(8)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

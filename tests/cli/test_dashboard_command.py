@@ -51,6 +51,7 @@ def dashboard(*arguments: str, folder: Path) -> Iterator[tuple[list[str], str]]:
     assert process.returncode == 0
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("arguments", [(), ("--host", "0.0.0.0", "--open-to-all")])
 def test_the_dashboard_serves_the_studies_and_warns_where_others_can_reach_it(
     cli: Cli, tmp_path: Path, arguments: tuple[str, ...]

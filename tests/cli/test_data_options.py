@@ -33,6 +33,7 @@ def ham(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_data_set_by_name_is_found_in_its_root_wherever_that_is_now(cli: Cli, ham: Path) -> None:
     named = ("--data", "ham10000", "--data-root", "ham")
     code, out, err = cli(*DIGITS, *SMALL, *named)
@@ -70,6 +71,7 @@ def test_a_table_with_its_columns_groups_share_and_resize(cli: Cli, ham: Path) -
     assert "--group-by is lesion_id there and None here" in err
 
 
+@pytest.mark.slow
 def test_images_of_a_table_are_found_in_their_roots_wherever_these_are_now(
     cli: Cli, ham: Path
 ) -> None:
@@ -102,6 +104,7 @@ def test_images_of_a_table_are_found_in_their_roots_wherever_these_are_now(
     assert Settings.from_study(load("ham")).image_root == (str(moved),)
 
 
+@pytest.mark.slow
 def test_the_papers_split_and_a_changed_one(cli: Cli, ham: Path) -> None:
     paper = ("--data", "ham10000", "--data-root", "ham", "--paper-split")
     code, out, _ = cli(*DIGITS, *SMALL, *paper, "--train-fraction", "0.4")
@@ -112,6 +115,7 @@ def test_the_papers_split_and_a_changed_one(cli: Cli, ham: Path) -> None:
     assert "--train-fraction is 0.4 there and 0.2 here" in err
 
 
+@pytest.mark.slow
 def test_a_study_of_before_these_options_goes_on(cli: Cli, ham: Path) -> None:
     cli(*DIGITS, "--trials", "1")
     study = load("digits")
@@ -124,6 +128,7 @@ def test_a_study_of_before_these_options_goes_on(cli: Cli, ham: Path) -> None:
     assert len(load("digits").trials) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_a_study_of_before_groups_were_found_keeps_its_splits_and_a_new_one_finds_them(
     cli: Cli, ham: Path
@@ -149,6 +154,7 @@ def test_a_study_of_before_groups_were_found_keeps_its_splits_and_a_new_one_find
     assert cli("resume", "--study", "new", "--trials", "2")[0] == 0
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -93,6 +93,7 @@ def journal_of_two_trials(path: Path) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("torn", [False, True])
 def test_the_end_of_a_journal_is_cut_off_after_a_copy_and_what_it_said_is_told(
     cli: Cli, torn: bool
@@ -116,6 +117,7 @@ def test_the_end_of_a_journal_is_cut_off_after_a_copy_and_what_it_said_is_told(
     assert cli("doctor", "--storage", "study.log")[0] == 0
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("content", [b"[1]\n", b"\n", b'{"op_code":3}\n', b"\xff\n"])
 def test_wrong_lines_inside_a_journal_are_told_and_nothing_is_written(
     cli: Cli, content: bytes

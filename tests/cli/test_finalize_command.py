@@ -131,6 +131,7 @@ def test_a_study_from_python_is_finalized_there(cli: Cli) -> None:
     assert "finalize it in Python: objective.finalize(study)" in err
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("option", ["--finalists", "--final-seeds"])
 def test_nothing_to_train_is_refused(cli: Cli, option: str) -> None:
     cli(*DIGITS, "--trials", "1", "--no-finalize")
@@ -162,6 +163,7 @@ def test_commands_that_come_second_wait_and_show_the_result_of_the_first(
     assert [opening.pid for opening in openings(study)] == [first.pid]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_waiting_for_another_is_one_line(
     cli: Cli, start: Start, number: signal.Signals

@@ -50,6 +50,7 @@ def network_with_code(folder: Path, canary: Path, model_type: str) -> Path:
     return folder
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("model_type", ["vit", "unheard_of"])
 @pytest.mark.parametrize("arguments", [{}, {"trust_remote_code": True}])
@@ -82,6 +83,7 @@ def test_weights_that_lie_where_a_study_saves_its_own_stay(cli: Cli) -> None:
         assert hashlib.sha256(Path(one["path"]).read_bytes()).hexdigest() == one["sha256"]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("artifact", [math.nan, "[", [], None, 5])
 def test_artifacts_that_cannot_be_read_take_no_result_along(cli: Cli, artifact: Any) -> None:
     cli(*DIGITS, "--study", "a", "--trials", "1", "--no-work")
@@ -107,6 +109,7 @@ ABSURD: dict[str, Any] = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("field", ABSURD)
 def test_what_no_study_needs_is_refused_in_a_line(cli: Cli, field: str) -> None:
     cli(*DIGITS, "--study", "a", "--trials", "1", "--no-work")

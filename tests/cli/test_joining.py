@@ -32,6 +32,7 @@ def made_with_numpy(version: str) -> None:
     database.close()
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("command", ["tune", "resume", "worker"])
 def test_another_package_version_is_refused_by_name_and_joins_when_told(
     cli: Cli, command: str
@@ -52,6 +53,7 @@ def test_another_package_version_is_refused_by_name_and_joins_when_told(
     assert cli(*again)[0] == 0
 
 
+@pytest.mark.slow
 def test_other_weights_join_when_told_and_the_study_stays_what_it_is(
     cli: Cli, tmp_path: Path
 ) -> None:
@@ -76,6 +78,7 @@ def test_other_weights_join_when_told_and_the_study_stays_what_it_is(
     assert "devices" in cli("compare", "digits")[1]
 
 
+@pytest.mark.slow
 def test_another_number_of_threads_is_told_as_another_device_is(cli: Cli) -> None:
     """Sums are added up in another order, which can change the last digits of a result."""
     assert cli(*DIGITS, "--trials", "1")[0] == 0

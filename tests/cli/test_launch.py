@@ -60,6 +60,7 @@ def test_a_killed_worker_is_started_again_and_the_target_is_met_exactly(
     assert {path.name for path in logs.iterdir()} == {"worker-0-cpu.log", "worker-1-cpu.log"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_gives_the_trials_of_all_workers_back(cli: Cli, tmp_path: Path) -> None:
     study = create(cli, "--trials", "2", "--epochs", "100000", "--patience", "0")
     with subprocess.Popen(
@@ -85,6 +86,7 @@ def test_a_paused_study_is_not_started(cli: Cli) -> None:
     assert study.trials == []
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -109,6 +111,7 @@ def test_options_that_make_no_sense_are_one_line(
     assert message in err
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("engine", "module", "extra"), [("ray", "ray", "ray"), ("slurm", "submitit", "slurm")]
 )

@@ -28,6 +28,7 @@ def paper(sampler: str, encoding: str | None = None, *, seed: int = 0) -> Preset
     return PRESETS[name](sampler, encoding, "leaves", seed)
 
 
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize(("preset", "sampler"), list(itertools.product(PRESETS, SAMPLER_NAMES)))
 def test_every_preset_suits_every_sampler(preset: str, sampler: str) -> None:
     chosen = PRESETS[preset](sampler, None, "leaves", 3)

@@ -26,6 +26,7 @@ COMMANDS = (
 )
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_commands_that_only_read_leave_a_database_byte_for_byte(
     cli: Cli, tmp_path: Path, mode: str

@@ -26,6 +26,7 @@ def edit(statement: str, path: str = "optuna-layerwise.db") -> None:
     connection.close()
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(("sampler", "genes"), [("biotune", 36), ("set-ga", 30)])
 def test_an_intact_study_of_tune_is_drawn_again_without_its_weights(
     cli: Cli, sampler: str, genes: int

@@ -45,6 +45,7 @@ def test_report_writes_html_or_markdown_by_the_files_name(cli: Cli, tmp_path: Pa
     assert "no study 'other'" in cli("report", "--study", "other")[2]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
@@ -68,6 +69,7 @@ def test_a_file_of_a_kind_that_is_not_written_is_refused_with_those_that_are(
     assert not list(tmp_path.glob("x.*"))
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("command", "file"),
     [
@@ -171,6 +173,7 @@ for name, make in PRESETS.items():
     EXAMPLES[name] = Settings(sampler=sampler, **places, **fields)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("settings", EXAMPLES.values(), ids=EXAMPLES)
 def test_the_command_gives_the_settings_that_it_came_from(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, cli: Cli

@@ -47,6 +47,7 @@ def run(folder: Path, *words: str) -> tuple[int, set[str]]:
     return code or 0, set(modules)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("words", HELP, ids=" ".join)
 def test_help_needs_nothing_heavy(words: tuple[str, ...], tmp_path: Path) -> None:
     code, modules = run(tmp_path, *words)
@@ -54,6 +55,7 @@ def test_help_needs_nothing_heavy(words: tuple[str, ...], tmp_path: Path) -> Non
     assert not modules & {*HEAVY, *OF_DATABASES}
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("words", MISTAKES, ids=" ".join)
 def test_a_mistake_is_said_before_anything_heavy_is_imported(
     words: tuple[str, ...], tmp_path: Path
@@ -64,6 +66,7 @@ def test_a_mistake_is_said_before_anything_heavy_is_imported(
     assert not modules & {*HEAVY, *light}
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("place", "light"), [("sqlite:///a.db", ()), ("journal:///a.log", OF_DATABASES)]
 )

@@ -39,6 +39,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 COMMANDS = [("resume",), ("worker",), ("launch", "--workers", "1"), ("finalize",)]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
     ("setting", "value"),
@@ -95,6 +96,7 @@ def test_a_study_goes_on_from_any_folder_without_a_word_of_its_paths(
     assert (elsewhere / "runs" / "best.safetensors").is_file()
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("way", ["--output", "--trust-paths"])
 def test_who_is_asked_for_a_path_is_asked_once(cli: Cli, elsewhere: Path, way: str) -> None:
     cli(*CREATED)
@@ -121,6 +123,7 @@ def test_what_nobody_can_note_is_said_and_asked_for_again(
     assert cli("resume", "--study", "a", "--output", str(elsewhere / "runs"))[0] == 0
 
 
+@pytest.mark.slow
 def test_workers_elsewhere_are_told_the_paths_that_were_chosen_here(
     cli: Cli, tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +162,7 @@ def test_doctor_repairs_no_files_where_only_the_database_says(cli: Cli, elsewher
     assert not needless.exists()
 
 
+@pytest.mark.slow
 def test_doctor_on_a_copy_of_a_database_leaves_the_files_of_its_source(cli: Cli) -> None:
     assert cli(*TRAINED, "--keep-weights", "1")[0] == 0
     copy_database("optuna-layerwise.db", "backup.db")
@@ -174,6 +178,7 @@ def test_doctor_on_a_copy_of_a_database_leaves_the_files_of_its_source(cli: Cli)
     assert files(Path("optuna-layerwise-runs")) == before
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_study_saves_its_weights_beside_those_of_its_source(cli: Cli) -> None:
     cli(*CREATED)
     saved = []
@@ -233,6 +238,7 @@ def test_a_study_of_any_name_has_a_folder_below_the_present_one(
     assert len({file_name(other) for other in NAMES}) == len(NAMES)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", ["../../x", "x" * 300])
 def test_no_command_writes_outside_its_folder_for_the_sake_of_a_name(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

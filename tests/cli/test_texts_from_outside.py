@@ -20,6 +20,7 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2Jname\u202egnp\r\u2028end\x9b31m"
 STORAGE = "sqlite:///optuna-layerwise.db"
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_status_shows_names_as_they_are(name: str, cli: Cli) -> None:
     optuna.create_study(storage=STORAGE, study_name=name)
@@ -30,6 +31,7 @@ def test_status_shows_names_as_they_are(name: str, cli: Cli) -> None:
             assert name in out
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 @pytest.mark.parametrize("name", [*NAMES, HOSTILE, "new\nline", "zero\u200bwidth"])
 def test_a_shell_reads_a_printed_name_as_the_name(name: str, locale: str) -> None:
@@ -57,6 +59,7 @@ def test_the_next_commands_name_the_study_that_exists(cli: Cli) -> None:
     assert Path("r.html").is_file()
 
 
+@pytest.mark.slow
 def test_control_characters_are_visible_on_both_streams_and_in_reports(
     tmp_path: Path, cli: Cli
 ) -> None:
@@ -91,6 +94,7 @@ def test_a_password_is_in_no_command_that_is_printed(monkeypatch: pytest.MonkeyP
     assert storage_option(url) == '--storage "$OPTUNA_LAYERWISE_STORAGE"'
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "url",
     [

@@ -86,6 +86,7 @@ def test_two_workers_reach_the_target_exactly_and_leave_the_test_to_whoever_aske
     assert "olw:final" in study.user_attrs
 
 
+@pytest.mark.slow
 def test_a_worker_may_differ_in_place_and_device_but_not_in_data(
     cli: Cli, worker: Worker, tmp_path: Path, digits_weights: Path
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_worker_may_differ_in_place_and_device_but_not_in_data(
     assert "model_digest" in err
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_the_signals_of_batch_systems_give_the_trial_back(
     cli: Cli, worker: Worker, tmp_path: Path, number: signal.Signals
@@ -120,6 +122,7 @@ def test_the_signals_of_batch_systems_give_the_trial_back(
     assert [path.name for path in runs.glob("*/*")] == ["trial-0.checkpoint"]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("order", ["pause", "stop"])
 def test_an_order_to_halt_at_once_is_noticed_in_a_long_trial(
     cli: Cli, worker: Worker, order: str
@@ -138,6 +141,7 @@ def test_an_order_to_halt_at_once_is_noticed_in_a_long_trial(
     assert code == 3
 
 
+@pytest.mark.slow
 def test_a_worker_that_waits_goes_on_after_a_pause_and_ends_at_a_stop(
     cli: Cli, worker: Worker
 ) -> None:
@@ -155,6 +159,7 @@ def test_a_worker_that_waits_goes_on_after_a_pause_and_ends_at_a_stop(
     assert [t.state for t in study.trials] == [TrialState.WAITING]
 
 
+@pytest.mark.slow
 def test_a_trial_failed_in_the_dashboard_is_cancelled_and_the_worker_goes_on(
     cli: Cli, worker: Worker
 ) -> None:
@@ -169,6 +174,7 @@ def test_a_trial_failed_in_the_dashboard_is_cancelled_and_the_worker_goes_on(
     assert "olw:run" not in first.user_attrs
 
 
+@pytest.mark.slow
 def test_a_worker_whose_study_is_deleted_says_so_in_a_line(cli: Cli, worker: Worker) -> None:
     study = create(cli, *LONG)
     process = worker()
@@ -192,6 +198,7 @@ def test_a_worker_needs_a_study_that_tune_created(cli: Cli) -> None:
     assert "was not created by `optuna-layerwise tune`" in err
 
 
+@pytest.mark.slow
 def test_a_target_that_is_raised_meanwhile_is_worked_to(cli: Cli) -> None:
     study = create(cli, "--trials", "1")
     pause(study)
@@ -226,6 +233,7 @@ def test_a_target_that_is_raised_meanwhile_is_worked_to_before_the_last_test(cli
     assert len(study.trials) == 3
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_be_patient_waits_for_a_database_at_its_start(
     worker: Worker,
 ) -> None:
@@ -240,6 +248,7 @@ def test_a_worker_that_is_told_to_be_patient_waits_for_a_database_at_its_start(
     assert "Traceback" not in output
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("option", ["--lease-seconds=0", "--lease-seconds=1e9"])
 @pytest.mark.parametrize("command", [("worker",), ("launch", "--workers", "1")])
 def test_a_lease_that_makes_no_sense_is_one_line(
@@ -252,6 +261,7 @@ def test_a_lease_that_makes_no_sense_is_one_line(
     assert "--lease-seconds must be above 0 and at most 3600" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_the_finalists_are_trained_gives_the_claim_back_and_says_how_to_go_on(
     cli: Cli, worker: Worker, number: signal.Signals

@@ -315,6 +315,7 @@ def test_two_folders_for_val_are_refused(write_pool: WritePool) -> None:
         load_data(root, image_size=8)
 
 
+@pytest.mark.slow
 def test_citrus_decodes_whole(shared_data: Path) -> None:
     splits = load_data(shared_data / "citrus", image_size=64)
     assert splits.classes == ("black_spot", "canker", "greening", "healthy", "melanose")
@@ -356,6 +357,7 @@ def test_an_image_that_is_only_called_a_mask_is_an_image(write_pool: WritePool) 
     assert len(splits.train) + len(splits.val) + len(splits.test) == 12
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("root", "layout"),
     [

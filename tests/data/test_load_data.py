@@ -313,6 +313,7 @@ def test_a_full_disk_is_one_error_and_leaves_no_cache(
     assert list(cache.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "n"), [("busi", 780), ("citrus", 609), ("rsmas", 620), ("ham_bal", 1271)]
 )

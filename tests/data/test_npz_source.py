@@ -143,6 +143,7 @@ def test_plain_array_file_is_refused(tmp_path: Path) -> None:
         load_data(tmp_path / "data.npz", image_size=8)
 
 
+@pytest.mark.slow
 def test_usps_keeps_its_test_split(shared_data: Path) -> None:
     splits = load_data(shared_data / "usps.npz", image_size=16)
     assert [len(splits.train), len(splits.val), len(splits.test)] == [5833, 1458, 2007]

@@ -97,6 +97,7 @@ def test_every_published_set_has_a_miniature() -> None:
     assert sorted(MINIATURES) == NAMES
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_downloaded_set_has_the_official_splits(
     name: str, made: Callable[[str], Miniature], tmp_path: Path
@@ -122,6 +123,7 @@ def test_a_downloaded_set_has_the_official_splits(
                 assert by_content[image.tobytes()] == label
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_set_that_is_there_is_read_without_a_download_wherever_it_lies(
     name: str, made: Callable[[str], Miniature], server: Server, tmp_path: Path
@@ -137,6 +139,7 @@ def test_a_set_that_is_there_is_read_without_a_download_wherever_it_lies(
     assert len(server.asked) == asked
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_archives_that_are_there_are_unpacked_without_network(
     name: str, made: Callable[[str], Miniature], server: Server, tmp_path: Path
@@ -161,6 +164,7 @@ def test_a_missing_set_says_where_to_get_it(name: str, tmp_path: Path) -> None:
         load_data(name, image_size=8)
 
 
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("damage", ["nothing", "half", "other"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_failed_download_is_one_error_and_leaves_nothing(
@@ -184,6 +188,7 @@ def test_a_failed_download_is_one_error_and_leaves_nothing(
     assert len(splits.test) == len(miniature.truth["test"][1])
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_half_an_archive_of_an_earlier_download_is_never_taken(
     name: str, made: Callable[[str], Miniature], server: Server, tmp_path: Path
@@ -218,6 +223,7 @@ UNPACKED = {  # a file of the unpacked set whose loss or damage torchvision or w
 }
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("lost", [True, False], ids=["lost", "cut"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_damaged_set_is_refused_and_a_download_repairs_it(
@@ -282,6 +288,7 @@ def test_no_network_is_one_error(
     assert left_in(tmp_path) == []
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", ["cifar10", "mnist", "fgvc_aircraft"])
 def test_a_full_disk_is_one_error_and_leaves_nothing(
     name: str, made: Callable[[str], Miniature], tiny_disk: Callable[[int], Path]

@@ -525,6 +525,7 @@ def ham(root: Path, *, folders: tuple[str, ...], table: str, separator: str = ",
 HAM_PARTS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("folders", "table", "separator"),
     [
@@ -586,6 +587,7 @@ def isic(root: Path, *, folder: str, table: str, version: int) -> None:
     (root / table).write_text("\n".join([*lines, ""]))
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("folder", "table", "version"),
     [

@@ -62,6 +62,7 @@ def test_the_tour_begins_with_the_leaves_and_passes_every_command() -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_tour_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

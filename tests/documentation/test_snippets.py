@@ -28,13 +28,13 @@ ELSEWHERE = {
 TESTED_ALONE = ("docs/results.md",)
 """By `test_results_page`, which also looks at what comes out."""
 RUNNABLE = [
-    pytest.param(name, id=name, marks=pytest.mark.slow if "sh" in languages else ())
+    name
     for name, text in PAGES.items()
-    if name not in TESTED_ALONE
-    and set(languages := [block.language for block in blocks(text)]) & set(RUN)
+    if name not in TESTED_ALONE and {block.language for block in blocks(text)} & set(RUN)
 ]
 
 
+@pytest.mark.sweep(page="docs/methods-encodings.md")
 @pytest.mark.parametrize("page", RUNNABLE)
 def test_the_blocks_of_a_page_run(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -78,5 +78,5 @@ def _a_study(folder: Path) -> dict[str, object]:
 
 
 def test_the_ways_into_the_package_are_run() -> None:
-    assert "README.md" in [parameter.id for parameter in RUNNABLE]
+    assert "README.md" in RUNNABLE
     assert sum(block.language == "python" for block in blocks(PAGES["README.md"])) >= 3

@@ -49,6 +49,7 @@ def assert_searched_and_finalized(study: optuna.Study, encoding: str, lr: float)
     assert 0 < final.chosen.mean("accuracy", split="test") <= 1
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("encoding", "sampler"), [*zip(ENCODINGS, cycle(("tpe", "random")), strict=False)]
 )

@@ -96,6 +96,7 @@ def make_sampler(name: str, encoding: Encoding) -> BaseSampler:
     return {"tpe": TPESampler, "random": RandomSampler}[name](seed=0)
 
 
+@pytest.mark.sweep(9)
 @pytest.mark.parametrize("sampler", [*SAMPLERS, "tpe", "random"])
 @pytest.mark.parametrize("name", ENCODINGS)
 @pytest.mark.parametrize("head", ["always", "search"])
@@ -154,6 +155,7 @@ def on_digits(digits_weights: Path) -> Callable[..., FinetuneObjective]:
     return make
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_an_empty_policy_costs_no_training(
     on_digits: Callable[..., FinetuneObjective], name: str
@@ -174,6 +176,7 @@ def test_an_empty_policy_costs_no_training(
     assert (run["images_seen"], run["seconds"]) == (0, 0.0)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_an_encoding_by_name_knows_the_recipes_rate(
     on_digits: Callable[..., FinetuneObjective], name: str

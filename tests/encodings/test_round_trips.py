@@ -31,6 +31,7 @@ def assert_close(policy: Policy, expected: Policy) -> None:
     assert tuple(policy.values()) == pytest.approx(tuple(expected.values()), rel=1e-12, abs=0)
 
 
+@pytest.mark.sweep(6)
 @PAIRS
 @settings(max_examples=50)
 @given(data=st.data())
@@ -44,6 +45,7 @@ def test_decode_inverts_encode(mask: Any, rate: Any, data: st.DataObject) -> Non
         assert distribution._contains(distribution.to_internal_repr(params[name])), name
 
 
+@pytest.mark.sweep(6)
 @PAIRS
 @settings(max_examples=50)
 @given(data=st.data())
@@ -63,6 +65,7 @@ def test_what_cannot_be_expressed_is_refused_with_a_policy_that_can(
         assert_close(encoding.decode(params), Policy(policy))
 
 
+@pytest.mark.sweep(6)
 @PAIRS
 @settings(max_examples=50)
 @given(data=st.data())

@@ -15,6 +15,8 @@ from optuna.trial import TrialState
 
 from optuna_layerwise.storage import all_trials, open_storage, owner_of
 
+pytestmark = pytest.mark.slow
+
 CLI = [sys.executable, "-m", "optuna_layerwise.cli"]
 CREATE = ("tune", "--epochs", "30", "--patience", "0", "--finalists", "1", "--final-seeds", "1")
 
@@ -40,7 +42,6 @@ def trial_in_training(study: optuna.Study, launched: subprocess.Popen[str]) -> t
     raise AssertionError(launched.communicate()[0])
 
 
-@pytest.mark.slow
 def test_an_actor_killed_in_a_trial_is_replaced_and_the_target_is_met_exactly(
     tmp_path: Path,
 ) -> None:

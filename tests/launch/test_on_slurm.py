@@ -15,6 +15,8 @@ from optuna.trial import TrialState
 
 from optuna_layerwise.storage import all_trials, open_storage, owner_of
 
+pytestmark = pytest.mark.slow
+
 CLI = [sys.executable, "-m", "optuna_layerwise.cli"]
 CREATE = ("tune", "--epochs", "60", "--patience", "0", "--finalists", "1", "--final-seeds", "1")
 
@@ -29,7 +31,6 @@ def _submitit() -> None:
         pytest.skip("submitit is not installed: pip install 'optuna-layerwise[slurm]'")
 
 
-@pytest.mark.slow
 def test_a_preempted_job_is_queued_again_and_continues_the_same_trial(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
     subprocess.run(

@@ -56,6 +56,7 @@ def exits(*codes: int) -> list[str]:
     return [f"raise SystemExit({code})" for code in codes]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("codes", "whole"),
     [

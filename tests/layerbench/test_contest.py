@@ -80,6 +80,7 @@ def test_a_contestant_names_its_sampler_encoding_and_options() -> None:
         contestant_of("tpee/binary", 0)
 
 
+@pytest.mark.slow
 def test_the_command_ranks_contestants_and_runs_nothing_twice(tmp_path: Path) -> None:
     output = tmp_path / "cells.jsonl"
     command = ["bench", "layerbench", "random/binary", "random/full", "biotune/biotune"]

@@ -124,6 +124,7 @@ def test_frozen_blocks_have_no_rate(bench: LayerBench) -> None:
     assert frozen != slow
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", [*ENCODINGS, GRID, FULL])
 def test_every_encoding_is_an_objective(bench: LayerBench, name: str) -> None:
     objective = LayerBenchObjective(bench, name, seed=1)

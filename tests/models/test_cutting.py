@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from networks import NETWORKS
+from networks import NETWORKS, SMALL
 from torch import nn
 from torch.nn.functional import dropout, linear
 
 from optuna_layerwise.models import Blocks, frozen, logits_of, reset_head, training_loss
 from optuna_layerwise.models.cutting import Cut, find_cut
 from optuna_layerwise.policy import BatchNorm
-
-LARGE = {"inception_v3", "maxvit_t", "swin_t", "swin_v2_t", "vgg11_bn", "vit_b_32"}
 
 
 def trained_from(blocks: Blocks, first: int) -> dict[str, float]:
@@ -44,9 +42,8 @@ def step(model: nn.Module, inputs: torch.Tensor, cut: Cut | None) -> list[torch.
     return [logits_of(outputs), *(g for g in gradients if g is not None), *buffers]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in LARGE else []) for n in NETWORKS]
-)
+@pytest.mark.sweep(name=SMALL)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_step_from_the_cut_has_the_bits_of_a_whole_one_in_every_family(name: str) -> None:
     network = NETWORKS[name]
     with torch.random.fork_rng():

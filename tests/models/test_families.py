@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from networks import NETWORKS
+from networks import NETWORKS, SMALL
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -76,6 +76,7 @@ def first_uses(name: str) -> dict[str, int]:
     return uses.order
 
 
+@pytest.mark.slow
 def test_every_family_has_a_network() -> None:
     classes = {
         f"{cls.__module__}.{cls.__qualname__}" for n in NETWORKS for cls in type(built(n)).__mro__
@@ -84,6 +85,7 @@ def test_every_family_has_a_network() -> None:
     assert {name.partition(".")[0] for name in classes} > set(LIBRARIES)
 
 
+@pytest.mark.sweep(name=SMALL)
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_parameter_is_in_one_block_by_identity(name: str, granularity: Granularity) -> None:
@@ -95,6 +97,7 @@ def test_every_parameter_is_in_one_block_by_identity(name: str, granularity: Gra
     assert list(blocks)[-1] == "head"
 
 
+@pytest.mark.sweep(name=SMALL)
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_blocks_come_in_the_order_in_which_they_first_run(
@@ -108,6 +111,7 @@ def test_blocks_come_in_the_order_in_which_they_first_run(
     assert [(a, b) for a, b in pairwise(starts) if starts[a] >= starts[b]] == []
 
 
+@pytest.mark.sweep(name=SMALL)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_granularity_refines_the_one_before(name: str) -> None:
     model = built(name)
@@ -119,11 +123,13 @@ def test_each_granularity_refines_the_one_before(name: str) -> None:
     assert len(stages) <= len(blocks) <= len(layers)
 
 
+@pytest.mark.sweep(name=SMALL)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_network_takes_its_image_size(name: str) -> None:
     check_input(built(name), NETWORKS[name].image_size)
 
 
+@pytest.mark.sweep(name=SMALL)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_frozen_blocks_of_a_family_stay_bit_identical_and_in_eval_mode(name: str) -> None:
     model = copy.deepcopy(built(name))
@@ -148,6 +154,7 @@ def test_frozen_blocks_of_a_family_stay_bit_identical_and_in_eval_mode(name: str
     assert changed == {block for block in blocks if policy[block]}
 
 
+@pytest.mark.sweep(name=SMALL)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_frozen_trunk_of_a_family_works_in_train_mode_as_in_eval_mode(name: str) -> None:
     """No dropout, no stochastic depth, no batch statistics."""
@@ -162,11 +169,13 @@ def test_frozen_trunk_of_a_family_works_in_train_mode_as_in_eval_mode(name: str)
         assert torch.equal(logits_of(model.train()(images)), expected)
 
 
+@pytest.mark.slow
 def test_auxiliary_classifiers_are_blocks_of_their_own() -> None:
     assert "AuxLogits" in partition(built("inception_v3"))
     assert {"aux1", "aux2"} < set(partition(built("googlenet")))
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("name", "stages"),
     [

@@ -24,6 +24,7 @@ def test_resnet18_has_the_operations_that_its_paper_counts(resnet18: dict[str, f
     assert resnet18["head"] / 2 == 512 * 1000
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("trained", "share"),
     [
@@ -57,6 +58,7 @@ def test_attention_counts_by_its_matrix_products() -> None:
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "name",
     ["densenet121", "swin_t", "timm/resnet10t", "transformers/convnext", "transformers/hgnet_v2"],

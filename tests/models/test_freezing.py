@@ -117,6 +117,7 @@ def test_frozen_prefix_builds_no_graph(model):
         assert not features.requires_grad
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("bn", ["eval_frozen", "train", "eval_all"])
 @pytest.mark.parametrize("policy", [POLICY, ALL, NONE])
 @pytest.mark.parametrize("failing", [False, True])

@@ -92,6 +92,7 @@ def test_policy_of_other_blocks_is_refused_with_the_difference(policy, message, 
                 pass
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("granularity", ["stage", "layer"])
 @pytest.mark.parametrize("multiplier", [1.0, 0.5])
 def test_equal_multipliers_equal_plain_fine_tuning_bit_for_bit(granularity, multiplier):

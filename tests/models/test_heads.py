@@ -180,6 +180,7 @@ def timm_network(name, **options):
         return pytest.importorskip("timm").create_model(name, **options)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("name", "heads"),
     [
@@ -277,6 +278,7 @@ def transformer(name, **fields):
     return model, words if "Sequence" in name else torch.rand(2, 3, 32, 32)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_classifier_of_transformers_agrees_with_its_config_and_makes_the_round_trip(
     name, tmp_path
@@ -363,6 +365,7 @@ class Mean(nn.Module):
         return torch.stack([head(features) for head in self.heads]).mean(0)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("network", "heads"),
     [

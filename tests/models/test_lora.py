@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import NETWORKS
+from networks import NETWORKS, SMALL
 from PIL import Image
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -34,7 +34,6 @@ from optuna_layerwise.models.lora import LowRank
 from optuna_layerwise.models.seeding import seeded
 
 CPU = torch.device("cpu")
-LARGE = {"inception_v3", "maxvit_t", "swin_t", "swin_v2_t", "vgg11_bn", "vit_b_32"}
 REAL = {
     "mobilenet": ("mobilenet_v2", "mobilenet_v2_w035_imagenet_notop.pth", {"width_mult": 0.35}),
     "resnet": ("resnet20", "resnet20-12fca82f.th", {}),
@@ -114,9 +113,8 @@ def identity(model: nn.Module) -> list[Any]:
     return [*parameters, *modules, list(model.state_dict())]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in LARGE else []) for n in NETWORKS]
-)
+@pytest.mark.sweep(name=SMALL)
+@pytest.mark.parametrize("name", NETWORKS)
 @torch.no_grad()
 def test_every_network_starts_unchanged_merges_exactly_and_is_left_as_it_was(name: str) -> None:
     model, blocks, inputs = network(name)
@@ -137,6 +135,7 @@ def test_every_network_starts_unchanged_merges_exactly_and_is_left_as_it_was(nam
     torch.testing.assert_close(logits_of(model(inputs)), inside, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.sweep
 def test_real_networks_give_the_same_before_and_after_merging(pretrained, images):
     blocks = partition(pretrained)
     with adapted(pretrained, blocks, rank=8, alpha=16, trained=blocks) as lora:
@@ -191,6 +190,7 @@ def test_norms_of_trained_blocks_move_their_statistics_and_not_their_weights(ima
     }
 
 
+@pytest.mark.sweep
 def test_real_networks_have_the_outputs_gradients_and_weights_of_peft(pretrained, images):
     compare_with_peft(pretrained.eval(), partition(pretrained), images)
 
@@ -363,13 +363,8 @@ def test_copies_made_inside_stay_adapted_and_pickles_are_of_merged_models() -> N
     assert torch.equal(again(inputs), model(inputs))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("resnet20", "mobilenet_v2", "transformers/vit"),
-        pytest.param("vit_b_32", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.sweep(name="resnet20")
+@pytest.mark.parametrize("name", ["resnet20", "mobilenet_v2", "transformers/vit", "vit_b_32"])
 def test_what_is_below_the_lowest_adapter_is_a_fixed_prefix(name: str) -> None:
     model, blocks, inputs = network(name)
     last = [*blocks][-2:]

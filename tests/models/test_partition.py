@@ -57,6 +57,7 @@ def torchvision_model(name: str) -> nn.Module:
     return model
 
 
+@pytest.mark.sweep(8)
 @pytest.mark.parametrize(("name", "granularity", "count"), CASES)
 def test_blocks_are_as_many_as_published_and_hold_every_parameter_in_forward_order(
     name, granularity, count

@@ -19,6 +19,7 @@ from optuna_layerwise.digits import pretrained_digits
 from optuna_layerwise.models import MODELS, DigitsCNN, ModelSpec, Preprocessing, check_input
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", [*MODELS, "shufflenet_v2_x0_5"])
 def test_model_by_name_has_a_head_per_class_and_blocks(name):
     spec = ModelSpec(name=name, weights=None)
@@ -91,6 +92,7 @@ def test_digest_of_a_stored_study_is_the_one_that_it_was_stored_with():
 HALF = (0.5, 0.5, 0.5)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [

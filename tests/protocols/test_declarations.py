@@ -36,6 +36,7 @@ def test_each_scale_has_cells_of_its_own_with_names_of_their_own(table: Table) -
         assert set(table.values) <= set(VALUES)
 
 
+@pytest.mark.sweep(3)
 @EACH
 def test_the_papers_numbers_are_of_cells_that_the_full_scale_has(table: Table) -> None:
     cells = table.experiments["full"].cells()

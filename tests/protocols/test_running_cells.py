@@ -45,6 +45,7 @@ def found(folder: Path) -> Found:
     return read_records(CELLS, folder / "results")
 
 
+@pytest.mark.slow
 def test_two_processes_run_every_cell_once(found: Found, folder: Path) -> None:
     assert list(found) == CELLS
     storage = open_storage(places(folder).storage)

@@ -48,6 +48,7 @@ def names() -> list[str]:
     return optuna.get_all_study_names(open_storage(URL))
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "host",
     ["evil.example", "evil.example:{port}", "127.0.0.1.evil.example:{port}", "", "[::1", "0"],
@@ -112,6 +113,7 @@ def test_artifacts_are_files_to_save_and_never_pages(address: str) -> None:
     assert headers["content-security-policy"] == "sandbox"
 
 
+@pytest.mark.slow
 def test_the_pages_own_buttons_work_in_a_browser(address: str, open_page: OpenPage) -> None:
     page = open_page(f"{address}/dashboard/")
     expect(page.get_by_text("leaves")).to_be_visible()

@@ -37,6 +37,7 @@ def x(trial: optuna.Trial) -> float:
     return trial.suggest_float("lr/stem", 0, 1) + trial.suggest_float("lr/head", 0, 1)
 
 
+@pytest.mark.slow
 def test_a_real_search_leaves_three_figures_and_two_notes(digits_study: DigitsStudy) -> None:
     study = digits_study.study
     figures = page(study)
@@ -53,6 +54,7 @@ def test_a_real_search_leaves_three_figures_and_two_notes(digits_study: DigitsSt
     assert "head" in of_best
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("n_trials, n_blocks", [(300, 160), (600, 5), (0, 1), (3, 2)])
 def test_all_of_a_page_is_under_200_kilobytes(n_trials: int, n_blocks: int) -> None:
     study = made_up_study(n_trials, n_blocks, name=EVIL, block=EVIL)

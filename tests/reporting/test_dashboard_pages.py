@@ -13,6 +13,8 @@ from serving import OpenPage, served
 from optuna_layerwise.reporting.dashboard import write_page
 from optuna_layerwise.storage import open_storage
 
+pytestmark = pytest.mark.slow
+
 IDS = ("layer-plan", "block-importance", "best-so-far")
 
 
@@ -98,7 +100,6 @@ def test_names_that_try_html_and_markdown_are_shown_as_they_are(
         page.screenshot(path=screenshots / "dashboard-hostile-note.png")
 
 
-@pytest.mark.slow
 def test_many_trials_of_many_blocks_are_shown_quickly(
     open_page: OpenPage, screenshots: Path
 ) -> None:

@@ -13,6 +13,8 @@ from serving import OpenPage
 
 from optuna_layerwise import visualization
 
+pytestmark = pytest.mark.slow
+
 PLOTS = [name for name in visualization.__all__ if name.startswith("plot_")]
 # Left and right ends, in pixels, of all text that is drawn and not empty.
 TEXT_ENDS = """() => [...document.querySelectorAll('svg text')]

@@ -51,6 +51,7 @@ def shown_reason(figure: go.Figure) -> str:
     return " ".join(a.text for a in figure.layout.annotations).replace("<br>", " ")
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
 def test_a_study_without_trials_says_so_in_every_figure(plot: Plot) -> None:
     figure = plot(optuna.create_study())
@@ -58,18 +59,21 @@ def test_a_study_without_trials_says_so_in_every_figure(plot: Plot) -> None:
     assert shown_reason(figure)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
 def test_only_failed_trials_give_a_figure_with_nothing_or_their_curves(plot: Plot) -> None:
     figure = plot(made_up_study(6, 4, only_failures=True))
     assert shown_reason(figure) or [trace.name for trace in figure.data] == ["other trials"]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
 def test_a_study_that_knows_no_layers_is_shown_as_far_as_it_tells(plot: Plot) -> None:
     figure = plot(bare([0.1, None, 0.5, 0.3, 0.7, 0.2]))
     assert figure.data or shown_reason(figure)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
 def test_names_reach_no_figure_as_tags(plot: Plot) -> None:
     text = plot(made_up_study(30, 4, name=EVIL, block=EVIL)).to_json()
@@ -77,6 +81,7 @@ def test_names_reach_no_figure_as_tags(plot: Plot) -> None:
     assert "<img" not in text
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", [name for name in PLOTS if name != "plot_validation_test_gap"])
 def test_many_trials_and_blocks_are_thinned_out_and_say_so(name: str, big: optuna.Study) -> None:
     started = time.process_time()
@@ -87,6 +92,7 @@ def test_many_trials_and_blocks_are_thinned_out_and_say_so(name: str, big: optun
         assert " of " in figure.layout.title.subtitle.text
 
 
+@pytest.mark.slow
 def test_a_real_search_fills_every_figure(digits_study: DigitsStudy) -> None:
     for name, plot in PLOTS.items():
         assert plot(digits_study.study).data, name
@@ -115,6 +121,7 @@ def test_rates_are_those_of_the_recipe_where_the_settings_are_known() -> None:
     assert history.rate(100.0) == pytest.approx(0.05)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("preset", ["biotune", "binary", "continuous", "set", "hybrid", "profile"])
 def test_policies_of_a_loop_of_ones_own_are_found_from_the_parameters(preset: str) -> None:
     encoding = Encoding.preset(preset, ["stem", "layer1", "layer2", "head"], lr=1e-3)
@@ -258,6 +265,7 @@ def test_figures_are_light_and_turn_dark_as_a_whole() -> None:
     assert figure.layout.template.layout.paper_bgcolor == "#15181D"
 
 
+@pytest.mark.slow
 def test_the_documented_snippets_run() -> None:
     page = Path(__file__).parents[2] / "docs" / "figures.md"
     names: dict[str, object] = {

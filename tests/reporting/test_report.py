@@ -261,6 +261,7 @@ def test_code_cannot_end_its_fence() -> None:
     assert [token.type for token in MarkdownIt().parse(block)] == ["fence"]
 
 
+@pytest.mark.slow
 def test_large_studies_are_quick_and_small() -> None:
     blocks = [f"block{i}" for i in range(160)]
     study = a_study(300, name="wide", blocks=blocks)

@@ -12,6 +12,8 @@ from report_studies import a_hostile_study, a_study
 
 from optuna_layerwise.reporting.report import report
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 120
 
 
@@ -118,7 +120,6 @@ def test_a_hostile_study_runs_nothing_and_fits_a_small_window(
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
-@pytest.mark.slow
 def test_large_studies_are_drawn(browser: Browser, tmp_path: Path) -> None:
     wide = a_study(60, blocks=[f"block{i}" for i in range(160)], final=False)
     long = optuna.create_study(study_name="long", direction="maximize")

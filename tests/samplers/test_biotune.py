@@ -291,6 +291,7 @@ def test_child_asked_in_the_place_of_a_probe_joins_the_offspring() -> None:
     assert costs(search.state) == [0.0, 0.1, 0.2, 0.3] + [9.0] * 6
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("cost", [0.5, 0.0, -0.5, None])
 def test_constant_objective_and_nothing_but_failures_keep_every_gene_in_the_cube(

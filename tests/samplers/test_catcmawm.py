@@ -64,6 +64,7 @@ def optimum(genes: Genes) -> float:
     return float((np.arange(1, len(genes) + 1) * (genes - 0.4) ** 2).sum())
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", SPACES)
 def test_thirty_generations_equal_cmaes_driven_by_hand_bit_for_bit(name: str) -> None:
     space = make_space(SPACES[name], None)

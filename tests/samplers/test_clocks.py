@@ -101,6 +101,7 @@ def test_of_two_draws_that_disagree_the_lower_number_rules() -> None:
         assert again.missing == frozenset(record["missing"])
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("seed", range(4))
 def test_workers_that_lag_behind_agree_in_the_end(seed: int) -> None:
     order = random.Random(seed)

@@ -45,6 +45,7 @@ def feasible_share(sampler: CohortSampler, *, limit: float = 1.0, old: bool = Fa
     return sum(trial.params["x"] >= limit for trial in study.trials[40:]) / 40
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("old", [False, True], ids=["Optuna 5", "Optuna 4"])
 @pytest.mark.parametrize("name", MAKE)
 def test_search_stays_within_its_constraints_where_the_best_value_is_outside(
@@ -58,6 +59,7 @@ def test_search_finds_a_small_feasible_part_by_way_of_the_least_infeasible(name:
     assert feasible_share(MAKE[name](0), limit=4.8) > 0.25
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 @pytest.mark.parametrize("name", MAKE)
 def test_search_with_the_largest_numbers_as_penalties_goes_on_and_finds_the_best(

@@ -97,6 +97,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.sweep(12)
 @pytest.mark.parametrize(("options", "message"), WRONG, ids=lambda case: str(case)[:40])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_wrong_option_of_any_sampler_is_one_clear_error(

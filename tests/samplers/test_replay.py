@@ -53,8 +53,11 @@ MAKE: dict[str, Callable[[], CohortSampler]] = {
     "catcmawm, diagonal": lambda: CatCMAwMSampler(seed=9, population=6, covariance="diagonal"),
     "set-ga": lambda: SetGASampler(seed=8, population=5, mutants=2, crossovers=2),
 }
+EACH = ("inferred space", "catcmawm", "set-ga")
+"""One of each algorithm."""
 
 
+@pytest.mark.sweep(name=EACH, sign=1)
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("name", MAKE)
 def test_every_draw_of_a_study_is_drawn_again_from_its_records(name: str, sign: int) -> None:
@@ -67,11 +70,13 @@ def test_every_draw_of_a_study_is_drawn_again_from_its_records(name: str, sign: 
     assert {"child", "mutant"} & {f.get("kind") for f in facts} or any(f.get("raw") for f in facts)
 
 
+@pytest.mark.sweep(name=EACH)
 @pytest.mark.parametrize("name", MAKE)
 def test_maximising_f_is_minimising_minus_f(name: str) -> None:
     assert drawn(mixed(MAKE[name](), sign=1)) == drawn(mixed(MAKE[name](), sign=-1))
 
 
+@pytest.mark.sweep(name=EACH)
 @pytest.mark.parametrize("name", MAKE)
 def test_fresh_sampler_for_each_trial_is_one_sampler_for_all(name: str) -> None:
     one, many = (optuna.create_study(sampler=MAKE[name]()) for _ in range(2))
@@ -82,6 +87,7 @@ def test_fresh_sampler_for_each_trial_is_one_sampler_for_all(name: str) -> None:
     assert drawn(one) == drawn(many)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", ["batched", "catcmawm"])
 def test_search_of_many_lives_equals_one_of_a_single_life_on_every_storage(
     name: str, storage: BaseStorage
@@ -107,6 +113,7 @@ def test_first_trials_are_the_same_whether_or_not_the_space_is_known() -> None:
     assert drawn(explicit) == drawn(inferred)
 
 
+@pytest.mark.sweep(name=EACH)
 @pytest.mark.parametrize("name", MAKE)
 def test_order_of_completion_does_not_matter(name: str) -> None:
     studies = []
@@ -124,6 +131,7 @@ def test_order_of_completion_does_not_matter(name: str) -> None:
     assert studies[0] == studies[1] == studies[2]
 
 
+@pytest.mark.sweep(name=EACH)
 @pytest.mark.parametrize("name", MAKE)
 def test_overlapping_trials_are_drawn_again_from_their_records(name: str) -> None:
     study = optuna.create_study(sampler=MAKE[name]())

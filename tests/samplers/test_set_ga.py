@@ -71,6 +71,7 @@ def test_twenty_random_trials_come_first_and_then_batches_of_ten_mutants_and_ten
     assert of_cohort == [["immigrant"] * 20, *[["mutant"] * 10 + ["crossover"] * 10] * 4]
 
 
+@pytest.mark.slow
 def test_the_paper_adds_fifty_random_points_to_fifty_mutants_and_fifty_crossovers() -> None:
     search = Serial(PRESETS["paper"], cube(30, choices=[4] * 30))
     search.run(sphere, generations=1)
@@ -79,6 +80,7 @@ def test_the_paper_adds_fifty_random_points_to_fifty_mutants_and_fifty_crossover
     assert sum(PRESETS["paper"].cohort_size(k) for k in range(21)) == 3020
 
 
+@pytest.mark.slow
 def test_parents_are_the_best_ten_of_all_visited() -> None:
     trials = search(300).trials
     for first in range(20, 300, 20):
@@ -254,6 +256,7 @@ def test_tell_changes_neither_the_state_nor_the_members() -> None:
         assert (content(search.states[k]), [m.genes.tolist() for m in members]) == before
 
 
+@pytest.mark.slow
 def test_search_beats_its_own_random_start_by_more_than_random_search() -> None:
     def best(sampler: optuna.samplers.BaseSampler) -> float:
         study = optuna.create_study(sampler=sampler)

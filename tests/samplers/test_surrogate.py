@@ -112,6 +112,7 @@ def search(
     return state, all_members
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("costs", [(1.0,), (None,), (None, 2.0), (1.0, 1.0, None)])
 def test_ties_and_failures_are_taken(costs: tuple[float | None, ...]) -> None:
     state, members = search(MIXED, 6, costs=costs)
@@ -154,6 +155,7 @@ def test_invalid_points_are_not_chosen() -> None:
     assert all(m.genes[0] > 0.35 for m in members)
 
 
+@pytest.mark.slow
 def test_a_search_with_it_comes_closer_in_a_hundred_trials() -> None:
     space = cube(5, choices=(0, 0, 0, 2, 3))
     plain, helped = (

@@ -69,6 +69,7 @@ def test_where_names_differ_all_are_kept_apart(storage: BaseStorage) -> None:
     assert len(storage.get_all_studies()) == 7
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("url", ["mysql"], indirect=True)
 def test_no_parameter_takes_the_place_of_another_one(mariadb: str) -> None:
     trained = []

@@ -98,6 +98,7 @@ def test_trials_that_ran_under_a_lease_are_copied_whole(
     close(target)
 
 
+@pytest.mark.sweep(5)
 def test_what_a_leased_trial_suggests_reports_and_notes_is_stored(storage: BaseStorage) -> None:
     study = study_in(storage)
     for number in range(2):
@@ -141,6 +142,7 @@ def test_a_worker_that_lost_its_trial_can_neither_renew_nor_tell(storage: BaseSt
     assert study.trials[0].value == 1.0
 
 
+@pytest.mark.sweep(url="sqlite")
 @pytest.mark.parametrize("url", ["sqlite", "postgresql", "mysql", "journal"], indirect=True)
 def test_what_a_worker_elsewhere_still_tells_of_a_trial_it_has_lost_is_not_stored(
     url: str,
@@ -183,6 +185,7 @@ def test_a_pruned_trial_gets_its_last_value(storage: BaseStorage) -> None:
     assert [t.value for t in study.trials] == [0.5, None]
 
 
+@pytest.mark.sweep(url="sqlite")
 @pytest.mark.parametrize("url", ["sqlite", "postgresql", "mysql", "journal"], indirect=True)
 def test_a_thread_that_had_a_trial_before_does_not_get_it_beside_its_new_owner(url: str) -> None:
     """Optuna's journal believes a claim because this thread was the last to have the trial."""
@@ -208,6 +211,7 @@ def test_a_thread_that_had_a_trial_before_does_not_get_it_beside_its_new_owner(u
     close(other)
 
 
+@pytest.mark.sweep(url="sqlite")
 @pytest.mark.parametrize("url", ["sqlite", "postgresql", "mysql", "journal"], indirect=True)
 def test_who_saw_a_dead_trial_late_does_not_take_it_from_who_has_claimed_it_since(
     url: str,

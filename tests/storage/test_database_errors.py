@@ -100,6 +100,7 @@ def test_a_result_that_meets_a_time_out_of_postgresql_is_stored(
     works_through(url, lambda study: lock_trials(admin))
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("url", ["mysql"], indirect=True)
 @pytest.mark.parametrize("setting", ["max_statement_time", "innodb_lock_wait_timeout"])
 def test_a_result_that_meets_a_time_out_of_mysql_or_mariadb_is_stored(
@@ -216,6 +217,7 @@ def test_an_error_of_the_database_that_waiting_does_not_mend_fails_no_trial(
         close(study._storage)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_a_storage_that_was_opened_for_reading_says_so_at_once(url: str) -> None:
     close(open_storage(url))

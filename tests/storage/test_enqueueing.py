@@ -46,6 +46,7 @@ def race(url: str, ready: Any) -> None:
     close(storage)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("url", "journal"),
     [("sqlite", False), ("postgresql", False), ("mysql", False), ("sqlite", True)],

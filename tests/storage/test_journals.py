@@ -112,6 +112,7 @@ def states(path: Path, name: str) -> list[TrialState]:
     return [t.state for t in study.trials]
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("what", NOT_SAID_OF_WHAT)
 def test_a_line_that_cannot_be_used_is_named_and_nothing_is_written(
     what: str, journal: Path
@@ -136,6 +137,7 @@ def test_a_line_that_cannot_be_used_is_named_and_nothing_is_written(
     assert journal.read_bytes() == before
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("what", OF_ONE_STUDY)
 def test_a_line_that_is_wrong_about_one_study_ends_no_other(what: str, journal: Path) -> None:
     insert(journal, OF_ONE_STUDY[what], 10**6)
@@ -225,6 +227,7 @@ def test_a_last_line_without_its_end_is_completed(journal: Path) -> None:
     assert study.user_attrs == {"last": 1, "more": 2}
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_while_it_writes_ends_no_study(tmp_path: Path) -> None:
     path = tmp_path / "study.log"
     optuna.create_study(study_name="s", storage=open_storage(str(path)))

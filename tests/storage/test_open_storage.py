@@ -49,6 +49,7 @@ def test_file_that_is_no_database_is_a_connection_error(tmp_path: Path) -> None:
         open_storage(f"sqlite:///{tmp_path}/notes.txt")
 
 
+@pytest.mark.sweep(3)
 def test_study_survives_reopening(url: str) -> None:
     for n in (2, 4):
         storage = open_storage(url)

@@ -149,6 +149,7 @@ def test_a_search_of_many_parameters_draws_and_continues_where_rows_are_short(ur
     close(storage)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("url", ["mysql"], indirect=True)
 def test_long_values_are_whole_where_mysql_would_cut_them(url: str) -> None:
     storage = open_storage(f"{url}?init_command=SET SESSION sql_mode=''")

@@ -114,6 +114,7 @@ def test_statements_for_a_picture_do_not_depend_on_the_number_of_studies(tmp_pat
     assert counts[0] == counts[1] > 0
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_study_with_hostile_content_is_named_and_takes_no_other_along(
     what: str, tmp_path: Path

@@ -94,6 +94,7 @@ def read_only_mount(folder: Path) -> Iterator[None]:
         subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("mode", ["wal", "delete"])
 def test_a_database_on_a_read_only_disk_can_be_read(
     file: Path, tiny_disk: Callable[[int], Path], mode: str
@@ -168,6 +169,7 @@ def test_a_role_that_may_only_select_can_read_and_is_told_that_it_cannot_write(u
         close(writing)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("dump", OLD, ids=lambda dump: dump.stem)
 def test_a_database_of_an_old_optuna_is_untouched_until_it_is_upgraded_whole(
     dump: Path, tmp_path: Path

@@ -89,6 +89,7 @@ def race(url: str, ready: Any, won: Any, me: int) -> None:
     close(storage)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("url", "prefix"),
     [(kind, "") for kind in ("sqlite", "postgresql", "mysql")]

@@ -28,6 +28,7 @@ def labour(url: str) -> None:
     assert work(study, lives.quick, n_finished=TRIALS)
 
 
+@pytest.mark.sweep(url="sqlite")
 @pytest.mark.parametrize("url", ["sqlite", "journal", "postgresql", "mysql"], indirect=True)
 def test_no_finished_trial_is_outside_a_cohort_and_no_update_is_from_half_of_one(
     url: str, start: lives.Start

@@ -30,6 +30,7 @@ def uninterrupted(digits_weights: Path, tmp_path_factory: pytest.TempPathFactory
     return open_study(url, study_name="s")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("how", ["work", "optimize"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_gives_the_trial_back_and_the_study_ends_as_if_nothing_had_been(

@@ -50,6 +50,7 @@ def first(study: optuna.Study) -> FrozenTrial | None:
     return trials[0] if trials and trials[0].params else None
 
 
+@pytest.mark.sweep(url="sqlite")
 @EVERYWHERE
 def test_the_trial_of_a_dead_worker_elsewhere_is_taken_over_when_its_lease_has_run_out(
     url: str, start: lives.Start
@@ -73,6 +74,7 @@ def test_the_trial_of_a_dead_worker_elsewhere_is_taken_over_when_its_lease_has_r
     close(study._storage)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_worker_that_was_stopped_tells_nothing_of_the_trial_that_another_one_has_done(
     url: str, start: lives.Start
@@ -141,6 +143,7 @@ def test_a_running_trial_ends_at_its_next_step_when_it_is_lost_or_ordered_to(
     assert finished(study) == (2 if how == "lost" else 0)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("url", ["sqlite", "journal"], indirect=True)
 @pytest.mark.parametrize("clock", ["1999-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"])
 def test_clocks_of_other_machines_do_not_decide_who_is_dead(url: str, clock: str) -> None:
@@ -164,6 +167,7 @@ def test_clocks_of_other_machines_do_not_decide_who_is_dead(url: str, clock: str
     close(study._storage)
 
 
+@pytest.mark.slow
 def test_whoever_is_back_first_when_the_database_was_away_takes_no_trial_of_the_others() -> None:
     """Nobody could renew a lease meanwhile."""
     study, watch = optuna.create_study(), Watch()

@@ -126,6 +126,7 @@ def search_and_die(url: str, weights: Path) -> None:
     objective.finalize(study, top=2, seeds=(5,), race=False, references=())
 
 
+@pytest.mark.sweep(url="sqlite")
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 def test_after_a_crash_between_opening_and_storing_the_same_choice_is_made_and_said(
     url: str, digits_weights: Path
@@ -175,6 +176,7 @@ def test_who_lost_the_claim_takes_the_stored_result_and_opens_nothing(
     assert objective.data.test.opened == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 def test_a_finalizer_that_is_stopped_is_waited_out_and_opens_nothing_when_it_goes_on(
     url: str, digits_weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -230,6 +232,7 @@ def test_the_claim_of_a_host_that_vanished_is_taken_over_when_its_lease_is_over(
     close(study._storage)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_who_comes_while_another_trains_waits_for_its_result_however_long_that_takes(
     url: str, digits_weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -249,6 +252,7 @@ def test_who_comes_while_another_trains_waits_for_its_result_however_long_that_t
     close(study._storage)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["journal", "mysql"], indirect=True)
 def test_of_two_that_finalize_again_at_once_one_opens_the_test_and_both_have_its_result(
     url: str, digits_weights: Path, tmp_path: Path
@@ -282,6 +286,7 @@ def finalize_again_and_die(url: str, weights: Path) -> None:
     objective.finalize(study, **{**HOW, "top": 2}, seeds=(6,), again=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_crash_after_a_further_opening_is_said_and_made_good_by_the_same_choice(
     url: str, digits_weights: Path

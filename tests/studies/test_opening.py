@@ -144,6 +144,7 @@ def test_trials_of_another_host_are_left_alone(url: str) -> None:
     assert states(study) == [TrialState.RUNNING] * 2
 
 
+@pytest.mark.slow
 def test_three_processes_that_open_at_once_requeue_a_trial_once(
     url: str, start: lives.Start
 ) -> None:

@@ -17,6 +17,8 @@ from benchmarks.reliability.places import FILES, KINDS
 from benchmarks.reliability.servers import missing, server
 from optuna_layerwise.studies import open_study
 
+pytestmark = pytest.mark.slow
+
 SERVERS = [kind for kind in KINDS if kind not in FILES]
 
 
@@ -34,7 +36,6 @@ def assert_kept(record: dict[str, object]) -> None:
     assert record.get("identical", True), record
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("kind", KINDS)
 def test_workers_killed_at_random_moments_lose_repeat_and_change_nothing(
@@ -50,7 +51,6 @@ def test_workers_killed_at_random_moments_lose_repeat_and_change_nothing(
     assert record["died"] == 0 and record["at_once"] == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("kind", SERVERS)
 def test_workers_outlive_a_server_that_is_crashed_and_stopped(
@@ -95,7 +95,6 @@ def test_a_worker_outlives_a_full_disk(kind: str, tmp_path: Path) -> None:
     assert record["died"] == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_leases_hold_between_machines_whose_clocks_are_an_hour_apart(
     kind: str, tmp_path: Path

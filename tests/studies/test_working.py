@@ -114,6 +114,7 @@ def test_a_pause_from_outside_stops_a_worker_after_its_trial(
     assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
 
 
+@pytest.mark.slow
 def test_several_processes_together_run_no_trial_too_many(url: str, start: lives.Start) -> None:
     """Without a guard, each of them could take the last trial."""
     study = open_study(url, study_name="s")

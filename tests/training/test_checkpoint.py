@@ -85,6 +85,7 @@ def assert_same_end(one: tuple[Fit, nn.Module, int], other: tuple[Fit, nn.Module
         assert getattr(fit.cost, field) == getattr(whole.cost, field)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_a_fit_in_many_lives_ends_with_the_bits_of_an_uninterrupted_one(
@@ -103,6 +104,7 @@ def test_a_fit_in_many_lives_ends_with_the_bits_of_an_uninterrupted_one(
     assert equal(one, other)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("bn", ["eval_frozen", "train", "eval_all"])
 @pytest.mark.parametrize("steps", [1, 7])
 def test_moving_statistics_and_best_weights_go_on(

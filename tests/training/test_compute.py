@@ -81,6 +81,7 @@ def test_accumulated_micro_batches_are_the_whole_batch(digits: Transfer) -> None
     assert 0 < distance(whole, parts) < 1e-5
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "other", [{"channels_last": True}, {"precision": "bf16"}, {"precision": "fp16"}]
 )

@@ -317,6 +317,7 @@ def test_a_stored_prefix_of_one_method_is_not_that_of_another(digits: Transfer) 
     assert after.history == alone.history
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_a_method_in_many_lives_ends_with_the_bits_of_an_uninterrupted_one(
     digits: Transfer, tmp_path: Path, method: Method

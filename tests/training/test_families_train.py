@@ -28,7 +28,7 @@ def digits_of_each_class(images: Images, n: int, size: int) -> Images:
     return dataclasses.replace(chosen, pixels=np.ascontiguousarray(pixels))
 
 
-@pytest.mark.slow  # all of them
+@pytest.mark.sweep(name="resnet20")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_one_epoch_moves_every_trained_block_and_no_other(name: str) -> None:
     """With Inception's auxiliary classifiers, which only their own loss can move."""
@@ -60,6 +60,7 @@ def test_one_epoch_moves_every_trained_block_and_no_other(name: str) -> None:
     assert [block for block in others if not moved & set(blocks[block])] == []
 
 
+@pytest.mark.slow
 def test_training_with_frozen_auxiliary_heads_is_training_without_them() -> None:
     ends = []
     images = load_data("digits", image_size=8)

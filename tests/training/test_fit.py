@@ -332,6 +332,7 @@ def test_what_cannot_be_fitted_is_refused_before_anything_changes(digits: Transf
     assert not differing(model, before)
 
 
+@pytest.mark.slow
 def test_a_real_network_learns_real_leaves_in_one_epoch(shared_data: Path) -> None:
     spec = ModelSpec(
         name="mobilenet_v2",

@@ -56,6 +56,7 @@ def assert_same(
     assert all(torch.equal(tensor, theirs[1][name]) for name, tensor in ours[1].items())
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("bn", ["eval_frozen", "train", "eval_all"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_trainings_with_stored_prefixes_have_the_bits_of_those_without(
@@ -70,6 +71,7 @@ def test_trainings_with_stored_prefixes_have_the_bits_of_those_without(
     assert stored.engine.store.used["memory"] > 0 == plain.engine.store.used["memory"]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("place", ["memory", "disk"])
 def test_features_keep_their_order_in_memory(digits: Transfer, place: str) -> None:
     budget = {"prefix_memory": 2**20 if place == "memory" else 0}
@@ -84,15 +86,13 @@ def test_features_keep_their_order_in_memory(digits: Transfer, place: str) -> No
     assert found is not None and found.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.sweep(name="resnet20")
 @pytest.mark.parametrize(
     "name",
     [
         *("resnet18", "mobilenet_v2", "efficientnet_b0", "timm/vit_tiny_patch16_224"),
         *("transformers/convnext", "resnet20"),
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ("densenet121", "vgg11_bn", "convnext_tiny", "swin_t", "googlenet")
-        ),
+        *("densenet121", "vgg11_bn", "convnext_tiny", "swin_t", "googlenet"),
     ],
 )
 def test_every_family_trains_to_the_same_bits(name: str) -> None:
