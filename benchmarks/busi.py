@@ -29,7 +29,7 @@ from records import append, processor, provenance, read
 from optuna_layerwise import BioTuneSampler, FinetuneObjective, ModelSpec, Recipe, load_data
 from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.encodings import Gene
-from optuna_layerwise.runs import RUN_KEY, utc_now
+from optuna_layerwise.records.run import RUN_KEY, utc_now
 from optuna_layerwise.training import resolve_device
 
 METHODS = ("biotune", "full tuned", "probe tuned")

@@ -32,9 +32,9 @@ import optuna
 from records import append, processor, provenance, read
 from table import ENOUGH, RESAMPLES, Values, bootstrap, estimate, markdown, origins
 
-from optuna_layerwise.cli.settings import Settings
-from optuna_layerwise.results import stored_final
-from optuna_layerwise.runs import RUN_KEY, utc_now
+from optuna_layerwise.experiments.settings import Settings
+from optuna_layerwise.records.final import stored_final
+from optuna_layerwise.records.run import RUN_KEY, utc_now
 from optuna_layerwise.storage import open_storage
 
 PLAIN = {"seed-recipes": False, "sampler-option": "surrogate=false"}

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from optuna_layerwise.encodings import Encoding
     from optuna_layerwise.layerbench import LayerBench, LayerBenchObjective
     from optuna_layerwise.models import ModelSpec, frozen, param_groups, partition, replace_head
-    from optuna_layerwise.objective import FinetuneObjective
-    from optuna_layerwise.pausing import TrialPaused
-    from optuna_layerwise.policy import Policy, Recipe
-    from optuna_layerwise.pruning import GenerationPruner
-    from optuna_layerwise.results import Final
+    from optuna_layerwise.objective.finetune import FinetuneObjective
+    from optuna_layerwise.policy import Policy
+    from optuna_layerwise.recipe import Recipe
+    from optuna_layerwise.records.final import Final
     from optuna_layerwise.samplers import BioTuneSampler, CatCMAwMSampler, SetGASampler
+    from optuna_layerwise.samplers.pruning import GenerationPruner
     from optuna_layerwise.studies import open_study
+    from optuna_layerwise.studies.pausing import TrialPaused
 
 __all__ = [
     "BioTuneSampler",

@@ -40,7 +40,7 @@ def digits_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of `DigitsCNN`, pretrained on the digits 0 to 4 in about two seconds."""
     import torch
 
-    from optuna_layerwise.digits import pretrained_digits
+    from optuna_layerwise.training.pretrained_digits import pretrained_digits
 
     torch.set_num_threads(1)
     return pretrained_digits(tmp_path_factory.mktemp("weights"))

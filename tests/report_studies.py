@@ -12,10 +12,10 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cost import Cost
-from optuna_layerwise.results import Candidate, Final
-from optuna_layerwise.runs import Run
+from optuna_layerwise.experiments.settings import Settings
+from optuna_layerwise.records.final import Candidate, Final
+from optuna_layerwise.records.run import Run
 from optuna_layerwise.storage import DATA_KEY, FINAL_KEY, RUN_KEY, SETTINGS_KEY
 
 BLOCKS = ("stem", "stage1", "stage2", "head")

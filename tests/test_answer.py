@@ -19,23 +19,16 @@ from report_studies import BLOCKS, a_result
 from rich.console import Console
 from rich.text import Text
 
-from optuna_layerwise.answer import about_openings, readable_openings
+from optuna_layerwise.analysis.comparison import compare
+from optuna_layerwise.analysis.history import read
 from optuna_layerwise.cli.progress import trial_line
-from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.show import after_the_choice, comparison, result
-from optuna_layerwise.cli.snapshot import take_snapshot
 from optuna_layerwise.cli.status import overview, view
+from optuna_layerwise.experiments.settings import Settings
+from optuna_layerwise.experiments.status import take_snapshot
 from optuna_layerwise.policy import Policy
-from optuna_layerwise.reporting.compare import compare
-from optuna_layerwise.reporting.dashboard import write_page
-from optuna_layerwise.reporting.dashboard_server import make_server
-from optuna_layerwise.reporting.export import export
-from optuna_layerwise.reporting.figures import best_plans, learning_curves
-from optuna_layerwise.reporting.report import report
-from optuna_layerwise.reporting.report_facts import facts
-from optuna_layerwise.reporting.report_warnings import warnings_of
-from optuna_layerwise.reporting.rows import read
-from optuna_layerwise.results import (
+from optuna_layerwise.records.answer import about_openings, readable_openings
+from optuna_layerwise.records.final import (
     OPENED_KEY,
     Final,
     Opening,
@@ -43,9 +36,16 @@ from optuna_layerwise.results import (
     stored_final,
     times_opened,
 )
-from optuna_layerwise.runs import Run
+from optuna_layerwise.records.run import Run
+from optuna_layerwise.reporting.dashboard import write_page
+from optuna_layerwise.reporting.dashboard_server import make_server
+from optuna_layerwise.reporting.export import export
+from optuna_layerwise.reporting.report import report
+from optuna_layerwise.reporting.report_facts import facts
+from optuna_layerwise.reporting.report_warnings import warnings_of
 from optuna_layerwise.storage import FINAL_KEY, RUN_KEY, SETTINGS_KEY, TIE_KEY, open_storage
-from optuna_layerwise.storage.dashboard import note
+from optuna_layerwise.storage.dashboard_attributes import note
+from optuna_layerwise.visualization.figures import best_plans, learning_curves
 
 RATES = (0.11, 0.22, 0.33)
 """Of the head in trials 0, 1 and 2, whose values are equal."""

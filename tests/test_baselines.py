@@ -15,7 +15,7 @@ from optuna_layerwise import FinetuneObjective, ModelSpec, Recipe, load_data
 from optuna_layerwise.baselines import BASELINES, REFERENCES, baseline_named
 from optuna_layerwise.data import Splits
 from optuna_layerwise.encodings import Bits, Encoding, Gene, Global
-from optuna_layerwise.runs import run_of
+from optuna_layerwise.records.run import run_of
 
 BLOCKS = ("stem", "stage1", "stage2", "head")
 MOBILENET = "weights/mobilenet_v2_w035_imagenet_notop.pth"

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from optuna_layerwise import FinetuneObjective, Recipe, load_data
 from optuna_layerwise.cli.app import app
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.records.run import RUN_KEY
 
 DIGITS = ("tune", "--epochs", "1", "--finalists", "1", "--final-seeds", "1", "--threads", "1")
 

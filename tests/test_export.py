@@ -19,11 +19,11 @@ from torchvision.models import resnet18
 
 from optuna_layerwise import Policy, Recipe, param_groups, partition
 from optuna_layerwise.cli.report import command_of
-from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.experiments.settings import Settings
+from optuna_layerwise.records.final import stored_final
 from optuna_layerwise.reporting.dashboard_server import keep_result
 from optuna_layerwise.reporting.export import export
 from optuna_layerwise.reporting.shareable import shareable
-from optuna_layerwise.results import stored_final
 from optuna_layerwise.storage import FINAL_KEY
 
 SETTINGS = Settings(data="/home/me/leaves", model="resnet18", weights="/home/me/resnet18.pth")

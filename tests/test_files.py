@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from disks import full_disk
 
-from optuna_layerwise.files import whole_file, write_whole
+from optuna_layerwise.io.files import whole_file, write_whole
 
 
 def test_a_file_that_cannot_be_written_leaves_the_older_one_and_nothing_else(

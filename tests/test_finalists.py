@@ -22,10 +22,11 @@ from optuna_layerwise import Final, FinetuneObjective, ModelSpec, open_study
 from optuna_layerwise.baselines import BASELINES, REFERENCES
 from optuna_layerwise.data import Images, SealedImages, Splits, load_data
 from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.finalists import n_finalists
-from optuna_layerwise.policy import Policy, Recipe
-from optuna_layerwise.results import CLAIM_KEY, Candidate, stored_final
-from optuna_layerwise.runs import RUN_KEY, Run, run_of
+from optuna_layerwise.objective.finalists import n_finalists
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.records.final import CLAIM_KEY, Candidate, stored_final
+from optuna_layerwise.records.run import RUN_KEY, Run, run_of
 from optuna_layerwise.storage import TIE_KEY, Lease, Owner
 from optuna_layerwise.training import Engine
 

@@ -17,7 +17,8 @@ import torch
 
 from optuna_layerwise import FinetuneObjective, ModelSpec
 from optuna_layerwise.data import Splits, load_data
-from optuna_layerwise.fingerprint import (
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.records.fingerprint import (
     FINGERPRINT_KEY,
     DifferentFingerprint,
     Fingerprint,
@@ -25,8 +26,7 @@ from optuna_layerwise.fingerprint import (
     record,
     used_fingerprints,
 )
-from optuna_layerwise.policy import Recipe
-from optuna_layerwise.runs import run_of
+from optuna_layerwise.records.run import run_of
 
 RECIPE = Recipe(lr=3e-3, epochs=1, patience=None, batch_size=25)
 ROOT = Path(__file__).parents[1]
@@ -164,7 +164,7 @@ def test_the_commit_is_that_of_the_working_copy(ours: Fingerprint) -> None:
 def test_an_edited_source_file_is_another_code(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, {path!r})\n"
-        "from optuna_layerwise.fingerprint import Fingerprint\n"
+        "from optuna_layerwise.records.fingerprint import Fingerprint\n"
         "from optuna_layerwise.policy import Recipe\n"
         "print(Fingerprint.here(data='', weights='', recipe=Recipe()).code)"
     )

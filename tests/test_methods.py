@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from optuna_layerwise.methods import (
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.recipe_methods import (
     METHODS,
     GradientNorms,
     LowRank,
@@ -16,7 +17,6 @@ from optuna_layerwise.methods import (
     Unfreezing,
     method_from,
 )
-from optuna_layerwise.policy import Recipe
 
 ALL: list[Method] = [
     Penalty(name="l1-sp", weight=0.5),

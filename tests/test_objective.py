@@ -21,13 +21,14 @@ from torch.nn.functional import cross_entropy
 from optuna_layerwise import FinetuneObjective, ModelSpec, TrialPaused, frozen, param_groups
 from optuna_layerwise.data import Images, SealedImages, Splits, load_data, stratified_folds
 from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.pausing import StopSignals
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.records.run import RUN_KEY
 from optuna_layerwise.reporting.report_facts import facts
 from optuna_layerwise.reporting.report_warnings import warnings_of
-from optuna_layerwise.runs import RUN_KEY
 from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import DATA_KEY, TIE_KEY, generation_of
+from optuna_layerwise.studies.pausing import StopSignals
 
 BLOCKS = ("stem", "stage1", "stage2", "stage3", "head")
 QUICK = Recipe(lr=3e-3, epochs=2, patience=None, batch_size=25)

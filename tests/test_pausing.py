@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from optuna_layerwise.pausing import StopSignals, TrialPaused
+from optuna_layerwise.studies.pausing import StopSignals, TrialPaused
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -50,7 +50,7 @@ def test_a_second_ctrl_c_acts_at_once() -> None:
 def test_a_second_sigterm_ends_the_process() -> None:
     code = (
         "import os, signal\n"
-        "from optuna_layerwise.pausing import StopSignals\n"
+        "from optuna_layerwise.studies.pausing import StopSignals\n"
         "with StopSignals() as stop:\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    print(stop.received, flush=True)\n"

@@ -17,15 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optuna_layerwise import policy as policy_module
-from optuna_layerwise.policy import (
-    BIOTUNE_RECIPE,
-    BatchNorm,
-    Metric,
-    Optimizer,
-    Policy,
-    Recipe,
-    Schedule,
-)
+from optuna_layerwise.experiments.presets import BIOTUNE_RECIPE
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import BatchNorm, Metric, Optimizer, Recipe, Schedule
 
 multipliers = st.floats(0, allow_nan=False, allow_infinity=False)
 policies = st.dictionaries(st.text(), multipliers, min_size=1).map(Policy)

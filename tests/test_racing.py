@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import stats
 
-from optuna_layerwise.racing import CHANCE, still_in_the_race
+from optuna_layerwise.objective.racing import CHANCE, still_in_the_race
 
 Scores = NDArray[np.float64]
 SCORES = arrays(

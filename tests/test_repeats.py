@@ -18,9 +18,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise import FinetuneObjective, ModelSpec
 from optuna_layerwise.data import Splits, load_data
-from optuna_layerwise.policy import Policy, Recipe
-from optuna_layerwise.repeats import PastTrainings, training_key
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.objective.reuse import PastTrainings, training_key
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.records.run import RUN_KEY
 from optuna_layerwise.storage import TIE_KEY
 
 BLOCKS = ("stem", "stage1", "stage2", "stage3", "head")

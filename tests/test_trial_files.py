@@ -24,11 +24,12 @@ from safetensors.torch import load_file
 
 from optuna_layerwise import FinetuneObjective, ModelSpec, TrialPaused
 from optuna_layerwise.data import Splits, load_data
-from optuna_layerwise.policy import Policy, Recipe
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.objective.trial_files import TrialFiles
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.records.run import RUN_KEY
 from optuna_layerwise.storage import STUDY_KEY, TIE_KEY, study_id
 from optuna_layerwise.training import EpochResult
-from optuna_layerwise.trial_files import TrialFiles
 
 RECIPE = Recipe(lr=3e-3, epochs=4, patience=None, batch_size=25)
 BLOCKS = ("stem", "stage1", "stage2", "stage3", "head")

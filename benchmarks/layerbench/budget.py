@@ -4,8 +4,8 @@
 
 A search goes on for `TRAININGS`. After each of these numbers it is ended as ``tune`` ends one:
 the policies that look best are trained with three new seeds in a race, and the best mean is
-chosen. `optuna_layerwise.finalists` does that with images; here trainings are looked up. One JSON
-line a search, appended; finished ones are not run again.
+chosen. `optuna_layerwise.objective.finalists` does that with images; here trainings are looked
+up. One JSON line a search, appended; finished ones are not run again.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from benchmarks.layerbench.contests import recorded
-from benchmarks.layerbench.design import CONTESTS, TABLES
+from benchmarks.layerbench.design import CONTESTS
+from benchmarks.layerbench.searches import contestant_of
+from benchmarks.layerbench.simulation import Search, batches
 from benchmarks.records import append, read
-from optuna_layerwise.cli.bench import contestant_of
 from optuna_layerwise.layerbench import LayerBench, LayerBenchObjective, open_tables
-from optuna_layerwise.layerbench.simulation import Search, batches
-from optuna_layerwise.layerbench.table import Array
-from optuna_layerwise.racing import still_in_the_race
+from optuna_layerwise.layerbench.bench import TABLES
+from optuna_layerwise.layerbench.measured import Array
+from optuna_layerwise.objective.racing import still_in_the_race
 from optuna_layerwise.storage import TIE_KEY
 
 TRAININGS = (10, 20, 30, 50, 70, 100, 140, 200)

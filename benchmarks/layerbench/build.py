@@ -9,8 +9,8 @@ goes on where it stopped, and one that begins in an empty folder goes on from th
     python -m benchmarks.layerbench.build --device cuda --workers 8 \
         --sets busi citrus rsmas ham_bal dtd10 usps
 
-After ``pack``, searches of the table (`optuna-layerwise bench layerbench`) end where its surrogate
-is too hopeful; ``--found`` trains what they found, to be packed with the rest.
+After ``pack``, searches of the table (`python -m benchmarks.protocols layerbench`) end where its
+surrogate is too hopeful; ``--found`` trains what they found, to be packed with the rest.
 """
 
 from __future__ import annotations
@@ -33,15 +33,17 @@ from benchmarks.layerbench.design import (
     PROVENANCE,
     RATES,
     SEEDS,
-    TABLES,
     Cell,
     cells,
 )
 from benchmarks.records import append, processor, provenance, read
 from benchmarks.training.common import SHARED
+from optuna_layerwise.cost import training_flops
 from optuna_layerwise.data import Images, Splits, load_data
-from optuna_layerwise.layerbench.table import SUFFIX, lines_of
-from optuna_layerwise.policy import Policy, Recipe, training_flops
+from optuna_layerwise.layerbench.bench import TABLES
+from optuna_layerwise.layerbench.measured import SUFFIX, lines_of
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.training import Compute, EpochResult, Trainer, resolve_device
 from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.forward import Forward

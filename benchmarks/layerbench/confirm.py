@@ -17,11 +17,12 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 
 from benchmarks.layerbench.build import Task, train
-from benchmarks.layerbench.design import CONTESTS, TABLES, Cell
+from benchmarks.layerbench.design import CONTESTS, Cell
+from benchmarks.layerbench.searches import contestant_of
+from benchmarks.layerbench.simulation import Search, batches
 from benchmarks.records import append, processor, provenance, read
-from optuna_layerwise.cli.bench import contestant_of
 from optuna_layerwise.layerbench import encoding_for, open_tables
-from optuna_layerwise.layerbench.simulation import Search, batches
+from optuna_layerwise.layerbench.bench import TABLES
 
 OUTPUT = CONTESTS / "confirm.jsonl"
 CONTESTANTS = ("catcmawm/binary", "biotune/biotune")

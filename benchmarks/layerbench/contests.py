@@ -2,8 +2,8 @@
 
     python -m benchmarks.layerbench.contests main workers variants --processes 2
 
-``main`` is what `optuna-layerwise bench layerbench` does without contestants. A search that is
-finished is not run again. Where a contest came from is appended to ``provenance.jsonl``.
+``main`` is what `python -m benchmarks.protocols layerbench` does without contestants. A search
+that is finished is not run again. Where a contest came from is appended to ``provenance.jsonl``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.layerbench.design import CONTESTS
+from benchmarks.layerbench.searches import CONTESTANTS, layerbench_command
 from benchmarks.records import append, processor, provenance, read
-from optuna_layerwise.cli.bench import CONTESTANTS, layerbench_command
 
 
 @dataclasses.dataclass(frozen=True)

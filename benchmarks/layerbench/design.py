@@ -20,7 +20,6 @@ from scipy.stats import qmc
 from benchmarks.training.common import SHARED, mobilenet
 from optuna_layerwise import ModelSpec
 
-TABLES = Path("benchmarks/layerbench/tables")
 """What is committed."""
 CONTESTS = Path("benchmarks/layerbench/contests")
 """Searches of them, committed, too."""

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
-from optuna_layerwise.reporting.figures.look import SERIES
+from optuna_layerwise.visualization.look import SERIES
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 290, 210, 44, 30, 10, 40
 LEGEND_ROW, DASHES = 3, ("", "6 3", "2 3")

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from optuna_layerwise.layerbench import LayerBench
-from optuna_layerwise.layerbench.table import Array
+from optuna_layerwise.layerbench.measured import Array
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,9 +26,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from sklearn.multioutput import MultiOutputRegressor
 
-from benchmarks.layerbench.design import TABLES
 from optuna_layerwise.layerbench import Kernel, LayerBench, Surrogate, Table, features, read_table
-from optuna_layerwise.layerbench.table import SUFFIX, Array
+from optuna_layerwise.layerbench.bench import TABLES
+from optuna_layerwise.layerbench.measured import SUFFIX, Array
 
 FOLDS = 5
 JUDGED = ("val.accuracy", "val.loss", "test.accuracy", "test.loss")

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.layerbench.design import TABLES
 from benchmarks.layerbench.findings import (
     Grid,
     after,
@@ -32,6 +31,7 @@ from benchmarks.layerbench.findings import (
 from benchmarks.layerbench.pack import JUDGED
 from benchmarks.layerbench.page_contests import contest_sections, markdown, pictures
 from optuna_layerwise.layerbench import LayerBench, open_tables
+from optuna_layerwise.layerbench.bench import TABLES
 
 PAGE = Path("docs/layerbench.md")
 PICTURES = Path("docs/pictures")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.layerbench import ranking
 from benchmarks.layerbench.budget import FINALISTS, TRAININGS
 from benchmarks.layerbench.contests import FOUR_OF_FIVE
 from benchmarks.layerbench.design import CONTESTS
@@ -25,8 +26,8 @@ from benchmarks.layerbench.verdicts import (
     mean_ranks,
 )
 from benchmarks.records import read
-from optuna_layerwise.layerbench import LayerBench, ranking
-from optuna_layerwise.reporting.statistics import Summary, paired, summary
+from optuna_layerwise.analysis.statistics import Summary, paired, summary
+from optuna_layerwise.layerbench import LayerBench
 
 EVALUATIONS = (20, 50, 100)
 WORK = (10, 20, 50)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.layerbench.figure import Point
-from optuna_layerwise.layerbench.ranking import standings
-from optuna_layerwise.reporting.statistics import Summary, paired, summary
+from benchmarks.layerbench.ranking import standings
+from optuna_layerwise.analysis.statistics import Summary, paired, summary
 
 Cells = Sequence[Mapping[str, Any]]
 VAL, TEST = 2, 3

@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean
 
-from optuna_layerwise.protocols import Cell
-from optuna_layerwise.protocols.arms import Arm
-from optuna_layerwise.protocols.comparison import compare
-from optuna_layerwise.protocols.findings import difference
-from optuna_layerwise.protocols.table import Record
+from benchmarks.protocols import Cell
+from benchmarks.protocols.arms import Arm
+from benchmarks.protocols.comparison import compare
+from benchmarks.protocols.findings import difference
+from benchmarks.protocols.table import Record
+from optuna_layerwise.analysis.statistics import Paired, holm
 from optuna_layerwise.reporting.report_grid import Grid, probability
-from optuna_layerwise.reporting.statistics import Paired, holm
 
 CLAIMS: dict[str, Sequence[tuple[str, str]]] = {
     "BioTune is more accurate than each published baseline": [

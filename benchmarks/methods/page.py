@@ -13,12 +13,12 @@ from pathlib import Path
 from benchmarks.layerbench.figure import ranks
 from benchmarks.layerbench.page import filled
 from benchmarks.methods.claims import claim_grids, more_work_grid, share_grid
-from optuna_layerwise.protocols import TABLES, Cell, read_records
-from optuna_layerwise.protocols.comparison import compare
-from optuna_layerwise.protocols.experiments import Block, Experiment
-from optuna_layerwise.protocols.findings import budget_grids, optimism_grid, standings_grid
-from optuna_layerwise.protocols.pages import origin
-from optuna_layerwise.protocols.table import Record, grids
+from benchmarks.protocols import TABLES, Cell, read_records
+from benchmarks.protocols.comparison import compare
+from benchmarks.protocols.experiments import Block, Experiment
+from benchmarks.protocols.findings import budget_grids, optimism_grid, standings_grid
+from benchmarks.protocols.pages import origin
+from benchmarks.protocols.table import Record, grids
 from optuna_layerwise.reporting.markdown import escaped, grid_as_markdown
 from optuna_layerwise.reporting.report_grid import Grid
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 _PRELOADED = (
-    *("torch", "torchvision", "optuna_layerwise.cli.tune", "optuna_layerwise.cli.running"),
+    *("torch", "torchvision", "optuna_layerwise.cli.tune", "optuna_layerwise.cli.searching"),
     *(
         "optuna_layerwise.reporting.report",
         "optuna_layerwise.reporting.export",

@@ -238,7 +238,7 @@ def _facts(url: str, name: str) -> dict[str, Any]:
 
 
 def _final(study: optuna.Study) -> str | None:
-    from optuna_layerwise.results import stored_final
+    from optuna_layerwise.records.final import stored_final
 
     final = stored_final(study)
     return None if final is None else json.dumps(final.as_json(), sort_keys=True)

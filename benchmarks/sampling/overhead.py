@@ -21,10 +21,10 @@ from optuna.distributions import (
 )
 from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler
 
+from benchmarks.layerbench.simulation import workers_of
 from benchmarks.records import append, processor, provenance
 from benchmarks.sampling.contestants import OURS
-from optuna_layerwise.layerbench.simulation import workers_of
-from optuna_layerwise.runs import utc_now
+from optuna_layerwise.records.run import utc_now
 from optuna_layerwise.samplers import CatCMAwMSampler
 
 Make = Callable[[int], BaseSampler]

@@ -16,13 +16,13 @@ from typing import Any
 
 from optuna.samplers import RandomSampler
 
+from benchmarks.layerbench.simulation import MODES, Search
 from benchmarks.records import append, processor, provenance, read
 from benchmarks.sampling.contestants import CONTESTANTS
 from benchmarks.sampling.ladder import ladder
 from benchmarks.sampling.problems import LAYERS, PROBLEMS, regret
 from benchmarks.sampling.simulation import Noisy
-from optuna_layerwise.layerbench.simulation import MODES, Search
-from optuna_layerwise.runs import utc_now
+from optuna_layerwise.records.run import utc_now
 
 COUNTS = (10, 20, 50, 100, 200)
 """Evaluations after which the regret is recorded."""

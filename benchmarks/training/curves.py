@@ -33,7 +33,7 @@ from optuna_layerwise import (
 )
 from optuna_layerwise.data import Images
 from optuna_layerwise.models import logits_of
-from optuna_layerwise.runs import RUN_KEY, utc_now
+from optuna_layerwise.records.run import RUN_KEY, utc_now
 from optuna_layerwise.storage import generation_of
 from optuna_layerwise.training.resident import reside
 

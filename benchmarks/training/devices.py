@@ -23,8 +23,8 @@ from benchmarks.records import append, read
 from benchmarks.training.common import begin, options
 from benchmarks.training.steps import NETWORKS, one_of_each
 from optuna_layerwise import ModelSpec, Policy, Recipe, load_data
+from optuna_layerwise.cost import training_flops
 from optuna_layerwise.data import Splits
-from optuna_layerwise.policy import training_flops
 from optuna_layerwise.training import Compute, EpochResult, Trainer
 
 WAYS: dict[str, dict[str, Any]] = {

@@ -30,8 +30,8 @@ from optuna.trial import TrialState
 from scipy import stats
 
 from benchmarks.records import read
-from optuna_layerwise.pruning import GenerationPruner
-from optuna_layerwise.racing import CHANCE, still_in_the_race
+from optuna_layerwise.objective.racing import CHANCE, still_in_the_race
+from optuna_layerwise.samplers.pruning import GenerationPruner
 from optuna_layerwise.storage import stored_trial, write_trial_record
 
 Cell = dict[str, Any]

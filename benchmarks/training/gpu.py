@@ -25,7 +25,7 @@ from benchmarks.records import append, read
 from benchmarks.training.common import begin, options
 from benchmarks.training.devices import repeated
 from optuna_layerwise import BioTuneSampler, FinetuneObjective, ModelSpec, Recipe
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.records.run import RUN_KEY
 
 OTHERS = {
     "prefixes": (),

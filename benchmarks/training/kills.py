@@ -24,11 +24,11 @@ from safetensors.torch import load_file
 
 from benchmarks.records import ROOT, processor, provenance
 from optuna_layerwise import FinetuneObjective, ModelSpec, Recipe, load_data, open_study
+from optuna_layerwise.objective.trial_files import TrialFiles
 from optuna_layerwise.policy import Policy
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.records.run import RUN_KEY
 from optuna_layerwise.studies import work
 from optuna_layerwise.training import EpochResult, Fit
-from optuna_layerwise.trial_files import TrialFiles
 
 SHARED = ROOT.parent / "shared" / "data"
 OUTPUT = Path(__file__).parent / "results" / "kills.json"

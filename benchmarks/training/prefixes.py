@@ -25,7 +25,7 @@ from benchmarks.records import append, read
 from benchmarks.training.common import begin, options
 from optuna_layerwise import Policy, Recipe, load_data
 from optuna_layerwise.data import Images
-from optuna_layerwise.policy import Optimizer
+from optuna_layerwise.recipe import Optimizer
 from optuna_layerwise.training import Compute, Fit, Trainer
 from optuna_layerwise.training import prefixes as store
 from tests.networks import NETWORKS

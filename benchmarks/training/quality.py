@@ -35,10 +35,11 @@ from optuna_layerwise import BioTuneSampler, FinetuneObjective, ModelSpec, Recip
 from optuna_layerwise.baselines import REFERENCES
 from optuna_layerwise.data import Images
 from optuna_layerwise.encodings import N_RECIPES, Encoding, Head
-from optuna_layerwise.finalists import n_finalists
-from optuna_layerwise.objective import make_folds
-from optuna_layerwise.policy import BIOTUNE_RECIPE, PAPER_SEEDS, Policy
-from optuna_layerwise.runs import RUN_KEY, utc_now
+from optuna_layerwise.experiments.presets import BIOTUNE_RECIPE, PAPER_SEEDS
+from optuna_layerwise.objective.finalists import n_finalists
+from optuna_layerwise.objective.finetune import make_folds
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.records.run import RUN_KEY, utc_now
 from optuna_layerwise.studies import open_study, work
 from optuna_layerwise.training import Fit
 

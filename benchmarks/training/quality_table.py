@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from optuna_layerwise.baselines import BASELINES
-from optuna_layerwise.policy import training_flops
+from optuna_layerwise.cost import training_flops
 
 METRICS = {"balanced_accuracy": "balanced accuracy", "accuracy": "accuracy"}
 MARGIN = 1.0

@@ -48,7 +48,7 @@ from optuna_layerwise import (
 from optuna_layerwise.data import raw
 from optuna_layerwise.data.folder import read_folder
 from optuna_layerwise.models import Granularity
-from optuna_layerwise.runs import utc_now
+from optuna_layerwise.records.run import utc_now
 from optuna_layerwise.training import resolve_device
 
 SEARCHES: dict[str, tuple[str, Granularity]] = {

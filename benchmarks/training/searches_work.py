@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training.searches_table import OURS
 from optuna_layerwise import FinetuneObjective, Policy
-from optuna_layerwise.policy import training_flops
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.cost import training_flops
+from optuna_layerwise.records.run import RUN_KEY
 
 
 class Work:

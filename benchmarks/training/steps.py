@@ -30,9 +30,9 @@ from torch.nn.functional import cross_entropy
 from benchmarks.records import append, read
 from benchmarks.training.common import begin, options
 from optuna_layerwise import ModelSpec, Policy, Recipe, frozen, load_data, param_groups
+from optuna_layerwise.cost import training_flops
 from optuna_layerwise.data import Images, Splits
 from optuna_layerwise.models.cutting import find_cut
-from optuna_layerwise.policy import training_flops
 from optuna_layerwise.training import Compute, EpochResult, Trainer
 
 MASKS = {

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna_layerwise.encodings import All, Encoding, Gene, Global, Mask, Rate
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from optuna_layerwise.cli.mistakes import as_typed, is_mistake, one_line, usage
 from optuna_layerwise.cli.panels import group
 from optuna_layerwise.cli.terminal import safe_errors
+from optuna_layerwise.io.texts import command
 from optuna_layerwise.launch.exits import WRONG
 
 COMMANDS = {
@@ -34,7 +35,6 @@ COMMANDS = {
     "dashboard": ("dashboard.dashboard_command", "Browse the studies in optuna-dashboard."),
     "doctor": ("doctor.doctor_command", "Say what is wrong with studies, and repair it."),
     "replay": ("replay.replay_command", "Draw every suggestion of a study again."),
-    "bench": ("bench.app", "Benchmarks: samplers, encodings and published methods."),
 }
 
 
@@ -58,6 +58,19 @@ class Commands(TyperGroup):
         command.name = cmd_name
         group(command)
         return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names.
+
+        Raises:
+            ValueError: for ``bench``, which has left the command line.
+        """
+        if args[:1] == ["bench"]:
+            raise ValueError(
+                "the benchmarks are no longer part of the package; in a copy of the repository, "
+                f"`python -m benchmarks.protocols {command(args[1:])}` runs them"
+            )
+        return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The help, which names the commands and imports none."""
@@ -103,7 +116,12 @@ def prepare(
 
 
 def main() -> None:
-    """Run a command; a mistake of the user's, and a warning, is one line.
+    """Run the command ``optuna-layerwise``; see `run`."""
+    run(app)
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command line; a mistake of the user's, and a warning, is one line.
 
     The environment variable ``OPTUNA_LAYERWISE_TRACEBACK`` shows where it was noticed.
     """
@@ -112,12 +130,12 @@ def main() -> None:
         try:
             code = app(standalone_mode=False)
         except Exception as error:
-            if hasattr(error, "format_message"):  # Typer's; of `bench` alone it is the help
+            if hasattr(error, "format_message"):  # Typer's; of a group alone it is the help
                 said = usage(error)
             elif os.environ.get("OPTUNA_LAYERWISE_TRACEBACK"):
                 raise
             elif is_mistake(error):
-                said = as_typed(one_line(error), *_typed(sys.argv[1:]))
+                said = as_typed(one_line(error), *_typed(app, sys.argv[1:]))
             else:
                 traceback.print_exc()
                 sys.exit(1)
@@ -127,7 +145,7 @@ def main() -> None:
         sys.exit(code or 0)
 
 
-def _typed(words: Sequence[str]) -> tuple[Any, Sequence[str]]:
+def _typed(app: typer.Typer, words: Sequence[str]) -> tuple[Any, Sequence[str]]:
     """The command that was typed, and the words after it."""
     command = typer.main.get_command(app)
     for index, word in enumerate(words):

@@ -16,12 +16,14 @@ from optuna_layerwise.cli import show
 from optuna_layerwise.cli.options import (
     DEFAULT_STORAGE,
     Storage,
+    assignments,
     console,
+    format_of,
     load_study,
     say_refused,
 )
-from optuna_layerwise.cli.parsing import assignments, format_of, within
-from optuna_layerwise.files import write_whole
+from optuna_layerwise.io.files import write_whole
+from optuna_layerwise.io.plain import within
 from optuna_layerwise.reporting.report_grid import Grid
 from optuna_layerwise.storage import open_storage
 
@@ -68,9 +70,9 @@ def compare_command(
         format_of("figure", figure, {"html": (".html", ".htm")})
     patterns = {name: str(pattern) for name, pattern in assignments("group", group).items()}
     chosen, refused = find_studies(storage, [*(studies or ()), *patterns.values()])
-    from optuna_layerwise.reporting.compare import compare  # with scipy and plotly
-    from optuna_layerwise.reporting.compare_tables import comparison_tables
-    from optuna_layerwise.reporting.figures import Axis
+    from optuna_layerwise.analysis.comparison import compare  # with scipy and plotly
+    from optuna_layerwise.analysis.history import Axis
+    from optuna_layerwise.reporting.comparison_tables import comparison_tables
 
     budgets: dict[Axis, float] = {}
     if trials is not None:

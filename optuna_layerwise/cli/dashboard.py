@@ -8,8 +8,8 @@ import typer
 from rich.text import Text
 
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console
-from optuna_layerwise.cli.parsing import within
 from optuna_layerwise.cli.stored_paths import TrustPaths, check_paths
+from optuna_layerwise.io.plain import within
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -72,7 +72,7 @@ def _outputs(storage: BaseStorage, *, trust: bool) -> tuple[list[str], list[str]
     """The folders of the studies, and the studies whose folder nobody has chosen here."""
     import optuna
 
-    from optuna_layerwise.reporting.rows import settings_in
+    from optuna_layerwise.analysis.history import settings_in
     from optuna_layerwise.storage import (
         all_study_attrs,
         naming_what_cannot_be_read,

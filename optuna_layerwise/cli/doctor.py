@@ -16,13 +16,13 @@ import typer
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from optuna_layerwise.attributes import UnreadableAttribute
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, load_study
-from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.cli.stored_paths import TrustPaths, check_paths, paths_of
 from optuna_layerwise.cli.terminal import shown
-from optuna_layerwise.deriving import edited_trials
-from optuna_layerwise.runs import readable_runs
+from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.records.attributes import UnreadableAttribute
+from optuna_layerwise.records.deriving import edited_trials
+from optuna_layerwise.records.run import readable_runs
 from optuna_layerwise.storage import (
     RUN_KEY,
     DamagedJournalError,
@@ -124,7 +124,7 @@ def _examined(
     storage: BaseStorage, name: str, checks: Sequence[Check], *, repair: bool
 ) -> Iterator[Finding]:
     """The findings of a study, one after the other, so that repairs come before what follows."""
-    from optuna_layerwise.results import OPENED_KEY
+    from optuna_layerwise.records.final import OPENED_KEY
     from optuna_layerwise.storage import (
         FINAL_KEY,
         PART_KEY,
@@ -208,8 +208,8 @@ def trial_files(study: optuna.Study, *, trust: bool) -> Iterator[Finding]:
     except ValueError as error:
         yield Finding("note", f"the files of its trials were not looked at: {error}")
         return
+    from optuna_layerwise.objective.trial_files import TrialFiles
     from optuna_layerwise.training.checkpoint import fault  # with torch
-    from optuna_layerwise.trial_files import TrialFiles
 
     files = TrialFiles(folder)
     for path in files.unneeded(study):
@@ -244,7 +244,7 @@ def trial_files(study: optuna.Study, *, trust: bool) -> Iterator[Finding]:
 
 def draws(study: optuna.Study, *, trust: bool) -> Iterator[Finding]:
     """Suggestions and outcomes that do not re-derive."""
-    from optuna_layerwise.cli.replaying import edited_outcomes, first_cause, stored_sampler
+    from optuna_layerwise.experiments.replaying import edited_outcomes, first_cause, stored_sampler
     from optuna_layerwise.samplers import rederive
 
     try:

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
-from optuna_layerwise.cli.parsing import one_of
+from optuna_layerwise.cli.options import (
+    DEFAULT_STORAGE,
+    Storage,
+    StudyName,
+    console,
+    load_study,
+    one_of,
+)
 from optuna_layerwise.cli.report import command_of
-from optuna_layerwise.texts import quoted
+from optuna_layerwise.io.texts import quoted
 
 if TYPE_CHECKING:
     from optuna_layerwise.reporting.export import PlanFormat

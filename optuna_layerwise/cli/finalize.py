@@ -21,11 +21,11 @@ from optuna_layerwise.cli.resume import (
     Weights,
     settings_here,
 )
-from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.cli.stored_paths import TrustPaths
 from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.cli.worker import LeaseSeconds, checked_seconds
-from optuna_layerwise.results import stored_final
+from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.records.final import stored_final
 from optuna_layerwise.storage import LEASE_SECONDS
 
 
@@ -78,7 +78,7 @@ def finalize_command(
         show.show(console, *show.result(opened, final, stored))
         show.show(console, *show.after_the_choice(opened, final, where, storage, always=True))
         return
-    from optuna_layerwise.cli.running import conclude, introduce, open_search  # with torch
+    from optuna_layerwise.cli.searching import conclude, introduce, open_search  # with torch
 
     here = settings_here(
         opened,

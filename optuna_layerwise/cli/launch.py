@@ -19,10 +19,11 @@ from optuna_layerwise.cli.options import (
     STORAGE_VARIABLE,
     Storage,
     StudyName,
+    assignments,
     console,
     load_study,
+    one_of,
 )
-from optuna_layerwise.cli.parsing import assignments, one_of, within
 from optuna_layerwise.cli.resume import (
     AllowDifferent,
     Data,
@@ -36,7 +37,6 @@ from optuna_layerwise.cli.resume import (
     Weights,
     settings_here,
 )
-from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.status import study_progress
 from optuna_layerwise.cli.stored_paths import TrustPaths
 from optuna_layerwise.cli.terminal import study_options
@@ -46,7 +46,10 @@ from optuna_layerwise.cli.worker import (
     Worker,
     checked_seconds,
 )
-from optuna_layerwise.files import check_folder
+from optuna_layerwise.experiments.settings import Settings
+from optuna_layerwise.io.files import check_folder
+from optuna_layerwise.io.plain import within
+from optuna_layerwise.io.texts import file_name
 from optuna_layerwise.launch import (
     DONE,
     HALTED,
@@ -60,10 +63,9 @@ from optuna_layerwise.launch import (
     start_process,
     supervise,
 )
-from optuna_layerwise.results import stored_final
+from optuna_layerwise.records.final import stored_final
 from optuna_layerwise.storage import LEASE_SECONDS, PATIENCE_SECONDS, journal_path
 from optuna_layerwise.studies import order_of
-from optuna_layerwise.texts import file_name
 
 Start: TypeAlias = Callable[[Worker], Running]
 _CLUSTERS = ("slurm", "local")
@@ -146,8 +148,8 @@ def launch_command(
         device=device,
         threads=threads,
     )
-    from optuna_layerwise.cli.joining import refuse_differences
-    from optuna_layerwise.data.sources import takes
+    from optuna_layerwise.data.data_sources import takes
+    from optuna_layerwise.experiments.joining import refuse_differences
 
     refuse_differences(study, settings, stored)
     if image_root and not takes(settings.data, "image_root"):

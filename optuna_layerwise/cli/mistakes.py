@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from optuna_layerwise.texts import visible
+from optuna_layerwise.io.texts import visible
 
 _ALONE = ("and", "or")
 _ELSEWHERE = {"root": "data_root", "columns": "column", "model_args": "model_arg"}

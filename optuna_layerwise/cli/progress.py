@@ -18,9 +18,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.terminal import study_options
-from optuna_layerwise.runs import run_content
+from optuna_layerwise.experiments.settings import Settings
+from optuna_layerwise.records.run import run_content
 from optuna_layerwise.storage import best_trial, only_infeasible, without_secrets
 
 if TYPE_CHECKING:

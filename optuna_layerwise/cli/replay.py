@@ -6,8 +6,15 @@ from typing import Annotated, get_args
 
 import typer
 
-from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
-from optuna_layerwise.cli.parsing import assignments, one_of
+from optuna_layerwise.cli.options import (
+    DEFAULT_STORAGE,
+    Storage,
+    StudyName,
+    assignments,
+    console,
+    load_study,
+    one_of,
+)
 from optuna_layerwise.cli.stored_paths import TrustPaths, check_paths, paths_of
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.samplers import SAMPLERS
@@ -41,8 +48,8 @@ def replay_command(
 ) -> None:
     """Draw every suggestion of a study again, and say where one differs (exit code 1)."""
     opened = load_study(storage, study, read_only=True)
-    from optuna_layerwise.cli.replaying import replay, stored_search
-    from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+    from optuna_layerwise.experiments.replaying import replay, stored_search
+    from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
 
     searched: Encoding | None = None
     of_sampler = {

@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import optuna
 import typer
 
-from optuna_layerwise.attributes import UnreadableAttribute
 from optuna_layerwise.cli.compare import find_studies
-from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, say_refused
-from optuna_layerwise.cli.parsing import assignments, format_of, one_of
-from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
-from optuna_layerwise.files import write_whole
-from optuna_layerwise.texts import file_name
+from optuna_layerwise.cli.options import (
+    DEFAULT_STORAGE,
+    Storage,
+    assignments,
+    console,
+    format_of,
+    one_of,
+    say_refused,
+)
+from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.io.files import write_whole
+from optuna_layerwise.io.texts import file_name
+from optuna_layerwise.records.attributes import UnreadableAttribute
 
 if TYPE_CHECKING:  # with scipy and plotly
     from optuna_layerwise.reporting.report import Format
@@ -83,7 +90,7 @@ def command_of(study: optuna.Study, storage: str | None = None) -> str:
 
     Without a storage it names no folder of this machine.
     """
-    from optuna_layerwise.cli.repeating import tune_command_of
+    from optuna_layerwise.experiments.repeating import tune_command_of
     from optuna_layerwise.reporting.shareable import shareable
 
     if SETTINGS_KEY not in study.user_attrs:

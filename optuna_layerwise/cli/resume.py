@@ -22,7 +22,7 @@ from optuna_layerwise.cli.stored_paths import TrustPaths, check_paths, paths_of
 if TYPE_CHECKING:
     import optuna
 
-    from optuna_layerwise.cli.settings import Settings
+    from optuna_layerwise.experiments.settings import Settings
 
 Data = Annotated[str | None, typer.Option(help="Where the same data lies here.")]
 DataRoot = Annotated[
@@ -74,7 +74,7 @@ def resume_command(
     ] = True,
 ) -> None:
     """Continue a study with its stored settings; the data and weights must be the same."""
-    from optuna_layerwise.cli.settings import Settings
+    from optuna_layerwise.experiments.settings import Settings
     from optuna_layerwise.studies import resume
 
     opened = load_study(storage, study)
@@ -82,7 +82,7 @@ def resume_command(
         resume(opened)
         console.print(f"study {study!r} goes on")
         return
-    from optuna_layerwise.cli.running import run  # with torch
+    from optuna_layerwise.cli.searching import run  # with torch
 
     stored = Settings.from_study(opened)
     here = settings_here(

@@ -10,22 +10,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from optuna_layerwise.answer import (
+from optuna_layerwise.cli.terminal import about_secrets, storage_option
+from optuna_layerwise.cost import Cost
+from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.io.texts import visible
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.records.answer import (
     about_openings,
     answer_of,
     later_words,
     opened_words,
     readable_openings,
 )
-from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
-from optuna_layerwise.cli.terminal import about_secrets, storage_option
-from optuna_layerwise.cost import Cost
-from optuna_layerwise.policy import Recipe
+from optuna_layerwise.records.final import Final, count_finals, lost_opening, stored_final
+from optuna_layerwise.records.run import readable_runs
 from optuna_layerwise.reporting.report_grid import clean, mean_and_spread, tuned_text
-from optuna_layerwise.results import Final, count_finals, lost_opening, stored_final
-from optuna_layerwise.runs import readable_runs
 from optuna_layerwise.storage import best_trial, only_infeasible
-from optuna_layerwise.texts import visible
 
 _SNOWFLAKE = "❄"
 _WIDTH = 24

@@ -18,10 +18,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from optuna_layerwise.answer import later_words
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study, say_refused
-from optuna_layerwise.cli.parsing import within
-from optuna_layerwise.cli.snapshot import RunningTrial, Snapshot, take_snapshot
+from optuna_layerwise.experiments.status import RunningTrial, Snapshot, take_snapshot
+from optuna_layerwise.io.plain import within
+from optuna_layerwise.records.answer import later_words
 from optuna_layerwise.storage import (
     all_trials,
     open_storage,

@@ -20,12 +20,12 @@ import typer
 
 from optuna_layerwise.cli.options import default_output
 from optuna_layerwise.data.names import DATA_NAMES
-from optuna_layerwise.files import write_whole
+from optuna_layerwise.io.files import write_whole
 
 if TYPE_CHECKING:
     import optuna
 
-    from optuna_layerwise.cli.settings import Settings
+    from optuna_layerwise.experiments.settings import Settings
 
 TrustPaths = Annotated[
     bool,

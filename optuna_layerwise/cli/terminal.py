@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.text import Text
 
+from optuna_layerwise.io.texts import command, option, quoted, visible
 from optuna_layerwise.storage.urls import has_secrets, scrubbed, without_secrets
-from optuna_layerwise.texts import command, option, quoted, visible
 
 STORAGE_VARIABLE = "OPTUNA_LAYERWISE_STORAGE"
 

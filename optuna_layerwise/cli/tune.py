@@ -15,17 +15,25 @@ from optuna_layerwise.cli.options import (
     Storage,
     absolute,
     absolute_folder,
+    assignments,
+    channels,
     console,
     default_output,
     load_study,
+    one_of,
 )
-from optuna_layerwise.cli.parsing import assignments, channels, one_of
-from optuna_layerwise.cli.presets import PRESETS, preset_named, tuning
 from optuna_layerwise.cli.resume import AllowDifferent
-from optuna_layerwise.cli.settings import SAMPLER_NAMES, SETTINGS_KEY, Settings, known, weights_of
 from optuna_layerwise.data.names import DATA_NAMES, GROUP_RULE
 from optuna_layerwise.encodings import ENCODINGS, Head
-from optuna_layerwise.policy import Granularity
+from optuna_layerwise.experiments.presets import PRESETS, preset_named, tuning
+from optuna_layerwise.experiments.settings import (
+    SAMPLER_NAMES,
+    SETTINGS_KEY,
+    Settings,
+    known,
+    weights_of,
+)
+from optuna_layerwise.recipe import Granularity
 
 
 def tune_command(
@@ -341,7 +349,7 @@ def tune_command(
         threads=threads,
         live=live,
     )
-    from optuna_layerwise.cli.running import run
+    from optuna_layerwise.cli.searching import run
     from optuna_layerwise.storage import holds_study, open_storage
 
     stored = None

@@ -28,12 +28,11 @@ from optuna_layerwise.cli.resume import (
     Weights,
     settings_here,
 )
-from optuna_layerwise.cli.settings import Settings
 from optuna_layerwise.cli.stored_paths import TrustPaths
 from optuna_layerwise.cli.terminal import study_options
+from optuna_layerwise.experiments.settings import Settings
 from optuna_layerwise.launch import DONE, FAILED, INTERRUPTED
-from optuna_layerwise.pausing import StopSignals
-from optuna_layerwise.results import stored_final
+from optuna_layerwise.records.final import stored_final
 from optuna_layerwise.storage import (
     LEASE_SECONDS,
     LONGEST_LEASE,
@@ -41,6 +40,7 @@ from optuna_layerwise.storage import (
     StorageUnusableError,
 )
 from optuna_layerwise.studies import order_of
+from optuna_layerwise.studies.pausing import StopSignals
 
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait through a pause instead of ending; a stop ends it.")
@@ -95,7 +95,7 @@ class Worker:
         wait = self.patience_seconds is not None
         opened = load_study(self.storage, self.study, patience_seconds=patience, wait=wait)
         stored = Settings.from_study(opened)
-        from optuna_layerwise.cli.running import (  # with torch
+        from optuna_layerwise.cli.searching import (  # with torch
             conclude,
             introduce,
             open_search,

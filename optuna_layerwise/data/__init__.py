@@ -9,7 +9,7 @@ from optuna_layerwise.lazy import lazily
 
 if TYPE_CHECKING:
     from optuna_layerwise.data.digits import digits_source
-    from optuna_layerwise.data.groups import grouped_split
+    from optuna_layerwise.data.grouped_splits import grouped_split
     from optuna_layerwise.data.images import Images, SealedImages, Splits
     from optuna_layerwise.data.load import load_data
     from optuna_layerwise.data.names import DATA_NAMES

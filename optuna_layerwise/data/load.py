@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
+from optuna_layerwise.data.data_sources import Source, read_source
 from optuna_layerwise.data.found_groups import split
 from optuna_layerwise.data.images import Images, SealedImages, Splits
 from optuna_layerwise.data.labels import alike, said
 from optuna_layerwise.data.names import GROUP_RULE
 from optuna_layerwise.data.notices import kept_notices, notice
 from optuna_layerwise.data.raw import Part, content_digests, fingerprint
-from optuna_layerwise.data.sources import Source, read_source
 from optuna_layerwise.data.store import Decoded, decode_in_memory, decode_to_disk
 from optuna_layerwise.data.value_range import value_range
 

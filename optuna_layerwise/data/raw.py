@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optuna_layerwise.data.decode import Item
-from optuna_layerwise.data.groups import grouped_split
+from optuna_layerwise.data.grouped_splits import grouped_split
 from optuna_layerwise.data.shares import floor_split, nested_subset
 from optuna_layerwise.data.splits import stratified_split
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from optuna_layerwise.data.folder import SPLIT_NAMES, split_named
 from optuna_layerwise.data.found_groups import OWN, looks_like_groups, without_blanks
-from optuna_layerwise.data.groups import refuse_leaks
+from optuna_layerwise.data.grouped_splits import refuse_leaks
 from optuna_layerwise.data.labels import PERHAPS_MISSING
 from optuna_layerwise.data.locate import Locate, locator, plain_path, why_missing
 from optuna_layerwise.data.names import GROUP_RULE

@@ -2,8 +2,8 @@
 
 from optuna_layerwise.encodings.decay import Decay
 from optuna_layerwise.encodings.encoding import ENCODINGS, N_RECIPES, Encoding, Head
+from optuna_layerwise.encodings.genes import Gene, Layout, Mask, Rate
 from optuna_layerwise.encodings.masks import All, Bits, Only, Threshold
-from optuna_layerwise.encodings.parts import Gene, Layout, Mask, Rate
 from optuna_layerwise.encodings.profile import Profile
 from optuna_layerwise.encodings.rates import (
     Fixed,

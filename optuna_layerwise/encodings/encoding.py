@@ -12,9 +12,9 @@ from typing import Any, Literal
 from optuna import Trial
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from optuna_layerwise.encodings.known import known_policies
+from optuna_layerwise.encodings.genes import Gene, Layout, Mask, Rate, SearchSpace
+from optuna_layerwise.encodings.known_policies import known_policies
 from optuna_layerwise.encodings.masks import All, Bits, Threshold
-from optuna_layerwise.encodings.parts import Gene, Layout, Mask, Rate, SearchSpace
 from optuna_layerwise.encodings.profile import Profile
 from optuna_layerwise.encodings.rates import (
     Fixed,
@@ -24,7 +24,8 @@ from optuna_layerwise.encodings.rates import (
     Linear,
     PerBlock,
 )
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
 
 Head = Literal["always", "search"]
 N_RECIPES = 4

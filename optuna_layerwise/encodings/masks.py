@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from optuna_layerwise.encodings.parts import Gene, Layout, Params, p_frozen
+from optuna_layerwise.encodings.genes import Gene, Layout, Params, p_frozen
 from optuna_layerwise.encodings.rates import importances
 
 _LEAST = 1e-13  # an importance that a threshold lies below; changes the multiplier by 5e-13

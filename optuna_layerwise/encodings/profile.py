@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from optuna.distributions import FloatDistribution
 
-from optuna_layerwise.encodings.parts import Gene, Layout, Params
+from optuna_layerwise.encodings.genes import Gene, Layout, Params
 from optuna_layerwise.encodings.rates import check_range, clip, shared_rate
 
 

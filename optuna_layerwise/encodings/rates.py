@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from optuna_layerwise.encodings.parts import Gene, Layout, Params, p_frozen
+from optuna_layerwise.encodings.genes import Gene, Layout, Params, p_frozen
 
 DECADES = 0.5
 """Standard deviation of a rate that all blocks share, where a search begins (REVO-Tune)."""

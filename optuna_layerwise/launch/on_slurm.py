@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna_layerwise.launch.exits import FAILED
-from optuna_layerwise.pausing import StopSignals
+from optuna_layerwise.studies.pausing import StopSignals
 
 _REQUEUES = 10_000
 

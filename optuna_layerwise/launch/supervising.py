@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from optuna_layerwise.launch.exits import DONE, FAILED, HALTED, INTERRUPTED, WRONG
-from optuna_layerwise.pausing import StopSignals
+from optuna_layerwise.studies.pausing import StopSignals
 
 _POLL_SECONDS = 0.2
 _LONGEST_PAUSE = 60.0

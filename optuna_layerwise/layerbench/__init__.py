@@ -9,9 +9,9 @@ from optuna_layerwise.lazy import lazily
 
 if TYPE_CHECKING:
     from optuna_layerwise.layerbench.bench import LayerBench, Training, open_tables
+    from optuna_layerwise.layerbench.measured import SUFFIX, Table, read_table
     from optuna_layerwise.layerbench.objective import FULL, GRID, LayerBenchObjective, encoding_for
     from optuna_layerwise.layerbench.surrogate import Kernel, Surrogate, features
-    from optuna_layerwise.layerbench.table import SUFFIX, Table, read_table
 
 __all__ = [
     "FULL",

@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from optuna_layerwise.cost import training_flops
+from optuna_layerwise.layerbench.measured import METRICS, SPLITS, SUFFIX, Array, Table, read_table
 from optuna_layerwise.layerbench.surrogate import Kernel, Surrogate
-from optuna_layerwise.layerbench.table import METRICS, SPLITS, SUFFIX, Array, Table, read_table
-from optuna_layerwise.policy import training_flops
 
 Source = Literal["table", "surrogate"]
+TABLES = Path(__file__).parent / "tables"
+"""The tables that the package brings."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,21 +60,22 @@ class LayerBench:
     and the errors in `surrogate_errors`.
 
     Args:
-        path: A packed table.
+        table: The data set of a table that the package brings (``busi``, ``citrus`` or ``rsmas``),
+            or the path of a packed table.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no such table.
 
     Example:
-        >>> bench = LayerBench("benchmarks/layerbench/tables/mobilenet-busi-5.jsonl.xz")
+        >>> bench = LayerBench("busi")
         >>> full = bench.evaluate(Policy.uniform(bench.blocks), seed=0)
         >>> full.source, full.work, 0.6 < full.value("accuracy") < 0.8
         ('table', 1.0, True)
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, table: str | Path) -> None:
+        self.path = _shipped().get(str(table), Path(table))
         self.table: Table = read_table(self.path)
         self.name = str(self.table.header["set"])
         self.lr = float(self.table.header["recipe"]["lr"])
@@ -208,8 +211,8 @@ class LayerBench:
         )
 
 
-def open_tables(folder: str | Path) -> dict[str, LayerBench]:
-    """Every table of a folder by its data set.
+def open_tables(folder: str | Path = TABLES) -> dict[str, LayerBench]:
+    """Every table of a folder, by default those of the package, by its data set.
 
     Raises:
         FileNotFoundError: if there are none.
@@ -220,10 +223,12 @@ def open_tables(folder: str | Path) -> dict[str, LayerBench]:
 def _tables(folder: Path) -> Iterator[tuple[str, LayerBench]]:
     paths = sorted(folder.glob(f"*{SUFFIX}"))
     if not paths:
-        raise FileNotFoundError(
-            f"there is no LayerBench in {folder}: expected files *{SUFFIX}. They are in the "
-            "repository, in benchmarks/layerbench/tables"
-        )
+        raise FileNotFoundError(f"there is no LayerBench in {folder}: expected files *{SUFFIX}")
     for path in paths:
         bench = LayerBench(path)
         yield bench.name, bench
+
+
+def _shipped() -> dict[str, Path]:
+    """Data set to the table of the package, as its file is called: network-set-epochs."""
+    return {path.name.split("-")[1]: path for path in sorted(TABLES.glob(f"*{SUFFIX}"))}

@@ -70,7 +70,7 @@ class LayerBenchObjective:
         metric: What is maximised (``loss``: minimised).
 
     Example:
-        >>> bench = LayerBench("benchmarks/layerbench/tables/mobilenet-busi-5.jsonl.xz")
+        >>> bench = LayerBench("busi")
         >>> objective = LayerBenchObjective(bench, "binary", seed=1)
         >>> study = optuna.create_study(directions=objective.directions)
         >>> study.optimize(objective, n_trials=5)

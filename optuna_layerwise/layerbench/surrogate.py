@@ -18,7 +18,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.distance import cdist
 
-from optuna_layerwise.layerbench.table import METRICS, SPLITS, Array, Table
+from optuna_layerwise.layerbench.measured import METRICS, SPLITS, Array, Table
 
 LOW, HIGH = -5.0, -1.0
 """log10 of the rates that the tables cover; others count as the nearest."""

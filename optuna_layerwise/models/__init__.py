@@ -2,7 +2,6 @@
 
 from optuna_layerwise.models.digits_cnn import DigitsCNN
 from optuna_layerwise.models.freezing import frozen
-from optuna_layerwise.models.groups import param_groups, trained_share
 from optuna_layerwise.models.heads import (
     classifier_parameters,
     head_layers,
@@ -11,6 +10,7 @@ from optuna_layerwise.models.heads import (
 )
 from optuna_layerwise.models.lora import Adapted, adapted
 from optuna_layerwise.models.outputs import logits_of, training_loss
+from optuna_layerwise.models.parameter_groups import param_groups, trained_share
 from optuna_layerwise.models.partition import (
     Blocks,
     Patterns,
@@ -21,7 +21,7 @@ from optuna_layerwise.models.resnet20 import ResNet20
 from optuna_layerwise.models.sources import MODELS, Preprocessing
 from optuna_layerwise.models.spec import ModelSpec, check_input
 from optuna_layerwise.models.weights import load_weights
-from optuna_layerwise.policy import Granularity
+from optuna_layerwise.recipe import Granularity
 
 __all__ = [
     "MODELS",

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from optuna_layerwise.models.partition import check_partition, check_policy
-from optuna_layerwise.policy import BatchNorm
+from optuna_layerwise.recipe import BatchNorm
 
 
 @contextmanager

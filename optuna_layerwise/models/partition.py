@@ -16,7 +16,7 @@ from torch import nn
 
 from optuna_layerwise.models.families import Depth, block_paths
 from optuna_layerwise.models.layers import split_layers
-from optuna_layerwise.policy import Granularity
+from optuna_layerwise.recipe import Granularity
 
 Blocks = dict[str, tuple[str, ...]]
 """Block name to parameter names as ``named_parameters`` gives them, in forward order."""

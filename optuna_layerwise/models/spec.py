@@ -28,7 +28,7 @@ from optuna_layerwise.models.sources import (
     source_of,
 )
 from optuna_layerwise.models.weights import load_weights
-from optuna_layerwise.policy import Granularity
+from optuna_layerwise.recipe import Granularity
 
 _OF_THE_WEIGHTS: Any = None
 _UNLOADABLE = {"RuntimeError", "EOFError", "UnpicklingError", "SafetensorError"}

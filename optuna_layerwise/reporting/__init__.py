@@ -1,5 +1,3 @@
-"""What people look at: figures, comparisons, reports, exports, and what the dashboard shows."""
+"""What people look at: reports, exports, model cards, and the pages of optuna-dashboard."""
 
-from optuna_layerwise.reporting.rows import History, Row, read
-
-__all__ = ["History", "Row", "read"]
+__all__: list[str] = []

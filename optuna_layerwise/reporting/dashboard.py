@@ -13,10 +13,9 @@ import optuna
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
 
-from optuna_layerwise.reporting import figures
+from optuna_layerwise.analysis.history import Axis, History, read
 from optuna_layerwise.reporting.notes import study_note, trial_note
-from optuna_layerwise.reporting.rows import History, read
-from optuna_layerwise.storage.dashboard import (
+from optuna_layerwise.storage.dashboard_attributes import (
     ROW_BYTES,
     claim_page,
     live_state,
@@ -26,6 +25,7 @@ from optuna_layerwise.storage.dashboard import (
     save_live_state,
     save_note,
 )
+from optuna_layerwise.visualization import figures
 
 HEIGHT = 450
 """Pixels that the dashboard gives a figure."""
@@ -165,7 +165,7 @@ def write_page(study: optuna.Study, *, resume: str = "", every: int = 1) -> bool
 
 def page_figures(history: History) -> dict[str, str]:
     """The three figures by their fixed ids, as JSON that fits into one row each."""
-    over: figures.Axis = "seconds" if any(row.seconds for row in history.rows) else "trials"
+    over: Axis = "seconds" if any(row.seconds for row in history.rows) else "trials"
     makers: dict[str, Callable[[int], go.Figure]] = {
         "layer-plan": lambda cells: figures.layer_plan(history, max_cells=cells),
         "block-importance": lambda cells: figures.block_importance(

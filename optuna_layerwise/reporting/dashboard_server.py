@@ -23,12 +23,12 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from optuna_layerwise.answer import answer_of
-from optuna_layerwise.files import whole_file
+from optuna_layerwise.io.files import whole_file
+from optuna_layerwise.records.answer import answer_of
+from optuna_layerwise.records.final import Final
 from optuna_layerwise.reporting.dashboard_guard import Guard
 from optuna_layerwise.reporting.saved_weights import saved_weights
-from optuna_layerwise.results import Final
-from optuna_layerwise.storage.dashboard import mark_infeasible_trials
+from optuna_layerwise.storage.dashboard_attributes import mark_infeasible_trials
 
 ARTIFACTS = "artifacts"
 """Folder beside the outputs of studies."""

@@ -13,12 +13,12 @@ from typing import Any, Literal
 import optuna
 import yaml
 
-from optuna_layerwise.files import whole_file, write_whole
+from optuna_layerwise.io.files import whole_file, write_whole
+from optuna_layerwise.records.final import times_opened
 from optuna_layerwise.reporting.export_card import card
 from optuna_layerwise.reporting.report_facts import Facts, changed_recipe, facts
 from optuna_layerwise.reporting.saved_weights import saved_weights
 from optuna_layerwise.reporting.shareable import shareable
-from optuna_layerwise.results import times_opened
 
 PlanFormat = Literal["json", "yaml"]
 WEIGHTS = "weights.safetensors"

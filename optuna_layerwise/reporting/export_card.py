@@ -12,14 +12,14 @@ from typing import Any
 
 import yaml
 
-from optuna_layerwise.answer import opened_words
+from optuna_layerwise.analysis.history import mapping_or_empty
+from optuna_layerwise.records.answer import opened_words
+from optuna_layerwise.records.final import Final
 from optuna_layerwise.reporting.markdown import escaped, fenced, grid_as_markdown
 from optuna_layerwise.reporting.report_facts import Facts, changed_recipe
 from optuna_layerwise.reporting.report_grid import Grid, clean, mean_and_spread
 from optuna_layerwise.reporting.report_study import plan_rows
 from optuna_layerwise.reporting.report_warnings import warnings_of
-from optuna_layerwise.reporting.rows import mapping_or_empty
-from optuna_layerwise.results import Final
 
 _METRICS = {"auc": "roc_auc"}
 """What the hub calls a metric otherwise."""

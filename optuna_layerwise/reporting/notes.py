@@ -6,10 +6,10 @@ import re
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 
-from optuna_layerwise.answer import about_openings, later_words, opened_words
+from optuna_layerwise.analysis.history import History, Row
+from optuna_layerwise.records.answer import about_openings, later_words, opened_words
 from optuna_layerwise.reporting.markdown import fenced
 from optuna_layerwise.reporting.report_grid import clean, mean_and_spread
-from optuna_layerwise.reporting.rows import History, Row
 from optuna_layerwise.storage import trial_record, without_feasible
 
 PACKAGES = ("optuna-layerwise", "optuna", "torch", "torchvision", "cmaes")

@@ -18,13 +18,13 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from optuna_layerwise.reporting.compare import compare
-from optuna_layerwise.reporting.figures import DARK, LIGHT
+from optuna_layerwise.analysis.comparison import compare
 from optuna_layerwise.reporting.markdown import page_as_markdown
 from optuna_layerwise.reporting.report_comparison import comparison_page
 from optuna_layerwise.reporting.report_facts import facts
 from optuna_layerwise.reporting.report_page import Page
 from optuna_layerwise.reporting.report_study import study_page
+from optuna_layerwise.visualization.figures import DARK, LIGHT
 
 Format = Literal["html", "md"]
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from optuna_layerwise.reporting import figures
-from optuna_layerwise.reporting.compare import Comparison
-from optuna_layerwise.reporting.compare_curves import AXES
-from optuna_layerwise.reporting.compare_tables import comparison_tables
-from optuna_layerwise.reporting.figures.critical_difference import critical_difference
+from optuna_layerwise.analysis.comparison import Comparison
+from optuna_layerwise.analysis.curves import AXES
+from optuna_layerwise.analysis.history import History
+from optuna_layerwise.reporting.comparison_tables import comparison_tables
 from optuna_layerwise.reporting.report_facts import Facts
 from optuna_layerwise.reporting.report_grid import Grid, clean, duration, mean_and_spread, number
 from optuna_layerwise.reporting.report_page import Code, Page, Section
 from optuna_layerwise.reporting.report_study import plan_text
 from optuna_layerwise.reporting.report_warnings import warnings_of
-from optuna_layerwise.reporting.rows import History
+from optuna_layerwise.visualization import figures
+from optuna_layerwise.visualization.critical_difference import critical_difference
 
 _MOST_PLANS = 24
 """Studies whose plans fit side by side."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import optuna
 
-from optuna_layerwise.policy import Recipe
+from optuna_layerwise.analysis.history import History, Row, number, read, setups_in
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.records.final import Final
 from optuna_layerwise.reporting.report_grid import clean
-from optuna_layerwise.reporting.rows import History, Row, number, read, setups_in
-from optuna_layerwise.results import Final
 from optuna_layerwise.storage import DATA_KEY, notices_in
 
 NO_VALUE = ("diverged", "out of memory", "failed")

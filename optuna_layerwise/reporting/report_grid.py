@@ -6,8 +6,8 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
-from optuna_layerwise.results import Candidate
-from optuna_layerwise.texts import visible
+from optuna_layerwise.io.texts import visible
+from optuna_layerwise.records.final import Candidate
 
 _NOISE = 1e-12
 """Differences below are those of the last bits."""

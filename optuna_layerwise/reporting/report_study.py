@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from optuna_layerwise.answer import opened_words, readable_final
+from optuna_layerwise.analysis.history import Row
 from optuna_layerwise.policy import Policy
-from optuna_layerwise.reporting import figures
+from optuna_layerwise.records.answer import opened_words, readable_final
+from optuna_layerwise.records.final import Candidate, Final
 from optuna_layerwise.reporting.report_facts import Facts
 from optuna_layerwise.reporting.report_grid import (
     Grid,
@@ -25,9 +26,8 @@ from optuna_layerwise.reporting.report_origin import (
 )
 from optuna_layerwise.reporting.report_page import Page, PlanRow, Section, Tile
 from optuna_layerwise.reporting.report_warnings import warnings_of
-from optuna_layerwise.reporting.rows import Row
-from optuna_layerwise.results import Candidate, Final
 from optuna_layerwise.storage import without_feasible
+from optuna_layerwise.visualization import figures
 
 _BEST = 10
 """Trials in the table."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from optuna_layerwise.answer import about_openings, later_words
+from optuna_layerwise.analysis.statistics import binomial_margin
+from optuna_layerwise.records.answer import about_openings, later_words
+from optuna_layerwise.records.final import lost_opening
 from optuna_layerwise.reporting.report_facts import NO_VALUE, Facts
 from optuna_layerwise.reporting.report_grid import clean, number
-from optuna_layerwise.reporting.statistics import binomial_margin
-from optuna_layerwise.results import lost_opening
 from optuna_layerwise.storage import without_feasible
 
 FEW_TRIALS = 30

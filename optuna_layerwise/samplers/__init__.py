@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from optuna_layerwise.samplers._rederiving import Difference, Rederivation, rederive
     from optuna_layerwise.samplers.biotune import BioTuneSampler
     from optuna_layerwise.samplers.catcmawm import CatCMAwMSampler
-    from optuna_layerwise.samplers.known import SAMPLERS, STARTS_INFORMED
+    from optuna_layerwise.samplers.sampler_registry import SAMPLERS, STARTS_INFORMED
     from optuna_layerwise.samplers.set_ga import SetGASampler
 
 __all__ = [

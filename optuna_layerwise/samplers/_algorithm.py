@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from optuna_layerwise.plain import plain
+from optuna_layerwise.io.plain import plain
 from optuna_layerwise.storage.standing import FINISHED, Standing
 
 Genes = npt.NDArray[np.float64]

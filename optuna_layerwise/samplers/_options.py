@@ -13,7 +13,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from optuna_layerwise.plain import plain
+from optuna_layerwise.io.plain import plain
 from optuna_layerwise.samplers._algorithm import check_whole
 from optuna_layerwise.samplers._codec import contains
 

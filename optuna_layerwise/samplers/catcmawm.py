@@ -19,7 +19,7 @@ from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from optuna_layerwise.plain import plain
+from optuna_layerwise.io.plain import plain
 from optuna_layerwise.samplers._algorithm import (
     Draw,
     Encoding,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from optuna_layerwise.lazy import lazily
 
 if TYPE_CHECKING:
-    from optuna_layerwise.plain import UNREADABLE
+    from optuna_layerwise.io.plain import UNREADABLE
     from optuna_layerwise.storage.alike import check_parameters_differ, holds_study
     from optuna_layerwise.storage.claims import (
         ask,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         LeaseLostError,
         lease_of,
     )
+    from optuna_layerwise.storage.long_values import PART_KEY, IncompleteValueError
     from optuna_layerwise.storage.opening import OtherSchemaError, journal_path, open_storage
     from optuna_layerwise.storage.outages import (
         PATIENCE_SECONDS,
@@ -67,7 +68,6 @@ if TYPE_CHECKING:
         without_waiting,
     )
     from optuna_layerwise.storage.owner import Owner
-    from optuna_layerwise.storage.parts import PART_KEY, IncompleteValueError
     from optuna_layerwise.storage.picture import (
         open_pictured,
         picture_of,

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from optuna_layerwise.storage import parts
+from optuna_layerwise.storage import long_values
 from optuna_layerwise.storage.alike import check_kept, check_same
 from optuna_layerwise.storage.leases import LEASE_KEY, Lease
 
@@ -66,7 +66,7 @@ def fitting(
     """Attributes as rows hold them, and the parts of those that no row holds; see `parts`."""
     if session.get_bind().dialect.name != "mysql":
         return attrs, {}
-    return parts.split_all(attrs)
+    return long_values.split_all(attrs)
 
 
 def study_attr(session: Session, study_id: int, key: str, *, system: bool) -> Any:

@@ -18,7 +18,7 @@ from optuna.storages._rdb.models import TrialModel
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from optuna_layerwise.storage import _rows as rows
-from optuna_layerwise.storage import parts
+from optuna_layerwise.storage import long_values
 from optuna_layerwise.storage.journal import FileJournalStorage
 from optuna_layerwise.storage.leases import LEASE_KEY, NO_LEASE, Lease, LeaseLostError, lease_of
 from optuna_layerwise.storage.owner import Owner
@@ -154,7 +154,7 @@ def set_user_attrs(trial: Trial, attrs: Mapping[str, Any]) -> None:
     Long values are stored in parts, which are system attributes, on every storage, so that the
     trial can be copied to any; `trial_attr` reads them.
     """
-    short, pieces = parts.split_all(attrs)
+    short, pieces = long_values.split_all(attrs)
     backend = relational(trial.storage)
     if backend is None:
         for key, value in pieces.items():
@@ -188,7 +188,7 @@ def requeue(study: Study, trial: FrozenTrial, *, unrenewed: bool = False) -> boo
         if _holder(stored, unrenewed) != _holder(trial.system_attrs, unrenewed):
             return None
         record = {**record_in(stored), "v": SCHEMA, "owner": None}
-        short, pieces = parts.split_all({LEASE_KEY: NO_LEASE, TRIAL_KEY: record})
+        short, pieces = long_values.split_all({LEASE_KEY: NO_LEASE, TRIAL_KEY: record})
         return {**pieces, **short}
 
     storage, trial_id = study._storage, trial._trial_id

@@ -11,7 +11,7 @@ import optuna
 from optuna._imports import _LazyImport
 from optuna.storages import BaseStorage, RDBStorage
 
-from optuna_layerwise.plain import UNREADABLE, decoded
+from optuna_layerwise.io.plain import UNREADABLE, decoded
 from optuna_layerwise.storage.journal import FileJournalStorage
 from optuna_layerwise.storage.picture import study_names
 from optuna_layerwise.storage.trials import all_trials

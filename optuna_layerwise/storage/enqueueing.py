@@ -14,7 +14,7 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyModel
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optuna_layerwise.plain import plain
+from optuna_layerwise.io.plain import plain
 from optuna_layerwise.storage import _rows as rows
 from optuna_layerwise.storage.persistent import PersistentStorage, transaction
 from optuna_layerwise.storage.study_attrs import alone

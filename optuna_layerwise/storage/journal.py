@@ -18,7 +18,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_layerwise.plain import shortened
+from optuna_layerwise.io.plain import shortened
 from optuna_layerwise.storage.journal_lines import (
     LONGEST,
     BadLineError,

@@ -14,7 +14,7 @@ from optuna.storages.journal._storage import JournalOperation as Op
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from optuna_layerwise.plain import DEEPEST, TOO_DEEP, decoded, is_too_deep, shortened
+from optuna_layerwise.io.plain import DEEPEST, TOO_DEEP, decoded, is_too_deep, shortened
 
 LONGEST = 2**28
 """Bytes of a line that is read."""

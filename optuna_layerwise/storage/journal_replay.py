@@ -14,7 +14,7 @@ from optuna.storages.journal._storage import JournalOperation as Op
 from optuna.storages.journal._storage import JournalStorageReplayResult
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_layerwise.plain import UNREADABLE, shortened
+from optuna_layerwise.io.plain import UNREADABLE, shortened
 from optuna_layerwise.storage.journal_lines import record_of
 
 _OF_TRIALS = {

@@ -22,7 +22,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_layerwise.plain import UNREADABLE, decoded, shortened
+from optuna_layerwise.io.plain import UNREADABLE, decoded, shortened
 from optuna_layerwise.storage.journal import FileJournalStorage
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
 from optuna_layerwise.storage import _rows as rows
-from optuna_layerwise.storage import parts
+from optuna_layerwise.storage import long_values
 from optuna_layerwise.storage.alike import check_kept, check_parameter_alone
 from optuna_layerwise.storage.leases import LEASE_KEY, Lease, LeaseLostError, lease_of
 from optuna_layerwise.storage.lengths import check_parameter
@@ -327,9 +327,9 @@ class RelationalStorage(PersistentStorage):
         frozen = super()._build_frozen_trial_from_trial_model(trial)
         for attributes in (frozen.user_attrs, frozen.system_attrs):
             for key, value in attributes.items():
-                if parts.is_head(value) and not key.startswith("olw:"):
-                    with contextlib.suppress(parts.IncompleteValueError):
-                        attributes[key] = parts.joined(value, frozen.system_attrs)
+                if long_values.is_head(value) and not key.startswith("olw:"):
+                    with contextlib.suppress(long_values.IncompleteValueError):
+                        attributes[key] = long_values.joined(value, frozen.system_attrs)
         return frozen
 
     def _get_trials(

@@ -19,7 +19,7 @@ from typing import Any
 from optuna import Study
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 
-from optuna_layerwise.storage import parts
+from optuna_layerwise.storage import long_values
 from optuna_layerwise.storage.journal import FileJournalStorage
 from optuna_layerwise.storage.keys import DATA_KEY
 
@@ -40,9 +40,9 @@ def study_attr(study: Study, key: str, *, system: bool = False) -> Any:
     storage = study._storage
     read = storage.get_study_system_attrs if system else storage.get_study_user_attrs
     value: Any = read(study._study_id).get(key)
-    if not parts.is_head(value):
+    if not long_values.is_head(value):
         return value
-    return parts.joined(value, storage.get_study_system_attrs(study._study_id))
+    return long_values.joined(value, storage.get_study_system_attrs(study._study_id))
 
 
 def storage_of(study: Study) -> BaseStorage:
@@ -60,8 +60,8 @@ def all_study_attrs(study: Study) -> dict[str, Any]:
     """All user attributes, those that were stored in parts whole, if they can be joined."""
     attributes: dict[str, Any] = dict(study.user_attrs)
     for key, value in attributes.items():
-        if parts.is_head(value):
-            with contextlib.suppress(parts.IncompleteValueError):
+        if long_values.is_head(value):
+            with contextlib.suppress(long_values.IncompleteValueError):
                 attributes[key] = study_attr(study, key)
     return attributes
 
@@ -104,11 +104,11 @@ def compare_and_set(
         (False, 'red')
     """
     storage = study._storage
-    as_read, (new, own) = (expected, parts.split(expected)[0]), parts.split(new)
+    as_read, (new, own) = (expected, long_values.split(expected)[0]), long_values.split(new)
     if own:  # before anything depends on them
         for name, part in own.items():
             storage.set_study_system_attr(study._study_id, name, part)
-        parts.joined(new, storage.get_study_system_attrs(study._study_id))
+        long_values.joined(new, storage.get_study_system_attrs(study._study_id))
     backend = getattr(storage, "_backend", storage)
     if isinstance(backend, RDBStorage):
         from optuna_layerwise.storage.persistent import PersistentStorage  # with SQLAlchemy

@@ -9,7 +9,7 @@ from typing import Any
 from optuna import Study
 from optuna.trial import FrozenTrial, Trial
 
-from optuna_layerwise.storage import parts
+from optuna_layerwise.storage import long_values
 from optuna_layerwise.storage.leases import lease_of
 from optuna_layerwise.storage.owner import Owner
 
@@ -38,7 +38,7 @@ def trial_attr(trial: FrozenTrial, key: str) -> Any:
     Raises:
         IncompleteValueError: if the parts are not what was written.
     """
-    return parts.whole(trial.user_attrs.get(key), trial.system_attrs)
+    return long_values.whole(trial.user_attrs.get(key), trial.system_attrs)
 
 
 def trial_record(trial: FrozenTrial) -> dict[str, Any]:
@@ -49,8 +49,8 @@ def trial_record(trial: FrozenTrial) -> dict[str, Any]:
 def record_in(system_attrs: Mapping[str, Any]) -> dict[str, Any]:
     """As `trial_record`, of a trial with these system attributes."""
     try:
-        return checked(parts.whole(system_attrs.get(TRIAL_KEY), system_attrs))
-    except parts.IncompleteValueError:
+        return checked(long_values.whole(system_attrs.get(TRIAL_KEY), system_attrs))
+    except long_values.IncompleteValueError:
         return {}
 
 
@@ -72,7 +72,7 @@ def own_record(trial: FrozenTrial, study_id: str | None) -> dict[str, Any]:
 def write_trial_record(study: Study, trial: FrozenTrial, record: Mapping[str, Any]) -> None:
     """Store a trial's record, with this process as its owner."""
     owned = {**record, "v": SCHEMA, "owner": dataclasses.asdict(Owner.of_this_process())}
-    stored, pieces = parts.split_all({TRIAL_KEY: owned})
+    stored, pieces = long_values.split_all({TRIAL_KEY: owned})
     for key, value in {**pieces, **stored}.items():
         study._storage.set_trial_system_attr(trial._trial_id, key, value)
         trial.system_attrs[key] = value

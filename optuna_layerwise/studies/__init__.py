@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from optuna_layerwise.lazy import lazily
 
 if TYPE_CHECKING:
+    from optuna_layerwise.studies.continuing import open_study, requeue_abandoned
     from optuna_layerwise.studies.control import Order, is_paused, order_of, pause, resume, stop
-    from optuna_layerwise.studies.opening import open_study, requeue_abandoned
     from optuna_layerwise.studies.working import StudyDeletedError, count, finished, work
 
 __all__ = [

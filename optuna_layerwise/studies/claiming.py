@@ -16,7 +16,7 @@ from typing import Any
 
 import optuna
 
-from optuna_layerwise.results import CLAIM_KEY, Claim, claim_in, utc_now
+from optuna_layerwise.records.final import CLAIM_KEY, Claim, claim_in, utc_now
 from optuna_layerwise.storage import (
     LEASE_SECONDS,
     Lease,
@@ -24,8 +24,8 @@ from optuna_layerwise.storage import (
     storage_of,
     study_attr,
 )
+from optuna_layerwise.studies.abandoned import Sight
 from optuna_layerwise.studies.leasing import Heartbeat
-from optuna_layerwise.studies.watching import Sight
 
 _SHORTEST_POLL, _LONGEST_POLL = 0.1, 2.0
 _NOTHING: Mapping[str, Any] = MappingProxyType({})

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_layerwise.pausing import StopSignals
 from optuna_layerwise.storage import (
     LEASE_SECONDS,
     Lease,
@@ -21,10 +20,11 @@ from optuna_layerwise.storage import (
     owner_of,
     stored_trial,
 )
+from optuna_layerwise.studies.abandoned import Watch
+from optuna_layerwise.studies.continuing import requeue_found
 from optuna_layerwise.studies.control import is_paused
-from optuna_layerwise.studies.opening import requeue_found
-from optuna_layerwise.studies.running import Outcome, run_trial
-from optuna_layerwise.studies.watching import Watch
+from optuna_layerwise.studies.pausing import StopSignals
+from optuna_layerwise.studies.trial import Outcome, run_trial
 
 _SHORTEST_POLL, _LONGEST_POLL = 0.1, 2.0
 _SILENT_SECONDS = 60.0

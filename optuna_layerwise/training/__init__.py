@@ -1,7 +1,7 @@
 """The one fine-tuning loop, and what its results are measured by."""
 
 from optuna_layerwise.cost import Cost
-from optuna_layerwise.policy import higher_is_better
+from optuna_layerwise.recipe import higher_is_better
 from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.compute import Compute, ran_out_of_memory
 from optuna_layerwise.training.devices import device_name, resolve_device

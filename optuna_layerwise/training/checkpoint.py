@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from optuna_layerwise.files import write_whole
+from optuna_layerwise.io.files import write_whole
 from optuna_layerwise.training.contents import same, unstorable
 
 VERSION = 1

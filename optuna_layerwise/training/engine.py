@@ -13,7 +13,7 @@ from torch import nn
 from optuna_layerwise.data import Images
 from optuna_layerwise.models import head_layers
 from optuna_layerwise.models.flops import block_flops
-from optuna_layerwise.policy import Recipe
+from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.training.compute import Compute, placed, ran_out_of_memory
 from optuna_layerwise.training.devices import resolve_device
 from optuna_layerwise.training.evaluation import EVALUATION_BATCH, eval_mode, evaluate

@@ -19,7 +19,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from optuna_layerwise.cost import Cost
+from optuna_layerwise.cost import Cost, training_flops
 from optuna_layerwise.data import Images
 from optuna_layerwise.models import (
     Blocks,
@@ -29,7 +29,8 @@ from optuna_layerwise.models import (
 )
 from optuna_layerwise.models.partition import check_partition, check_policy
 from optuna_layerwise.models.seeding import seeded
-from optuna_layerwise.policy import Policy, Recipe, training_flops
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.compute import determinism, placed
 from optuna_layerwise.training.engine import Engine

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from optuna_layerwise.data import Images
-from optuna_layerwise.policy import Metric, improves
+from optuna_layerwise.recipe import Metric, improves
 
 METRICS: tuple[Metric, ...] = ("loss", "accuracy", "balanced_accuracy", "auc")
 

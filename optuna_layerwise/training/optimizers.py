@@ -10,7 +10,8 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from optuna_layerwise.models import Blocks, param_groups
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
 
 
 def make_optimizer(

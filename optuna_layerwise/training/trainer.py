@@ -13,7 +13,8 @@ from optuna_layerwise.data import Images, Splits
 from optuna_layerwise.models import ModelSpec, check_input
 from optuna_layerwise.models.flops import block_flops
 from optuna_layerwise.models.seeding import drawing, seeded
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.compute import Compute, ran_out_of_memory
 from optuna_layerwise.training.engine import Engine

@@ -9,7 +9,7 @@ import pytest
 from optuna.pruners import NopPruner
 
 from benchmarks.training.economy import prunings, races, replay, report
-from optuna_layerwise.pruning import GenerationPruner
+from optuna_layerwise.samplers.pruning import GenerationPruner
 
 
 def cell(gap: float) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from benchmarks.layerbench import build, findings, pack, page
 from benchmarks.layerbench.design import RATES, SEEDS, Cell, cells
 from benchmarks.records import append, processor
 from optuna_layerwise.layerbench import LayerBench, Table, open_tables
+from optuna_layerwise.layerbench.bench import TABLES
 
 pytestmark = pytest.mark.slow
 
-TABLES = Path(__file__).resolve().parents[2] / "benchmarks/layerbench/tables"
 SHARED = Path(__file__).resolve().parents[3] / "shared/data"
 
 

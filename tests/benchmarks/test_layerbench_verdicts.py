@@ -13,9 +13,9 @@ import pytest
 from benchmarks.layerbench import budget, contests, page, page_contests
 from benchmarks.layerbench.design import CONTESTS, TABLES
 from benchmarks.layerbench.figure import Panel, panels, ranks
+from benchmarks.layerbench.searches import CONTESTANTS, run_cell
 from benchmarks.layerbench.verdicts import TEST, VAL, End, Pair, budget_line, difference, line
 from benchmarks.records import processor, read
-from optuna_layerwise.cli.bench import CONTESTANTS, run_cell
 from optuna_layerwise.layerbench import LayerBench, open_tables
 
 ROOT = Path(__file__).resolve().parents[2]

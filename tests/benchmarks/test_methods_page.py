@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.methods import page
-from optuna_layerwise.protocols import Cell, read_records
-from optuna_layerwise.protocols.experiments import Experiment
-from optuna_layerwise.protocols.table import Record
+from benchmarks.protocols import Cell, read_records
+from benchmarks.protocols.experiments import Experiment
+from benchmarks.protocols.table import Record
 
 pytestmark = pytest.mark.slow
 

@@ -23,7 +23,7 @@ from commands import Cli
 from databases import SERVERS, close
 
 from optuna_layerwise.cli.app import app
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.records.run import RUN_KEY
 from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import open_storage
 

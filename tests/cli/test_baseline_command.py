@@ -12,9 +12,9 @@ from commands import Cli
 
 from optuna_layerwise import Policy, Recipe
 from optuna_layerwise.baselines import BASELINES
-from optuna_layerwise.cli.repeating import tune_command_of
-from optuna_layerwise.cli.settings import Settings
-from optuna_layerwise.results import stored_final
+from optuna_layerwise.experiments.repeating import tune_command_of
+from optuna_layerwise.experiments.settings import Settings
+from optuna_layerwise.records.final import stored_final
 from optuna_layerwise.storage import open_storage
 
 SMALL = ["--trials", "2", "--epochs", "1", "--finalists", "1", "--final-seeds", "1"]

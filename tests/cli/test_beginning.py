@@ -16,8 +16,8 @@ from commands import DIGITS, Cli, load
 
 from optuna_layerwise import fingerprint
 from optuna_layerwise.cli import main, running
-from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
-from optuna_layerwise.runs import readable_runs
+from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.records.run import readable_runs
 from optuna_layerwise.storage import enqueue_once
 
 CREATE = (*DIGITS, "--no-work", "--seed-recipes", "--encoding", "binary", "--sampler", "random")
@@ -92,7 +92,7 @@ def test_a_worker_makes_good_what_a_dead_tune_has_not_enqueued(
 ) -> None:
     with monkeypatch.context() as dying:
         dying.setattr(
-            "optuna_layerwise.cli.joining.enqueue_once",
+            "optuna_layerwise.experiments.joining.enqueue_once",
             lambda study, points: (enqueue_once(study, points[:1]), sys.exit(9)),
         )
         assert cli(*CREATE, "--trials", "3")[0] == 9
@@ -142,7 +142,7 @@ def test_of_two_processes_that_tune_at_once_exactly_one_has_its_study(
     url: str, tmp_path: Path
 ) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["optuna_layerwise.cli.running"])
+    context.set_forkserver_preload(["optuna_layerwise.cli.searching"])
     for number in range(ROUNDS):
         folder = tmp_path / str(number)
         folder.mkdir()

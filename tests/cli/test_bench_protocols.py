@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from commands import Cli
 
+from benchmarks.protocols import TABLES
 from optuna_layerwise.cli.options import STORAGE_VARIABLE, console
-from optuna_layerwise.protocols import TABLES
 
 PAPERS = [name for name in TABLES if name != "methods"]
 

@@ -19,8 +19,8 @@ from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
 
-from optuna_layerwise.cli.running import run
-from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.cli.searching import run
+from optuna_layerwise.experiments.settings import Settings
 from optuna_layerwise.models import ModelSpec
 from optuna_layerwise.storage import FINAL_KEY, open_storage
 

@@ -11,9 +11,9 @@ from commands import DIGITS, Cli, load
 from PIL import Image
 from torchvision import datasets
 
-from optuna_layerwise.cli.repeating import tune_command_of
-from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.cli.worker import Worker
+from optuna_layerwise.experiments.repeating import tune_command_of
+from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
 
 SMALL = ("--model", "digits_cnn", "--image-size", "8", "--trials", "1")
 

@@ -11,11 +11,11 @@ import pytest
 from commands import Cli, load
 from optuna.trial import TrialState
 
-from optuna_layerwise.cli.replaying import stored_encoding, stored_sampler
-from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.experiments.replaying import stored_encoding, stored_sampler
+from optuna_layerwise.experiments.settings import Settings
+from optuna_layerwise.objective.trial_files import TrialFiles
 from optuna_layerwise.storage import open_storage
 from optuna_layerwise.training import Checkpoint
-from optuna_layerwise.trial_files import TrialFiles
 
 
 def test_damaged_and_needless_files_are_found_and_removed(cli: Cli) -> None:

@@ -19,7 +19,7 @@ import pytest
 from commands import DIGITS, Cli, load
 
 from optuna_layerwise.launch import INTERRUPTED
-from optuna_layerwise.results import claim_of, count_finals, openings, stored_final
+from optuna_layerwise.records.final import claim_of, count_finals, openings, stored_final
 from optuna_layerwise.storage import LEASE_SECONDS, Lease, all_trials
 
 FINALIZE = ("finalize", "--study", "digits", "--finalists", "1", "--final-seeds", "1")

@@ -11,11 +11,11 @@ import pytest
 import torch
 from commands import DIGITS, Cli, load
 
-from optuna_layerwise.attributes import VERSION_FIELD
-from optuna_layerwise.cli.settings import Settings
-from optuna_layerwise.fingerprint import FINGERPRINT_KEY, used_fingerprints
+from optuna_layerwise.experiments.settings import Settings
 from optuna_layerwise.models import ModelSpec
-from optuna_layerwise.runs import readable_runs
+from optuna_layerwise.records.attributes import VERSION_FIELD
+from optuna_layerwise.records.fingerprint import FINGERPRINT_KEY, used_fingerprints
+from optuna_layerwise.records.run import readable_runs
 
 
 def made_with_numpy(version: str) -> None:

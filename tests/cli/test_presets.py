@@ -7,12 +7,17 @@ import itertools
 import pytest
 from commands import DIGITS, Cli, load
 
-from optuna_layerwise.cli.presets import PRESETS, Preset, preset_named
-from optuna_layerwise.cli.settings import SAMPLER_NAMES, Settings
 from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.policy import BIOTUNE_RECIPE, REVO_RECIPE
-from optuna_layerwise.results import stored_final
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.experiments.presets import (
+    BIOTUNE_RECIPE,
+    PRESETS,
+    REVO_RECIPE,
+    Preset,
+    preset_named,
+)
+from optuna_layerwise.experiments.settings import SAMPLER_NAMES, Settings
+from optuna_layerwise.records.final import stored_final
+from optuna_layerwise.records.run import RUN_KEY
 from optuna_layerwise.storage import stored_start
 
 QUICK = ("--threads", "1", "--epochs", "1")

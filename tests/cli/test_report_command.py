@@ -16,10 +16,10 @@ from disks import full_disk
 from report_studies import HOSTILE, a_study
 
 from optuna_layerwise.cli import running
-from optuna_layerwise.cli.presets import PRESETS
-from optuna_layerwise.cli.repeating import tune_command_of
-from optuna_layerwise.cli.settings import Settings
-from optuna_layerwise.policy import Recipe
+from optuna_layerwise.experiments.presets import PRESETS
+from optuna_layerwise.experiments.repeating import tune_command_of
+from optuna_layerwise.experiments.settings import Settings
+from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.storage import open_storage
 
 STORAGE = "sqlite:///optuna-layerwise.db"

@@ -16,8 +16,8 @@ import pytest
 from commands import DIGITS, Cli, load
 from optuna.trial import TrialState
 
-from optuna_layerwise.cli.snapshot import RunningTrial, take_snapshot
 from optuna_layerwise.cli.status import is_over, watch_studies
+from optuna_layerwise.experiments.status import RunningTrial, take_snapshot
 from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import open_storage
 from optuna_layerwise.studies import open_study, pause, stop, work

@@ -12,9 +12,9 @@ import pytest
 from commands import DIGITS, Cli, copy_database, load
 
 from optuna_layerwise.cli.options import default_output
+from optuna_layerwise.io.texts import file_name
 from optuna_layerwise.reporting.dashboard_server import ARTIFACTS
 from optuna_layerwise.storage import FINAL_KEY, SETTINGS_KEY
-from optuna_layerwise.texts import file_name
 
 TRAINED = (*DIGITS, "--study", "a", "--trials", "1")
 CREATED = (*TRAINED, "--no-work")
@@ -83,7 +83,7 @@ def test_a_study_goes_on_from_any_folder_without_a_word_of_its_paths(
 ) -> None:
     weights = tmp_path / "digits.safetensors"
     cli(*CREATED, "--output", str(elsewhere / "runs"))
-    from optuna_layerwise.digits import pretrained_digits
+    from optuna_layerwise.training.pretrained_digits import pretrained_digits
 
     shutil.copy(pretrained_digits(), weights)
     storage = f"sqlite:///{tmp_path}/other.db"
@@ -148,7 +148,7 @@ def test_workers_elsewhere_are_told_the_paths_that_were_chosen_here(
 
 def test_doctor_repairs_no_files_where_only_the_database_says(cli: Cli, elsewhere: Path) -> None:
     cli(*CREATED)
-    from optuna_layerwise.trial_files import TrialFiles
+    from optuna_layerwise.objective.trial_files import TrialFiles
 
     needless = TrialFiles(elsewhere / "trials").folder(load("a")) / "trial-9.checkpoint"
     needless.parent.mkdir(parents=True)

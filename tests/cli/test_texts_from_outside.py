@@ -13,7 +13,7 @@ import pytest
 from commands import DIGITS, Cli
 
 from optuna_layerwise.cli.terminal import storage_option, study_options
-from optuna_layerwise.texts import quoted, visible
+from optuna_layerwise.io.texts import quoted, visible
 
 NAMES = ["a[/x]b", "run[resnet18]", "[bold]b[/bold]", ":smile:", "-x", "--study", "a b'c\"d$e`f`"]
 HOSTILE = "\x1b]0;owned\x07\x1b[2Jname\u202egnp\r\u2028end\x9b31m"

@@ -17,9 +17,9 @@ import pytest
 from commands import DIGITS, Cli, load
 from optuna.trial import TrialState
 
-from optuna_layerwise.cli.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.launch import INTERRUPTED
-from optuna_layerwise.results import CLAIM_KEY, openings
+from optuna_layerwise.records.final import CLAIM_KEY, openings
 from optuna_layerwise.storage import all_trials
 from optuna_layerwise.studies import pause, resume
 

@@ -12,8 +12,8 @@ import pytest
 
 from optuna_layerwise.cli import main
 from optuna_layerwise.encodings import ENCODINGS, Encoding
-from optuna_layerwise.results import stored_final
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.records.final import stored_final
+from optuna_layerwise.records.run import RUN_KEY
 from optuna_layerwise.storage import open_storage
 
 Tune = Callable[..., optuna.Study]

@@ -22,7 +22,7 @@ from optuna_layerwise.encodings import (
     Mask,
     PerBlock,
 )
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.records.run import RUN_KEY
 from optuna_layerwise.samplers import SAMPLERS
 
 BLOCKS = ("stem", "layer1", "layer2", "layer3", "layer4", "head")

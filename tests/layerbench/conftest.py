@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from optuna_layerwise.layerbench import LayerBench, open_tables
-
-TABLES = Path(__file__).resolve().parents[2] / "benchmarks/layerbench/tables"
+from optuna_layerwise.layerbench.bench import TABLES
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,10 @@ import pytest
 from optuna.samplers import RandomSampler
 from typer.testing import CliRunner
 
+from benchmarks.layerbench import contest, ranking
+from benchmarks.layerbench.searches import contestant_of, run_cell
 from optuna_layerwise.cli.app import app
-from optuna_layerwise.cli.bench import contestant_of, run_cell
-from optuna_layerwise.layerbench import LayerBench, contest, ranking
+from optuna_layerwise.layerbench import LayerBench
 from tests.layerbench.conftest import TABLES
 
 

@@ -21,8 +21,8 @@ from optuna_layerwise.layerbench import (
     open_tables,
     read_table,
 )
-from optuna_layerwise.pruning import GenerationPruner
 from optuna_layerwise.samplers import CatCMAwMSampler
+from optuna_layerwise.samplers.pruning import GenerationPruner
 
 HEAD_ONLY = 0.01
 

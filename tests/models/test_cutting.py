@@ -12,7 +12,7 @@ from torch.nn.functional import dropout, linear
 
 from optuna_layerwise.models import Blocks, frozen, logits_of, reset_head, training_loss
 from optuna_layerwise.models.cutting import Cut, find_cut
-from optuna_layerwise.policy import BatchNorm
+from optuna_layerwise.recipe import BatchNorm
 
 
 def trained_from(blocks: Blocks, first: int) -> dict[str, float]:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from networks import NETWORKS
 
+from optuna_layerwise.cost import training_flops
 from optuna_layerwise.models import ModelSpec
 from optuna_layerwise.models.flops import block_flops
-from optuna_layerwise.policy import training_flops
 
 
 @pytest.fixture(scope="module")

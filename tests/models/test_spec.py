@@ -14,9 +14,9 @@ from torch import nn
 from torchvision.models import MobileNet_V2_Weights, SqueezeNet1_1_Weights
 
 from optuna_layerwise import FinetuneObjective, models
-from optuna_layerwise.cli.settings import Settings
-from optuna_layerwise.digits import pretrained_digits
+from optuna_layerwise.experiments.settings import Settings
 from optuna_layerwise.models import MODELS, DigitsCNN, ModelSpec, Preprocessing, check_input
+from optuna_layerwise.training.pretrained_digits import pretrained_digits
 
 
 @pytest.mark.sweep(3)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from optuna_layerwise.policy import Recipe
-from optuna_layerwise.protocols import Arm, Experiment
-from optuna_layerwise.protocols.places import Places
+from benchmarks.protocols import Arm, Experiment
+from benchmarks.protocols.places import Places
+from optuna_layerwise.recipe import Recipe
 
 RECIPE = Recipe(lr=3e-3, epochs=1, batch_size=25)
 _SHORT: dict[str, Any] = {"recipe": RECIPE, "final_seeds": 2}

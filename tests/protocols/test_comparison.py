@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from optuna_layerwise.protocols import TABLES, Cell
-from optuna_layerwise.protocols.comparison import after, compare, incumbent
-from optuna_layerwise.protocols.findings import comparison_grids, standings_grid
+from benchmarks.protocols import TABLES, Cell
+from benchmarks.protocols.comparison import after, compare, incumbent
+from benchmarks.protocols.findings import comparison_grids, standings_grid
 
 ARMS = TABLES["methods"].experiments["small"].arms
 SETS, RUNS = ("busi", "citrus", "rsmas"), (0, 1, 2)

@@ -20,11 +20,11 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from small_cells import EXPERIMENT, places
 
-from optuna_layerwise.protocols import TABLES, Cell, read_records
-from optuna_layerwise.protocols.places import network, source_of
-from optuna_layerwise.protocols.running import CELL, missing, run
-from optuna_layerwise.protocols.searching import full_training, make_objective, run_cell, spent
-from optuna_layerwise.results import CLAIM_KEY
+from benchmarks.protocols import TABLES, Cell, read_records
+from benchmarks.protocols.places import network, source_of
+from benchmarks.protocols.running import CELL, missing, run
+from benchmarks.protocols.searching import full_training, make_objective, run_cell, spent
+from optuna_layerwise.records.final import CLAIM_KEY
 from optuna_layerwise.storage import Owner, open_storage
 from optuna_layerwise.studies import open_study
 from optuna_layerwise.studies.claiming import FinalizedElsewhere, claimed

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small_cells import EXPERIMENT, places
 
-from optuna_layerwise.protocols import (
+from benchmarks.protocols import (
     TABLES,
     Cell,
     Table,
@@ -19,8 +19,8 @@ from optuna_layerwise.protocols import (
     markdown_page,
     read_records,
 )
-from optuna_layerwise.protocols.running import run
-from optuna_layerwise.protocols.table import grids
+from benchmarks.protocols.running import run
+from benchmarks.protocols.table import grids
 
 SMALLER = dataclasses.replace(
     EXPERIMENT, arms={k: v for k, v in EXPERIMENT.arms.items() if k != "hybrid"}, fractions=(1.0,)

@@ -9,15 +9,15 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
+from optuna_layerwise.analysis.history import read
 from optuna_layerwise.cli.show import comparison
-from optuna_layerwise.cli.snapshot import take_snapshot
 from optuna_layerwise.cli.status import view
+from optuna_layerwise.experiments.status import take_snapshot
 from optuna_layerwise.reporting.notes import study_note
 from optuna_layerwise.reporting.report_facts import facts
 from optuna_layerwise.reporting.report_study import study_page
-from optuna_layerwise.reporting.rows import read
 from optuna_layerwise.storage import TIE_KEY
-from optuna_layerwise.storage.dashboard import mark_infeasible_trials
+from optuna_layerwise.storage.dashboard_attributes import mark_infeasible_trials
 
 VIOLATIONS = [3.0, 0.5, 2.0]
 """Of trials 0 to 2, which have the best values."""

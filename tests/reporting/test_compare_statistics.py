@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from optuna_layerwise.reporting.statistics import (
+from optuna_layerwise.analysis.statistics import (
     FEW,
     alike,
     binomial_margin,

@@ -12,9 +12,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from optuna_layerwise.reporting.compare import compare
-from optuna_layerwise.reporting.compare_curves import curve
-from optuna_layerwise.reporting.compare_groups import grouped
+from optuna_layerwise.analysis.comparison import compare
+from optuna_layerwise.analysis.curves import curve
+from optuna_layerwise.analysis.replicates import grouped
 from optuna_layerwise.storage import RUN_KEY, SETTINGS_KEY
 
 START = datetime(2026, 1, 1)

@@ -18,7 +18,13 @@ from optuna_dashboard._note import get_note, get_note_from_system_attrs
 from optuna_layerwise.reporting import dashboard
 from optuna_layerwise.reporting.dashboard import HEIGHT, LiveDashboard, write_page
 from optuna_layerwise.storage import open_storage
-from optuna_layerwise.storage.dashboard import ROW_BYTES, claim_page, note, save_figure, save_note
+from optuna_layerwise.storage.dashboard_attributes import (
+    ROW_BYTES,
+    claim_page,
+    note,
+    save_figure,
+    save_note,
+)
 
 IDS = {"layer-plan", "block-importance", "best-so-far"}
 

@@ -10,13 +10,13 @@ from made_up import DigitsStudy
 from optuna.trial import create_trial
 from serving import served
 
+from optuna_layerwise.records.final import stored_final
 from optuna_layerwise.reporting.dashboard_guard import is_loopback
 from optuna_layerwise.reporting.dashboard_server import (
     ArtifactFolders,
     keep_result,
     make_server,
 )
-from optuna_layerwise.results import stored_final
 from optuna_layerwise.storage import open_storage
 
 

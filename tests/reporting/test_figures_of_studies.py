@@ -14,11 +14,11 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from optuna_layerwise import Encoding, visualization
-from optuna_layerwise.reporting import figures, read
-from optuna_layerwise.reporting.figures.accuracy_cost import front_of
-from optuna_layerwise.reporting.figures.best_so_far import steps
-from optuna_layerwise.reporting.figures.block_importance import freeze_effects, importances
-from optuna_layerwise.reporting.figures.look import escaped, focus, labels, thinned
+from optuna_layerwise.visualization import figures, read
+from optuna_layerwise.visualization.accuracy_cost import front_of
+from optuna_layerwise.visualization.best_so_far import steps
+from optuna_layerwise.visualization.block_importance import freeze_effects, importances
+from optuna_layerwise.visualization.look import escaped, focus, labels, thinned
 
 Plot = Callable[[optuna.Study], go.Figure]
 PLOTS: dict[str, Plot] = {

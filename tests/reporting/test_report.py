@@ -11,16 +11,16 @@ import pytest
 from markdown_it import MarkdownIt
 from report_studies import BLOCKS, HOSTILE, a_hostile_study, a_result, a_study
 
-from optuna_layerwise.cli.settings import Settings
+from optuna_layerwise.analysis.history import read
+from optuna_layerwise.experiments.settings import Settings
+from optuna_layerwise.io.texts import visible
 from optuna_layerwise.reporting.markdown import escaped, fenced
 from optuna_layerwise.reporting.notes import study_note
 from optuna_layerwise.reporting.report import report
 from optuna_layerwise.reporting.report_facts import facts
 from optuna_layerwise.reporting.report_grid import signed_number
 from optuna_layerwise.reporting.report_warnings import warnings_of
-from optuna_layerwise.reporting.rows import read
 from optuna_layerwise.storage import DATA_KEY, FINAL_KEY
-from optuna_layerwise.texts import visible
 
 SETTINGS = Settings(data="/pictures/leaves", model="resnet18", weights="/w/resnet18.pth")
 

@@ -10,9 +10,9 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from rederiving import assert_rederives
 
-from optuna_layerwise.pruning import GenerationPruner
 from optuna_layerwise.samplers import BioTuneSampler, CatCMAwMSampler, SetGASampler
 from optuna_layerwise.samplers._cohort import CohortSampler
+from optuna_layerwise.samplers.pruning import GenerationPruner
 
 MAKE: dict[str, Callable[[int], CohortSampler]] = {
     "catcmawm": lambda seed: CatCMAwMSampler(seed=seed),

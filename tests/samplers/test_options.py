@@ -17,7 +17,8 @@ from optuna.distributions import (
 )
 from searching import run
 
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.samplers import SAMPLERS, BioTuneSampler, CatCMAwMSampler, SetGASampler
 from optuna_layerwise.storage import enqueue_once, open_storage, trial_record
 

@@ -9,11 +9,11 @@ import pytest
 from databases import close
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from optuna_layerwise.attributes import UnreadableAttribute
+from optuna_layerwise.analysis.history import read
 from optuna_layerwise.cli.progress import trial_line
-from optuna_layerwise.reporting.rows import read
-from optuna_layerwise.results import stored_final
-from optuna_layerwise.runs import RUN_KEY, Run, run_of
+from optuna_layerwise.records.attributes import UnreadableAttribute
+from optuna_layerwise.records.final import stored_final
+from optuna_layerwise.records.run import RUN_KEY, Run, run_of
 from optuna_layerwise.samplers import CatCMAwMSampler, rederive
 from optuna_layerwise.storage import (
     FINAL_KEY,

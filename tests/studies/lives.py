@@ -12,13 +12,13 @@ from typing import Any
 
 import optuna
 
-from optuna_layerwise.policy import Recipe
+from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import all_trials, owner_of
 from optuna_layerwise.studies import finished, open_study, work
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["optuna_layerwise.objective", "sklearn.datasets"])
+_context.set_forkserver_preload(["optuna_layerwise.objective.finetune", "sklearn.datasets"])
 
 Start = Callable[..., BaseProcess]
 STOPPED = 3

@@ -15,10 +15,10 @@ import pytest
 from databases import close, storage  # noqa: F401
 from optuna.trial import TrialState, create_trial
 
-from optuna_layerwise.fingerprint import Fingerprint, record
-from optuna_layerwise.policy import Recipe
-from optuna_layerwise.results import CLAIM_KEY, OPENED_KEY, Candidate, Final, Opening
-from optuna_layerwise.runs import RUN_KEY, Run
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.records.final import CLAIM_KEY, OPENED_KEY, Candidate, Final, Opening
+from optuna_layerwise.records.fingerprint import Fingerprint, record
+from optuna_layerwise.records.run import RUN_KEY, Run
 from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import (
     FINAL_KEY,

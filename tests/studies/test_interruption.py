@@ -14,8 +14,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise import FinetuneObjective, ModelSpec, TrialPaused
-from optuna_layerwise.policy import Recipe
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.records.run import RUN_KEY
 from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import all_trials, owner_of, requeue
 from optuna_layerwise.studies import finished, open_study

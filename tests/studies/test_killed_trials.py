@@ -15,7 +15,7 @@ import torch
 from optuna.trial import TrialState
 from safetensors.torch import load_file
 
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.records.run import RUN_KEY
 from optuna_layerwise.studies import open_study
 
 EPOCHS, TIMES = 150, 20

@@ -15,7 +15,6 @@ import pytest
 from databases import close, url
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_layerwise.pausing import StopSignals, TrialPaused
 from optuna_layerwise.storage import (
     LEASE_KEY,
     Lease,
@@ -36,7 +35,8 @@ from optuna_layerwise.studies import (
     requeue_abandoned,
     work,
 )
-from optuna_layerwise.studies.watching import Watch
+from optuna_layerwise.studies.abandoned import Watch
+from optuna_layerwise.studies.pausing import StopSignals, TrialPaused
 
 __all__ = ["url"]
 EVERYWHERE = pytest.mark.parametrize(

@@ -21,9 +21,15 @@ from optuna.samplers import RandomSampler
 
 from optuna_layerwise import Final, FinetuneObjective, ModelSpec, open_study
 from optuna_layerwise.data import Images, SealedImages, load_data
-from optuna_layerwise.policy import Recipe
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.records.final import (
+    CLAIM_KEY,
+    claim_of,
+    count_finals,
+    openings,
+    stored_final,
+)
 from optuna_layerwise.reporting.report import report
-from optuna_layerwise.results import CLAIM_KEY, claim_of, count_finals, openings, stored_final
 from optuna_layerwise.storage import FINAL_KEY, Owner, is_there
 
 __all__ = ["url"]

@@ -13,7 +13,6 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_layerwise.pausing import StopSignals
 from optuna_layerwise.studies import (
     count,
     finished,
@@ -23,6 +22,7 @@ from optuna_layerwise.studies import (
     resume,
     work,
 )
+from optuna_layerwise.studies.pausing import StopSignals
 
 
 @pytest.fixture

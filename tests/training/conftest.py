@@ -9,8 +9,8 @@ import torch
 from transfer import Transfer
 
 from optuna_layerwise.data import load_data
-from optuna_layerwise.digits import pretrained_digits
 from optuna_layerwise.models import ModelSpec
+from optuna_layerwise.training.pretrained_digits import pretrained_digits
 
 torch.set_num_threads(1)
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from transfer import Transfer
 
-from optuna_layerwise.policy import Recipe
+from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.training import Checkpoint, Fit, FitStopped
 
 RECIPE = Recipe(lr=3e-3, epochs=4, patience=None, batch_size=16)  # of 4 steps each

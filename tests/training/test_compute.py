@@ -14,8 +14,9 @@ import pytest
 import torch
 from transfer import Transfer
 
-from optuna_layerwise.methods import GradientNorms
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.recipe_methods import GradientNorms
 from optuna_layerwise.training import Compute, Trainer, ran_out_of_memory
 from optuna_layerwise.training.compute import determinism
 
@@ -174,7 +175,7 @@ import dataclasses, json, resource, warnings
 import numpy as np, optuna, torch
 from optuna_layerwise import FinetuneObjective, ModelSpec, Policy, Recipe, load_data
 from optuna_layerwise.data import Images
-from optuna_layerwise.runs import RUN_KEY
+from optuna_layerwise.records.run import RUN_KEY
 torch.set_num_threads(1)
 torch.backends.mkldnn.set_flags(False)  # it remembers which kernels it could not make
 rng = np.random.Generator(np.random.Philox(0))

@@ -14,9 +14,10 @@ from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 from transfer import Transfer
 
-from optuna_layerwise.methods import GradientNorms, LowRank, Method, Penalty, Unfreezing
 from optuna_layerwise.models import ModelSpec, reset_head
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.recipe_methods import GradientNorms, LowRank, Method, Penalty, Unfreezing
 from optuna_layerwise.training import Checkpoint, Compute, EpochResult, FitStopped, Trainer
 from optuna_layerwise.training.methods import COURSES, Joint, course_of
 from optuna_layerwise.training.methods.gradient_norms import relative

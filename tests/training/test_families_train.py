@@ -13,7 +13,7 @@ from transfer import Transfer
 
 from optuna_layerwise.data import Images, load_data
 from optuna_layerwise.models import reset_head
-from optuna_layerwise.policy import Recipe
+from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.training import Engine
 
 

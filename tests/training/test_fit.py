@@ -13,7 +13,8 @@ from transfer import Transfer
 
 from optuna_layerwise.data import load_data
 from optuna_layerwise.models import ModelSpec, reset_head
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.training import METRICS, EpochResult
 
 FROZEN_TRUNK = {"stem": 0.0, "stage1": 0.0, "stage2": 0.0}

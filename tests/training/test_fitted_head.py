@@ -14,9 +14,10 @@ from torch import nn
 from transfer import Transfer
 
 from optuna_layerwise.baselines import BASELINES
-from optuna_layerwise.methods import Regression
 from optuna_layerwise.models import ModelSpec, partition
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.recipe_methods import Regression
 from optuna_layerwise.training import Checkpoint, Engine, FitStopped, Trainer, fit
 from optuna_layerwise.training.fitted_head import STRENGTHS, fit_linear
 from optuna_layerwise.training.metrics import START

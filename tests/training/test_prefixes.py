@@ -15,7 +15,8 @@ from transfer import Transfer
 
 from optuna_layerwise.data import load_data
 from optuna_layerwise.models.cutting import Cut
-from optuna_layerwise.policy import BatchNorm, Policy, Recipe
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import BatchNorm, Recipe
 from optuna_layerwise.training import Compute, Fit, Trainer
 from optuna_layerwise.training import prefixes as prefixes_module
 from optuna_layerwise.training.prefixes import Prefix, PrefixStore, Shelf

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from optuna_layerwise.data import digits_source
-from optuna_layerwise.digits import SPEC, pretrained_digits
 from optuna_layerwise.models import load_weights
 from optuna_layerwise.training import Engine
+from optuna_layerwise.training.pretrained_digits import SPEC, pretrained_digits
 
 
 def test_pretrained_network_knows_held_out_digits(cache_dir: Path) -> None:

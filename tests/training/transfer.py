@@ -10,7 +10,8 @@ from torch import nn
 
 from optuna_layerwise.data import Images, Splits
 from optuna_layerwise.models import ModelSpec
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.training import Checkpoint, Compute, Engine, EpochResult, Fit, fit
 
 

@@ -1,8 +1,8 @@
 """Where networks and published weights come from: torchvision and our own, timm, transformers."""
 
 from optuna_layerwise.models.sources.arguments import kind_of, plain_arguments
-from optuna_layerwise.models.sources.registry import SOURCES, source_of
 from optuna_layerwise.models.sources.source import Preprocessing, Source
+from optuna_layerwise.models.sources.source_registry import SOURCES, source_of
 from optuna_layerwise.models.sources.torchvision import MADE_HERE, MODELS
 
 __all__ = [

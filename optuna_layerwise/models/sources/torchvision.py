@@ -40,7 +40,9 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
 }
 """Name to builder, called with ``num_classes``; torchvision's other classifiers need no row."""
 
-MADE_HERE: Mapping[str, str] = {"digits_cnn": "optuna_layerwise.digits:pretrained_digits"}
+MADE_HERE: Mapping[str, str] = {
+    "digits_cnn": "optuna_layerwise.training.pretrained_digits:pretrained_digits"
+}
 """Our own networks whose weights are trained where they are first asked for, to the function that
 gives their file; it is named, not imported, since training is made of models."""
 

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 import optuna
 
 from optuna_layerwise.storage import all_trials, has_start
+from optuna_layerwise.studies.doctor.abandoned_trials import abandoned_trials
 from optuna_layerwise.studies.doctor.finding import Finding
-from optuna_layerwise.studies.doctor.running import abandoned_trials
-from optuna_layerwise.studies.doctor.study import (
+from optuna_layerwise.studies.doctor.study_contents import (
     final_result,
     order_to_workers,
     other_attributes,
 )
-from optuna_layerwise.studies.doctor.trials import numbers, records, values, what_made_them
+from optuna_layerwise.studies.doctor.trial_contents import numbers, records, values, what_made_them
 
 Check = Callable[[optuna.Study], Iterable[Finding]]
 CHECKS: tuple[Check, ...] = (

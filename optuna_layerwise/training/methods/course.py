@@ -11,7 +11,8 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from optuna_layerwise.models import Blocks
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True)

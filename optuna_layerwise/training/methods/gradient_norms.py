@@ -11,9 +11,9 @@ from typing import cast
 import torch
 from torch import nn
 
-from optuna_layerwise.methods import GradientNorms
 from optuna_layerwise.models import Blocks
 from optuna_layerwise.models.layers import is_norm
+from optuna_layerwise.recipe_methods import GradientNorms
 from optuna_layerwise.training.methods.course import Course, Joint
 from optuna_layerwise.training.optimizers import relative_rate
 

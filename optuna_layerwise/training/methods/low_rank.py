@@ -13,9 +13,9 @@ from typing import cast
 import torch
 from torch import nn
 
-from optuna_layerwise.methods import LowRank
 from optuna_layerwise.models import Blocks
 from optuna_layerwise.models.lora import adapted
+from optuna_layerwise.recipe_methods import LowRank
 from optuna_layerwise.training.methods.course import Course
 
 

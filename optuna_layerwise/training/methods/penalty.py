@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from optuna_layerwise.methods import Penalty
 from optuna_layerwise.models import Blocks, classifier_parameters
+from optuna_layerwise.recipe_methods import Penalty
 from optuna_layerwise.training.methods.course import Course
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from typing import cast
 
-from optuna_layerwise.methods import Unfreezing
-from optuna_layerwise.policy import Policy, Recipe
+from optuna_layerwise.policy import Policy
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.recipe_methods import Unfreezing
 from optuna_layerwise.training.methods.course import Course
 
 

@@ -1,0 +1,5 @@
+"""What studies say, as numbers: histories, statistics and comparisons, without any page."""
+
+from optuna_layerwise.analysis.history import History, Row, read
+
+__all__ = ["History", "Row", "read"]

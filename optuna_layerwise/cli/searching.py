@@ -1,0 +1,356 @@
+"""The main job: open the study, search, finalize, print."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from optuna_layerwise.cli import show
+from optuna_layerwise.cli.options import load_study
+from optuna_layerwise.cli.progress import after_trials, live_dashboard
+from optuna_layerwise.cli.stored_paths import paths_of, remember_paths
+from optuna_layerwise.cli.terminal import about_secrets, study_options
+from optuna_layerwise.data import Splits
+from optuna_layerwise.experiments.joining import (
+    as_stored,
+    begin_or_join,
+    enqueue_first,
+    refuse_differences,
+    store_changes,
+)
+from optuna_layerwise.experiments.settings import Settings
+from optuna_layerwise.io.files import check_folder
+from optuna_layerwise.launch import FAILED, HALTED, INTERRUPTED
+from optuna_layerwise.objective.finetune import FinetuneObjective
+from optuna_layerwise.records.answer import opened_words, readable_openings
+from optuna_layerwise.records.final import stored_final
+from optuna_layerwise.records.fingerprint import join
+from optuna_layerwise.records.run import readable_runs, run_content
+from optuna_layerwise.reporting.dashboard_server import keep_result
+from optuna_layerwise.storage import (
+    LEASE_SECONDS,
+    PATIENCE_SECONDS,
+    UNREADABLE,
+    StorageUnusableError,
+    all_trials,
+    check_parameters_differ,
+    marks,
+    open_storage,
+    study_id,
+)
+from optuna_layerwise.studies import finished, open_study, order_of, resume, work
+from optuna_layerwise.training import device_name
+
+if TYPE_CHECKING:
+    import optuna
+
+OWNER = "study.txt"
+"""File in the folder of a study's files: whose ``best.safetensors`` is; see `marks`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """A study that is ready to be worked on in this process."""
+
+    study: optuna.Study
+    objective: FinetuneObjective
+    data: Splits
+    settings: Settings
+
+
+def open_search(
+    console: Console,
+    settings: Settings,
+    stored: Settings | None,
+    storage: str,
+    name: str,
+    *,
+    download: bool = False,
+    allow_different: bool = False,
+    patience_seconds: float | None = None,
+) -> Search:
+    """Load data and model, and open the study with its sampler.
+
+    Args:
+        console: Where to print.
+        settings: What to run.
+        stored: What the study was created with, if it exists.
+        storage: URL.
+        name: Of the study.
+        download: Download data that are not there.
+        allow_different: Work on a study that exists with other data, weights, packages or code.
+        patience_seconds: How long the database may be away, from now on; by default only later.
+
+    Raises:
+        OSError: if the database, or the study's folder, cannot be written.
+        ValueError: if the study, its data or its weights are not what they were, or its
+            `Fingerprint` is another.
+    """
+    if stored is not None:
+        refuse_differences(name, as_stored(settings, stored, places=False), stored)
+    if settings.output:
+        check_folder(Path(settings.output), "--output")
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    with console.status("loading data and model"):
+        spec, data = settings.spec(), settings.load(download=download)
+        objective = settings.objective(spec, data)
+        settings = dataclasses.replace(
+            settings, data_fingerprint=data.fingerprint, model_digest=spec.digest
+        )
+    if stored is not None:
+        if allow_different:
+            settings = as_stored(settings, stored)
+        refuse_differences(name, settings, stored)
+    init_from = None
+    if settings.init_from is not None and stored is None:
+        init_from = load_study(storage, settings.init_from, option="--init-from: ")
+    opened = open_storage(
+        storage,
+        patience_seconds=PATIENCE_SECONDS if patience_seconds is None else patience_seconds,
+        wait=patience_seconds is not None,
+    )
+    check_parameters_differ(opened, objective.encoding.search_space)
+    study = open_study(
+        opened,
+        study_name=name,
+        direction="maximize" if objective.direction.name == "MAXIMIZE" else "minimize",
+        pruner=settings.make_pruner(),
+        sampler=settings.make_sampler(
+            objective.encoding, joins=stored is not None, init_from=init_from
+        ),
+    )
+    if stored is not None:
+        join(study, objective.fingerprint, allow_different=allow_different)
+        enqueue_first(study, settings, objective.encoding)
+    return Search(study, objective, data, settings)
+
+
+def introduce(console: Console, search: Search) -> None:
+    """Say what is about to be run."""
+    data, settings, objective = search.data, search.settings, search.objective
+    console.print(
+        Text.assemble("study ", (search.study.study_name, "bold"), ": ")
+        + f"{len(data.train)} training, "
+        f"{len(data.val)} validation and {len(data.test)} test images of {len(data.classes)} "
+        f"classes; {settings.model} in {len(objective.blocks)} blocks on {objective.device}; "
+        f"{settings.trials} trials",
+        soft_wrap=True,
+    )
+    here = device_name(objective.device)
+    names = {run_content(trial).get("device_name") for trial in all_trials(search.study)}
+    if others := sorted(name for name in names - {here} if name and isinstance(name, str)):
+        console.print(
+            f"trials so far ran on {', '.join(others)}, and those of this process run on {here}: "
+            "values can differ in the last digits",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def run(
+    console: Console,
+    settings: Settings,
+    stored: Settings | None,
+    storage: str,
+    name: str,
+    *,
+    unpause: bool = False,
+    download: bool = False,
+    to_work: bool = True,
+    finalize: bool = True,
+    allow_different: bool = False,
+) -> None:
+    """Search a study to its target, retrain and test its finalists, and print what came out.
+
+    Args:
+        console: Where to print.
+        settings: What to run.
+        stored: What the study was created with, if it exists.
+        storage: URL.
+        name: Of the study.
+        unpause: Take a pause or a stop back.
+        download: Download data that are not there.
+        to_work: Or only create the study.
+        finalize: Or only search.
+        allow_different: See `open_search`.
+
+    Raises:
+        ValueError: see `open_search`.
+    """
+    search = open_search(
+        console,
+        settings,
+        stored,
+        storage,
+        name,
+        download=download,
+        allow_different=allow_different,
+    )
+    study, objective = search.study, search.objective
+    study_id(study)  # by which the paths are remembered
+    remember_paths(study, paths_of(settings))  # not the search's, which may be the database's
+    settings = search.settings
+    if stored is None:
+        begin_or_join(study, objective, settings, allow_different=allow_different)
+    else:
+        store_changes(study, settings, stored)
+    objective.describe_data(study)
+    if unpause:
+        resume(study)
+    introduce(console, search)
+    if (final := stored_final(study)) is not None:
+        console.print(
+            f"study {name!r} was finalized before: {final.chosen.name} was chosen and tested. "
+            "Trials that come now do not change that, unless you finalize it again",
+            soft_wrap=True,
+        )
+    where = study_options(storage, name)
+    if not to_work:
+        console.print(
+            "the study is ready; work on it from here or elsewhere with any number of\n"
+            f"  optuna-layerwise worker {where}\n"
+            "or work on it and test the result with\n"
+            f"  optuna-layerwise launch {where}",
+            *about_secrets(storage),
+            sep="\n",
+            soft_wrap=True,
+        )
+        return
+    started = time.perf_counter()
+    worked = 0
+    while worked < (target := Settings.from_study(study).trials):  # `resume --trials` raises it
+        settings, worked = dataclasses.replace(settings, trials=target), target
+        try:
+            with after_trials(console, study, settings, storage) as on_trial:
+                done = work(study, objective, n_finished=target, on_trial=on_trial)
+        except StorageUnusableError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(FAILED) from error
+        if not done:
+            raise typer.Exit(say_why_it_ended(console, study, where))
+    if finalize:
+        conclude(console, search, storage)
+    console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
+    if finalize:
+        show.show(console, *show.commands(where, storage))
+    else:
+        show.show(console, *show.how_to_finalize(study, where, storage))
+
+
+def conclude(
+    console: Console,
+    search: Search,
+    storage: str,
+    *,
+    again: bool = False,
+    lease_seconds: float = LEASE_SECONDS,
+    go_on: str = "resume",
+) -> None:
+    """Retrain and test the finalists of a study, or wait for who does, and print the result.
+
+    Args:
+        console: Where to print.
+        search: The study.
+        storage: URL.
+        again: Also where there is a result: choose anew, and open the test split once more.
+        lease_seconds: After how long without a sign of life another process takes over.
+        go_on: The command that goes on after an interruption.
+    """
+    study, objective, settings = search.study, search.objective, search.settings
+    if (before := stored_final(study)) is not None and not again:
+        times = opened_words(before, readable_openings(study))
+        console.print(f"finalized before: the test split was opened {times}, so its result stays")
+    seeds = objective.unused_seeds(settings.final_seeds) if settings.retrain else objective.seeds
+    with (
+        _interruptible(console, f"{go_on} {study_options(storage, study.study_name)}"),
+        console.status("training the finalists and the baselines"),
+    ):
+        final = objective.finalize(
+            study,
+            top=settings.finalists,
+            seeds=seeds,
+            race=settings.race,
+            weights=weights_file(study, Path(settings.output)),
+            again=again,
+            lease_seconds=lease_seconds,
+        )
+    try:
+        keep_result(study, final, Path(settings.output))
+    except (OSError, *UNREADABLE) as error:  # a full disk, or other people's stored artifacts
+        console.print(f"the result is not among the study's artifacts: {error}", soft_wrap=True)
+    if settings.live:
+        live_dashboard(study, storage).refresh(study)
+    show.show(console, *show.result(study, final, settings))
+    if final.weights is not None:
+        console.print(f"its weights: {final.weights['path']}", markup=False, soft_wrap=True)
+    for text in objective.data_notices:
+        console.print(f"about the data: {text}", markup=False, soft_wrap=True)
+    for text in search.objective.notices:
+        console.print(f"about the network: {text}", markup=False, soft_wrap=True)
+    costs = [run.cost for run in readable_runs(study, study.get_trials(deepcopy=False)).values()]
+    console.print(f"operations of the search: {show.saving(costs)} over training every block")
+    where = study_options(storage, study.study_name)
+    show.show(console, *show.after_the_choice(study, final, where, storage))
+
+
+def weights_file(study: optuna.Study, output: Path) -> Path:
+    """Where to save the chosen weights, which are no other study's.
+
+    The first study that saves in a folder, as `OWNER` there says, has the plain name.
+    """
+    path, owner, mine = output / "best.safetensors", output / OWNER, "-".join(marks(study))
+    output.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        with contextlib.suppress(FileExistsError), owner.open("x", encoding="utf-8") as file:
+            file.write(f"{mine}\nof study {study.study_name!r}\n")
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if owner.read_text(encoding="utf-8").partition("\n")[0] == mine:
+            return path
+    return output / f"best-{mine}.safetensors"
+
+
+@contextlib.contextmanager
+def _interruptible(console: Console, command: str) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into one line and an exit code, after the claim was given back."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        console.print(
+            "interrupted before there was a result, the trials are stored; go on with "
+            f"`optuna-layerwise {command}`",
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from error
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def say_why_it_ended(console: Console, study: optuna.Study, where: str) -> int:
+    """Tell what stopped the work before its target; returns the exit code.
+
+    Args:
+        console: Where to print.
+        study: The study.
+        where: Its options ``--storage`` and ``--study``.
+    """
+    order = order_of(study)
+    why = "stopped" if order.ends else "paused" if order.halts else "interrupted"
+    console.print(
+        f"{why} after {finished(study)} finished trials, nothing is lost; go on with\n"
+        f"  optuna-layerwise resume {where}",
+        soft_wrap=True,
+    )
+    return HALTED if order.halts else INTERRUPTED

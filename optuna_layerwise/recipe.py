@@ -1,0 +1,186 @@
+"""A recipe: how a policy is trained, but for the data, the network and the seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from optuna_layerwise.io.plain import object_in, plain, read_object
+from optuna_layerwise.recipe_methods import METHODS, Method, Regression, method_from
+
+Optimizer = Literal["adam", "adamw", "sgd"]
+Schedule = Literal["constant", "cosine"]
+Metric = Literal["accuracy", "balanced_accuracy", "auc", "loss"]
+BatchNorm = Literal["eval_frozen", "train", "eval_all"]
+HeadStart = Literal["random", "fitted"]
+Granularity = Literal["stage", "block", "layer"]
+"""What a block is: a group as in the papers, a residual block, or a layer."""
+
+
+def higher_is_better(metric: Metric) -> bool:
+    """True for every metric but the loss."""
+    return metric != "loss"
+
+
+def improves(metric: Metric, value: float, best: float | None) -> bool:
+    """Is ``value`` strictly better than ``best``? Anything finite beats ``None``, NaN nothing."""
+    if not math.isfinite(value):
+        return False
+    if best is None:
+        return True
+    return value > best if higher_is_better(metric) else value < best
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a policy is trained: everything but the data, the model and the seed.
+
+    Args:
+        optimizer: ``adam``, ``adamw`` or ``sgd``.
+        lr: Base learning rate; a block's own is ``multiplier * lr``.
+        max_lr: Upper bound of any block's learning rate.
+        weight_decay: As the optimizer defines it.
+        decay_norms_and_biases: If false, parameters with fewer than two dimensions get no decay.
+        momentum: Of ``sgd``; the other optimizers ignore it.
+        schedule: ``constant``, or ``cosine`` stepped once per epoch.
+        cosine_epochs: Epochs to the cosine's end; default ``epochs``. BioTune's code has 100.
+        epochs: Most passes over the training split.
+        patience: Stop after this many epochs without a strictly better validation metric;
+            ``None`` never stops early.
+        batch_size: Images per step (at most the size of the training split).
+        metric: What validation maximises (``loss``: minimises).
+        bn: BatchNorm and dropout of frozen blocks: ``eval_frozen`` keeps them in eval mode,
+            ``train`` leaves the whole model in train mode (BioTune's code), ``eval_all`` keeps
+            every BatchNorm in eval mode.
+        head_start: The head's weights before the first step: ``random``, or ``fitted``, the
+            logistic regression of what the network feeds it (see `fit_linear`). A fitted head is
+            validated before the first step, and kept if no epoch improves on it.
+        method: What a published method changes; ``None`` is plain fine-tuning of the policy.
+
+    Raises:
+        ValueError: if a value is out of its range; the message names the field.
+    """
+
+    optimizer: Optimizer = "adam"
+    lr: float = 1e-3
+    max_lr: float = 1.0
+    weight_decay: float = 0.0
+    decay_norms_and_biases: bool = True
+    momentum: float = 0.9
+    schedule: Schedule = "cosine"
+    cosine_epochs: int | None = None
+    epochs: int = 30
+    patience: int | None = 3
+    batch_size: int = 32
+    metric: Metric = "accuracy"
+    bn: BatchNorm = "eval_frozen"
+    head_start: HeadStart = "random"
+    method: Method | None = None
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):
+            object.__setattr__(self, each.name, plain(getattr(self, each.name)))
+        for field, choices in (
+            ("optimizer", get_args(Optimizer)),
+            ("schedule", get_args(Schedule)),
+            ("metric", get_args(Metric)),
+            ("bn", get_args(BatchNorm)),
+            ("head_start", get_args(HeadStart)),
+        ):
+            if (value := getattr(self, field)) not in choices:
+                raise ValueError(f"{field} must be one of {list(choices)}, got {value!r}")
+        for field in ("epochs", "batch_size", "patience", "cosine_epochs"):
+            value = getattr(self, field)
+            optional = field in ("patience", "cosine_epochs")
+            if not (optional and value is None) and not (type(value) is int and value >= 1):
+                or_none = " or None" if optional else ""
+                raise ValueError(
+                    f"{field} must be a whole number, at least 1{or_none}, got {value!r}"
+                )
+        for field in ("weight_decay", "momentum"):
+            if not (_is_finite(value := getattr(self, field)) and value >= 0):
+                raise ValueError(f"{field} must be finite and at least 0, got {value!r}")
+        for field in ("lr", "max_lr"):
+            if not (_is_finite(value := getattr(self, field)) and value > 0):
+                raise ValueError(f"{field} must be finite and above 0, got {value!r}")
+        if not isinstance(value := self.decay_norms_and_biases, bool):
+            raise ValueError(f"decay_norms_and_biases must be true or false, got {value!r}")
+        if not (self.method is None or isinstance(self.method, tuple(METHODS.values()))):
+            names = sorted({kind.__name__ for kind in METHODS.values()})
+            raise ValueError(f"method must be None or one of {names}, got {self.method!r}")
+        if isinstance(self.method, Regression) and self.head_start != "fitted":
+            raise ValueError(
+                f"method Regression needs head_start='fitted', got {self.head_start!r}"
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Field to value, as plain data.
+
+        ``method`` and ``head_start`` are left out at their defaults, so that the digests of
+        recipes from before these fields stay what they were.
+        """
+        content = dataclasses.asdict(self)
+        if self.method is None:
+            del content["method"]
+        if self.head_start == "random":
+            del content["head_start"]
+        return content
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Recipe:
+        """Of what `as_dict` gave; an unknown field is an error that names it."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(content) - known):
+            raise ValueError(f"unknown fields {unknown}; a recipe has {sorted(known)}")
+        method = content.get("method")
+        return cls(**{**content, "method": method and method_from(method)})
+
+    def changed(self, changes: Mapping[str, Any]) -> Recipe:
+        """With other values for some fields; ``method.weight`` is a field of the method.
+
+        Raises:
+            ValueError: if there is no such field.
+        """
+        content = self.as_dict()
+        for name, value in changes.items():
+            field, dot, of_method = name.partition(".")
+            if dot and field == "method":
+                if self.method is None:
+                    raise ValueError(f"the recipe has no method, so no {name!r} to set")
+                content["method"][of_method] = value
+            else:
+                content[name] = value
+        return Recipe.from_dict(content)
+
+    def to_json(self) -> str:
+        """One JSON object, field to value."""
+        return json.dumps(self.as_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read what `to_json` wrote; an unknown field is an error that names it.
+
+        Raises:
+            ValueError: if it is no recipe.
+        """
+        return cls.from_dict(object_in(text, "a recipe is a JSON object of field: value"))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Recipe:
+        """Read the recipe of a file that ``optuna-layerwise export`` wrote.
+
+        Raises:
+            ValueError: if the file holds none.
+        """
+        recipe = read_object(path).get("recipe")
+        if not isinstance(recipe, dict):
+            raise ValueError(f"{path} holds no recipe, only a policy")
+        return cls.from_dict(recipe)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
