@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -21,7 +20,6 @@ from optuna_layerwise.cli.options import load_study
 from optuna_layerwise.cli.progress import after_trials, live_dashboard
 from optuna_layerwise.cli.stored_paths import paths_of, remember_paths
 from optuna_layerwise.cli.terminal import about_secrets, study_options
-from optuna_layerwise.data import Splits
 from optuna_layerwise.experiments.joining import (
     as_stored,
     begin_or_join,
@@ -50,10 +48,11 @@ from optuna_layerwise.storage import (
     study_id,
 )
 from optuna_layerwise.studies import finished, open_study, order_of, resume, work
-from optuna_layerwise.training import device_name
 
 if TYPE_CHECKING:
     import optuna
+
+    from optuna_layerwise.data import Splits
 
 OWNER = "study.txt"
 """File in the folder of a study's files: whose ``best.safetensors`` is; see `marks`."""
@@ -102,6 +101,8 @@ def open_search(
     if settings.output:
         check_folder(Path(settings.output), "--output")
     if settings.threads is not None:
+        import torch
+
         torch.set_num_threads(settings.threads)
     with console.status("loading data and model"):
         spec, data = settings.spec(), settings.load(download=download)
@@ -148,6 +149,8 @@ def introduce(console: Console, search: Search) -> None:
         f"{settings.trials} trials",
         soft_wrap=True,
     )
+    from optuna_layerwise.training import device_name
+
     here = device_name(objective.device)
     names = {run_content(trial).get("device_name") for trial in all_trials(search.study)}
     if others := sorted(name for name in names - {here} if name and isinstance(name, str)):
