@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from benchmarks.layerbench import budget, contests, page, page_contests
-from benchmarks.layerbench.design import CONTESTS, TABLES
+from benchmarks.layerbench.design import CONTESTS
 from benchmarks.layerbench.figure import Panel, panels, ranks
 from benchmarks.layerbench.searches import CONTESTANTS, run_cell
 from benchmarks.layerbench.verdicts import TEST, VAL, End, Pair, budget_line, difference, line
 from benchmarks.records import processor, read
 from optuna_layerwise.layerbench import LayerBench, open_tables
+from optuna_layerwise.layerbench.bench import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 SVG = "{http://www.w3.org/2000/svg}"

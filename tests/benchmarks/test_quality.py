@@ -12,7 +12,8 @@ import optuna
 import pytest
 
 from benchmarks.training import quality, quality_table
-from optuna_layerwise import FinetuneObjective, Recipe, digits, load_data
+from optuna_layerwise import FinetuneObjective, Recipe, load_data
+from optuna_layerwise.training import pretrained_digits as digits
 
 pytestmark = pytest.mark.slow
 

@@ -14,9 +14,9 @@ import optuna
 import pytest
 from commands import DIGITS, Cli, load
 
-from optuna_layerwise import fingerprint
-from optuna_layerwise.cli import main, running
+from optuna_layerwise.cli import main, searching
 from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.records import fingerprint
 from optuna_layerwise.records.run import readable_runs
 from optuna_layerwise.storage import enqueue_once
 
@@ -112,14 +112,14 @@ def test_a_resume_keeps_the_target_that_another_has_raised_meanwhile(
 ) -> None:
     assert cli(*CREATE, "--trials", "1")[0] == 0
     study = load("digits")
-    stores = running.store_changes
+    stores = searching.store_changes
 
     def later(*args: Any) -> None:
-        monkeypatch.setattr(running, "store_changes", stores)
+        monkeypatch.setattr(searching, "store_changes", stores)
         assert cli("tune", *CREATE[1:], "--trials", "2")[0] == 0
         stores(*args)
 
-    monkeypatch.setattr(running, "store_changes", later)
+    monkeypatch.setattr(searching, "store_changes", later)
     code, _, err = cli("resume", "--study", "digits", "--threads", "2")
     assert code == 0, err
     stored = Settings.from_study(study)

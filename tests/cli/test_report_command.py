@@ -15,7 +15,7 @@ from commands import Cli
 from disks import full_disk
 from report_studies import HOSTILE, a_study
 
-from optuna_layerwise.cli import running
+from optuna_layerwise.cli import searching
 from optuna_layerwise.experiments.presets import PRESETS
 from optuna_layerwise.experiments.repeating import tune_command_of
 from optuna_layerwise.experiments.settings import Settings
@@ -179,7 +179,7 @@ def test_the_command_gives_the_settings_that_it_came_from(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
     given: list[Settings] = []
-    monkeypatch.setattr(running, "run", lambda console, made, *rest, **more: given.append(made))
+    monkeypatch.setattr(searching, "run", lambda console, made, *rest, **more: given.append(made))
     command = tune_command_of(settings, "postgresql://me:secret@host/db", "a b")
     assert "secret" not in command
     assert shlex.split(command)[-2:] == ["--study", "a b"]

@@ -10,8 +10,8 @@ from benchmarks.protocols import TABLES, Arm, Experiment, Table
 from benchmarks.protocols.comparison import REFERENCE
 from benchmarks.protocols.table import VALUES
 from optuna_layerwise.baselines import BASELINES
-from optuna_layerwise.cli import presets
 from optuna_layerwise.encodings import ENCODINGS
+from optuna_layerwise.experiments import presets
 from optuna_layerwise.samplers import SAMPLERS
 
 EACH = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())

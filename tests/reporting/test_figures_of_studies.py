@@ -14,7 +14,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from optuna_layerwise import Encoding, visualization
-from optuna_layerwise.visualization import figures, read
+from optuna_layerwise.analysis import read
+from optuna_layerwise.visualization import figures
 from optuna_layerwise.visualization.accuracy_cost import front_of
 from optuna_layerwise.visualization.best_so_far import steps
 from optuna_layerwise.visualization.block_importance import freeze_effects, importances

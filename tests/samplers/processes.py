@@ -14,7 +14,7 @@ import optuna
 from optuna_layerwise.samplers import BioTuneSampler, CatCMAwMSampler
 from optuna_layerwise.samplers._cohort import CohortSampler
 from optuna_layerwise.storage import open_storage
-from optuna_layerwise.studies import open_study, watching
+from optuna_layerwise.studies import abandoned, open_study
 
 NAMES = ("x", "y", "z")
 POPULATION = 6
@@ -93,7 +93,7 @@ def share(
 def search_on(url: str, name: str, n_trials: int, opened: Any) -> None:
     """Open a study, or continue it, and bring it to ``n_trials`` finished ones."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    watching.NEWBORN_SECONDS = 0.3
+    abandoned.NEWBORN_SECONDS = 0.3
     opened.set()
     study = open_study(url, study_name="serial", sampler=sampler(name), direction="minimize")
 

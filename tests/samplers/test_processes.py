@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from rederiving import assert_rederives
 
 from optuna_layerwise.storage import all_trials, open_storage, stored_study_id, trial_record
-from optuna_layerwise.studies import open_study, watching
+from optuna_layerwise.studies import abandoned, open_study
 
 FORKSERVER = multiprocessing.get_context("forkserver")
 
@@ -83,7 +83,7 @@ def test_study_killed_at_random_moments_equals_an_uninterrupted_one(
     assert kills >= 15
 
     whole = f"sqlite:///{tmp_path}/whole.db"
-    monkeypatch.setattr(watching, "NEWBORN_SECONDS", watching.NEWBORN_SECONDS)  # it lowers it
+    monkeypatch.setattr(abandoned, "NEWBORN_SECONDS", abandoned.NEWBORN_SECONDS)  # it lowers it
     processes.search_on(whole, name, n_trials, FORKSERVER.Event())
     killed, uninterrupted = (
         open_study(address, study_name="serial", direction="minimize") for address in (url, whole)

@@ -134,10 +134,10 @@ def test_a_lease_that_ran_out_elsewhere_is_told_with_its_age(study: optuna.Study
 def test_a_trial_that_nobody_runs_is_given_back(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from optuna_layerwise.studies import watching
+    from optuna_layerwise.studies import abandoned
     from optuna_layerwise.studies.doctor import running as module
 
-    monkeypatch.setattr(watching, "NEWBORN_SECONDS", 0.1)
+    monkeypatch.setattr(abandoned, "NEWBORN_SECONDS", 0.1)
     monkeypatch.setattr(module, "NEWBORN_SECONDS", 0.2)
     study.sampler = optuna.samplers.RandomSampler()
     study.ask()

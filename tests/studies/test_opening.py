@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import RelationalStorage, all_trials, owner_of
-from optuna_layerwise.studies import open_study, requeue_abandoned, watching
+from optuna_layerwise.studies import abandoned, open_study, requeue_abandoned
 
 
 def states(study: optuna.Study) -> list[TrialState]:
@@ -79,8 +79,8 @@ def test_a_zombie_counts_as_dead(url: str, start: lives.Start) -> None:
 def test_a_trial_without_an_owner_is_requeued_after_a_while_and_not_before(
     url: str, start: lives.Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert watching.NEWBORN_SECONDS == 5
-    monkeypatch.setattr(watching, "NEWBORN_SECONDS", 0.5)
+    assert abandoned.NEWBORN_SECONDS == 5
+    monkeypatch.setattr(abandoned, "NEWBORN_SECONDS", 0.5)
     study = open_study(url, study_name="s")
     life = start(lives.ask_and_wait, url, 600.0, "")
     lives.until(lambda: states(study))
@@ -94,13 +94,13 @@ def test_a_trial_without_an_owner_is_requeued_after_a_while_and_not_before(
 def test_a_newborn_trial_is_waited_for_no_longer_than_it_needs(
     url: str, start: lives.Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "NEWBORN_SECONDS", 60)
+    monkeypatch.setattr(abandoned, "NEWBORN_SECONDS", 60)
     study = open_study(url, study_name="s")
     start(lives.ask_and_wait, url, 1.0, "suggest")
     lives.until(lambda: states(study))
     before = time.monotonic()
     again = open_study(url, study_name="s")
-    assert time.monotonic() - before < watching.NEWBORN_SECONDS
+    assert time.monotonic() - before < abandoned.NEWBORN_SECONDS
     assert states(again) == [TrialState.RUNNING]
     assert again.trials[0].params != {}
 
@@ -110,7 +110,7 @@ def test_clocks_of_other_machines_do_not_matter(
     url: str, hours: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Optuna stores local times: in another time zone a newborn trial looks old, or unborn."""
-    monkeypatch.setattr(watching, "NEWBORN_SECONDS", 0.5)
+    monkeypatch.setattr(abandoned, "NEWBORN_SECONDS", 0.5)
     study = open_study(url, study_name="s")
     start = datetime.now() + timedelta(hours=hours)
     newborn = optuna.trial.create_trial(state=TrialState.RUNNING)
