@@ -135,7 +135,7 @@ def test_a_trial_that_nobody_runs_is_given_back(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from optuna_layerwise.studies import abandoned
-    from optuna_layerwise.studies.doctor import running as module
+    from optuna_layerwise.studies.doctor import abandoned_trials as module
 
     monkeypatch.setattr(abandoned, "NEWBORN_SECONDS", 0.1)
     monkeypatch.setattr(module, "NEWBORN_SECONDS", 0.2)
@@ -150,7 +150,7 @@ def test_a_trial_that_nobody_runs_is_given_back(
 def test_a_trial_of_somebody_elses_worker_is_not_taken_from_it(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from optuna_layerwise.studies.doctor import running as module
+    from optuna_layerwise.studies.doctor import abandoned_trials as module
 
     monkeypatch.setattr(module, "NEWBORN_SECONDS", 0.0)
     study.sampler = optuna.samplers.RandomSampler()
