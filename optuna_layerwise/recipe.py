@@ -114,7 +114,8 @@ class Recipe:
             raise ValueError(f"method must be None or one of {names}, got {self.method!r}")
         if isinstance(self.method, Regression) and self.head_start != "fitted":
             raise ValueError(
-                f"method Regression needs head_start='fitted', got {self.head_start!r}"
+                f"method Regression needs head_start='fitted', got {self.head_start!r} "
+                "(--head-start fitted)"
             )
 
     def as_dict(self) -> dict[str, Any]:

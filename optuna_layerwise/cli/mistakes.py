@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from optuna_layerwise.io.texts import visible
 
-_ALONE = ("and", "or")
+_ALONE = {"and", "or"}
 _ELSEWHERE = {"root": "data_root", "columns": "column", "model_args": "model_arg"}
 """Names of arguments elsewhere in the package to those of the commands' parameters."""
-_BEGINNING = re.compile(r"unknown (\w+) |(\w+)(?:=| of )")
+_BEGINNING = re.compile(r"unknown (\w+) |(\w+)(?:=| of )|([a-z]+_[a-z_]+)[ :]")
+_SUBJECT = re.compile(r"[a-z_]+(?:(?:,|,? and|,? or) [a-z_]+)*")
+_LIMIT = re.compile(r"^( must be (?:at least|at most|less than|above) )([a-z]+_[a-z_]+)")
+_WITH_OPTION = re.compile(r"(?<![\w'\"/\\.-])([a-z]+_[a-z_]+)(?:=\w+)? \((--[\w-]+(?: none)?)\)")
 _NAME = re.compile(r"(?<![\w'\"/\\.-])[a-z][a-z_]*[a-z](?![\w'\"/-]|\.\w)")
 
 
@@ -57,8 +60,10 @@ def usage(error: Any) -> str:
 def as_typed(said: str, command: Any, words: Sequence[str]) -> str:
     """A message in which arguments of Python are the options that set them.
 
-    Those are names with an underscore, wherever they stand, and what the message begins with: all
-    before "must", a name before "=" or "of", or after "unknown".
+    A message names arguments where it begins: all before "must", a name before "=" or "of", or
+    after "unknown", and any with an underscore, which may be a limit behind "must be at least",
+    too. Further on it names one with its option behind it, and then the option is all that is
+    left. Other words stay as they are, since they may be the user's: parts of a path, say.
 
     Args:
         said: The message, of any part of the package.
@@ -78,19 +83,19 @@ def as_typed(said: str, command: Any, words: Sequence[str]) -> str:
     """
     options = _options(command)
     names = {**_assigned(words), **options}
-    subject, must, rest = said.partition(" must ")
-    if not must or set(_NAME.findall(subject)) - set(names) - set(_ALONE):
-        match = _BEGINNING.match(said)
+    subject = said.partition(" must ")[0]
+    match = _BEGINNING.match(said)
+    if any(" " in first and said.startswith(first) for first in _first_folders(words)):
+        end = 0  # it begins with a path
+    elif _SUBJECT.fullmatch(subject) and {*_NAME.findall(subject)} <= {*names, *_ALONE}:
+        end = len(subject)
+    else:
         end = match.end(match.lastindex) if match and match.lastindex else 0
-        subject, must, rest = said[:end], "", said[end:]
-    unmistakable = {name: option for name, option in options.items() if "_" in name}
-    return _replaced(subject, names) + must + _replaced(rest, unmistakable)
-
-
-def _replaced(text: str, names: Mapping[str, str]) -> str:
-    text = _NAME.sub(lambda match: names.get(match[0], match[0]), text)
-    text = re.sub(r"(--[\w-]+) \(\1\)", r"\1", text)  # a message that has both names
-    return re.sub(r"(--[\w-]+)=None\b", r"\1 none", text)
+    beginning = _NAME.sub(lambda found: names.get(found[0], found[0]), said[:end])
+    rest = _LIMIT.sub(lambda found: found[1] + options.get(found[2], found[2]), said[end:])
+    return beginning + _WITH_OPTION.sub(
+        lambda found: found[2] if options.get(found[1]) == found[2].split()[0] else found[0], rest
+    )
 
 
 def _options(command: Any) -> dict[str, str]:
@@ -111,6 +116,14 @@ def _assigned(words: Sequence[str]) -> dict[str, str]:
         for name, is_assigned, _ in [text.partition("=")]
         if is_assigned
     }
+
+
+def _first_folders(words: Sequence[str]) -> Iterator[str]:
+    """The first folder of each path that may have been typed, also behind ``option=name=``."""
+    for word in words:
+        parts = word.split("=")
+        for start in range(len(parts)):
+            yield " ".join(re.split(r"[/\\]", "=".join(parts[start:]))[0].split())
 
 
 def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:

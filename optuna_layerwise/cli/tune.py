@@ -24,6 +24,7 @@ from optuna_layerwise.cli.options import (
 )
 from optuna_layerwise.cli.resume import AllowDifferent
 from optuna_layerwise.data.names import DATA_NAMES, GROUP_RULE
+from optuna_layerwise.data.present import check_present
 from optuna_layerwise.encodings import ENCODINGS, Head
 from optuna_layerwise.experiments.presets import PRESETS, preset_named, tuning
 from optuna_layerwise.experiments.settings import (
@@ -254,8 +255,8 @@ def tune_command(
     if baseline is not None:
         chosen = tuning(chosen, baseline)
     known("encoding", chosen.encoding, ENCODINGS)
-    on_digits = model in (None, Settings.model)
-    if on_digits and data != "digits" and model is None:
+    if model is None and data != "digits":
+        check_present(data)
         raise ValueError("--model is missing: name the pretrained network, such as resnet18")
     changes: dict[str, Any] = {
         "epochs": epochs,

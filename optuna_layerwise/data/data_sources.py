@@ -15,6 +15,7 @@ from optuna_layerwise.data.digits import read_digits
 from optuna_layerwise.data.folder import read_folder
 from optuna_layerwise.data.names import GROUP_RULE
 from optuna_layerwise.data.npz import read_npz
+from optuna_layerwise.data.present import ARCHIVES, TABLES, check_present
 from optuna_layerwise.data.published import PUBLISHED, read_published
 from optuna_layerwise.data.raw import RawData
 from optuna_layerwise.data.skin import SKIN, read_skin
@@ -49,10 +50,10 @@ SOURCES: dict[str, SourceKind] = {
     ),
     "a skin data set": SourceKind(lambda source: source in SKIN, read_skin, ("root", "group_by")),
     "an archive": SourceKind(
-        lambda source: _suffix(source) == ".npz", lambda source: read_npz(Path(source))
+        lambda source: _suffix(source) in ARCHIVES, lambda source: read_npz(Path(source))
     ),
     "a table": SourceKind(
-        lambda source: _suffix(source) in (".csv", ".tsv", ".tab"),
+        lambda source: _suffix(source) in TABLES,
         lambda source, **options: read_table(Path(source), **options),
         ("columns", "image_root", "group_by", "group_rule"),
     ),
@@ -76,12 +77,7 @@ def read_source(
         OSError: if it cannot be downloaded.
         ValueError: if the source is not as expected, or an option is given that it does not take.
     """
-    if not os.fspath(source).strip():
-        raise ValueError("the data are named by an empty text; pass a folder, file or name")
-    if "://" in os.fspath(source):
-        raise ValueError(
-            f"{os.fspath(source)} is an address; download the data and pass where they lie"
-        )
+    check_present(source)
     kind, row = next((kind, row) for kind, row in SOURCES.items() if row.serves(source))
     if options["group_by"] is None and "group_by" not in row.options:
         del options["group_by"]

@@ -25,13 +25,6 @@ JUNK_FOLDERS = (
     "__pycache__",
 )
 """Files and folders that programs leave behind, in lower case."""
-NOT_READ = {
-    "save its sheet as CSV (UTF-8)": (".xlsx", ".xls", ".xlsm", ".ods", ".numbers"),
-    "unpack it": (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"),
-    "write it as a .csv": (".parquet", ".feather", ".json", ".jsonl", ".txt", ".pkl"),
-    "put its arrays into a .npz": (".npy", ".h5", ".hdf5", ".mat", ".pt"),
-}
-"""What to do with files of other kinds."""
 
 _MASK = re.compile(r"(.+)_mask(_\d+)?")
 
@@ -51,25 +44,8 @@ def read_folder(root: Path) -> RawData:
     images (``x_mask.png`` and ``x_mask_1.png`` beside ``x.png``), with one warning each.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
         ValueError: if it does not hold at least two classes with images in each.
     """
-    expected_source = (
-        "a folder of class folders, a folder with train, val and test folders, a .csv or .npz "
-        "file, or the name of a data set as docs/data.md has it, such as 'cifar10' or 'digits'"
-    )
-    if root.is_file():
-        suffix = root.suffix.lower()
-        todo = next((todo for todo, kinds in NOT_READ.items() if suffix in kinds), "")
-        raise ValueError(
-            f"{root} is a file of a kind that is not read; expected {expected_source}"
-            + (f". To use it, {todo}" if todo else "")
-        )
-    if not root.is_dir():
-        raise FileNotFoundError(
-            f"no such folder: {str(root)!r} (looked for {root.absolute()}); expected "
-            f"{expected_source}"
-        )
     folders = _folders(root)
     named = {name: split_named(name) for name in folders}
     others = [name for name, split in named.items() if split is None]

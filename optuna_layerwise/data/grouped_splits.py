@@ -55,7 +55,7 @@ def grouped_split(
         raise ValueError(
             f"not enough groups to split: {len(labels)} images in {len(names)} groups into the "
             f"shares {list(fractions)} leave a split empty; add groups, change the shares, or "
-            "pass group_by=None"
+            "pass group_by=None (--group-by none)"
         )
     return parts
 
@@ -74,7 +74,7 @@ def refuse_leaks(groups: Mapping[str, Sequence[str]], column: str, where: str) -
         raise ValueError(
             f"{len(leaks)} of {len(seen)} groups of the column {column!r} are in several splits "
             f"of {where}: {'; '.join(leaks[:3])}{'; ...' if len(leaks) > 3 else ''}. Correct the "
-            "split column, or pass group_by=None if the groups may be shared"
+            "split column, or pass group_by=None (--group-by none) if the groups may be shared"
         )
 
 

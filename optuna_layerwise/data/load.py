@@ -176,8 +176,8 @@ def _without_places(texts: Sequence[str], *places: Source | None) -> tuple[str, 
 def _say_alike(classes: Sequence[str]) -> None:
     if together := alike(classes):
         notice(
-            "these classes differ only in upper and lower case, Unicode form, outer blanks or how "
-            "a number is written, and count as classes of their own: "
+            "these classes differ only in upper and lower case, Unicode form, blanks, invisible "
+            "characters or how a number is written, and count as classes of their own: "
             f"{'; '.join(map(said, together))}. If they are one class, give them one name"
         )
 
@@ -218,7 +218,8 @@ def _report_bad(parts: Mapping[str, Part], decoded: Mapping[str, Decoded], *, sk
     message = f"{len(bad)} of {total} images cannot be decoded"
     if not skip:
         raise ValueError(
-            f"{message}: {shown}; repair or remove them, or pass skip_bad_images=True"
+            f"{message}: {shown}; repair or remove them, or pass skip_bad_images=True "
+            "(--skip-bad-images)"
         )
     notice(f"{message} and are left out: {shown}")
 

@@ -17,11 +17,8 @@ def read_npz(path: Path) -> RawData:
     """Read ``path``; val and test may be missing. Integer classes are named "0", "1" and so on.
 
     Raises:
-        FileNotFoundError: if there is no such file.
         ValueError: if it is no such archive, or keys, types, shapes or labels are not as expected.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {str(path)!r} (looked for {path.absolute()})")
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}

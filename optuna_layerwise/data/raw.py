@@ -79,7 +79,7 @@ def cut(
         if "pool" not in parts:
             raise ValueError(
                 f"paper_split cuts one pool of images, and this data set has its own "
-                f"{', '.join(parts)}; leave paper_split out (--no-paper-split)"
+                f"{', '.join(parts)}; leave it out (--no-paper-split)"
             )
         chosen = floor_split(len(parts["pool"]), train_fraction, val, seed=seed)
         names = ("train", "val", "test")

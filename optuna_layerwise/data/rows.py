@@ -43,7 +43,6 @@ def read_rows(
         optional: Fields whose column may be missing.
 
     Raises:
-        FileNotFoundError: if there is no such table.
         ValueError: with the line, if the table is broken or a cell has no value.
     """
     lines = _lines(path)
@@ -103,8 +102,6 @@ def read_rows(
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Number and cells of each line that is not blank, split as the first line has it."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {str(path)!r} (looked for {path.absolute()})")
     content = path.read_bytes()
     encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
     try:

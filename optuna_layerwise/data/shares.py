@@ -58,9 +58,9 @@ def floor_split(
     sizes = _floor(train * n), _floor(val * n)
     if not (train > 0 < val) or min(*sizes, n - sum(sizes)) < 1:
         raise ValueError(
-            f"the paper's split needs train_fraction and val above 0 and something left for test, "
-            f"got train_fraction {train:g} and val {val:g} of {n} images: {sizes[0]} to train, "
-            f"{sizes[1]} to validate, {n - sum(sizes)} to test"
+            "the paper's split needs train_fraction (--train-fraction) and val above 0 "
+            f"and something left for test, got train_fraction {train:g} and val {val:g} of {n} "
+            f"images: {sizes[0]} to train, {sizes[1]} to validate, {n - sum(sizes)} to test"
         )
     order = np.random.Generator(np.random.Philox(seed)).permutation(n)
     train_part, val_part, test_part = np.split(order, np.cumsum(sizes))

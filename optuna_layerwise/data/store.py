@@ -89,7 +89,7 @@ def decode_to_disk(
                 f"no space left for the decoded images in {folder.parent}: they take "
                 f"{needed / 1e6:.0f} MB, {shutil.disk_usage(folder.parent).free / 1e6:.0f} MB are "
                 "free; what was written is removed. Free some, choose another cache_dir (or the "
-                "variable XDG_CACHE_HOME), or a smaller image_size",
+                "variable XDG_CACHE_HOME), or a smaller image_size (--image-size)",
             ) from error
     try:
         return _map(parts, image_size, folder)

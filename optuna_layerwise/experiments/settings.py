@@ -38,6 +38,8 @@ MAY_CHANGE = {
     *("device", "threads", "compute", "keep_weights", "checkpoint_seconds", "live"),
 }
 
+_NOT_OF_SAMPLER = ("seed", "encoding", "init_from")
+"""Arguments of samplers that are settings of their own."""
 _SEEDS = 2**32 - 1
 """The largest seed that all samplers and libraries take."""
 _RANGES: dict[str, tuple[float, float]] = {
@@ -121,6 +123,12 @@ class Settings:
         known("encoding", self.encoding, ENCODINGS)
         known("sampler", self.sampler, SAMPLER_NAMES)
         known("pruner", self.pruner, PRUNERS)
+        for name in _NOT_OF_SAMPLER:
+            if name in self.sampler_options:
+                option, value = f"--{name.replace('_', '-')}", self.sampler_options[name]
+                raise ValueError(
+                    f"say {option} {value} instead of --sampler-option {name}={value}"
+                )
         if self.baseline is not None:
             known("baseline", self.baseline, BASELINES)
         if self.compute:

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import http.client
 import json
+import logging
 import math
 import os
 import pkgutil
@@ -177,6 +178,9 @@ class ModelSpec:
 
     @contextmanager
     def _downloading(self) -> Iterator[None]:
+        retries = logging.getLogger("huggingface_hub.utils._http")
+        level = retries.level
+        retries.setLevel(logging.ERROR)  # it warns of each attempt, and what fails is said below
         try:
             yield
         except (OSError, http.client.HTTPException) as error:
@@ -186,6 +190,8 @@ class ModelSpec:
                 f"cannot download {what} from {source.origin(name, self._published)} "
                 f"({_short(error)}); {_INSTEAD}"
             ) from error
+        finally:
+            retries.setLevel(level)
 
     def partition(self, model: nn.Module) -> Blocks:
         """The blocks of a model that `build` made."""
@@ -273,7 +279,7 @@ def check_input(model: nn.Module, image_size: int) -> None:
         except Exception as error:
             raise ValueError(
                 f"{type(model).__name__} cannot take images of {size} in {mode} mode: {error}; "
-                "choose another image_size"
+                "choose another image_size (--image-size)"
             ) from error
         if not isinstance(outputs, torch.Tensor) or outputs.shape[:-1] != (n,):
             got = list(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs)

@@ -317,7 +317,9 @@ def test_a_search_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
     [
         (("--encoding", "biotun"), "did you mean 'biotune'"),
         (("--sampler", "biotime"), "did you mean 'biotune'"),
-        (("--data", "pictures"), "--model is missing"),
+        (("--data", "cifar10"), "--model is missing"),
+        (("--data", "nowhere"), "no such folder: 'nowhere'"),
+        (("--data", "nowhere.csv"), "no such file: 'nowhere.csv'"),
         (("--data", "nowhere", "--model", "digits_cnn"), "no such folder"),
         (("--data", "digits", "--model", "resnet81"), "did you mean"),
         (("--storage", "postgresql://u:secret@127.0.0.1:1/x"), "cannot open the storage"),
@@ -325,6 +327,7 @@ def test_a_search_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
         (("--weights", "nowhere.pth"), "nowhere.pth"),
         (("--trials", "0"), "--trials must be at least 1, got 0"),
         (("--folds", "60"), "--folds must be 1 to the number of images"),
+        (("--sampler-option", "seed=3"), "say --seed 3 instead of --sampler-option seed=3"),
         (("--mean", "a"), "--mean must be one number or three"),
         (("--model-arg", "width"), "--model-arg must be name=value, got 'width'"),
         (("--lr", "0"), "--lr must be"),

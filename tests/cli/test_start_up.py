@@ -29,6 +29,7 @@ HELP = [("--help",), ("--version",), *((name, "--help") for name in COMMANDS)]
 MISTAKES = [
     *(("unknown",), ("--unknown",), *((name, "--unknown") for name in COMMANDS)),
     *(("tune", "--preset", "unknown"), ("tune", "--sampler", "unknown")),
+    *(("tune", "--data", "nowhere"), ("tune", "--data", "cifar10")),  # and no --model
     *((name, "--storage", "sqlite:///absent.db") for name in ("compare", "dashboard", "doctor")),
     *(
         (name, "--study", "s", "--storage", "sqlite:///absent.db")

@@ -154,6 +154,22 @@ def test_classes_that_look_alike_are_pointed_out_once(
         assert len(load_data(tmp_path / "table.csv", image_size=8).notices) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("big  cat", r"'big\\x20\\x20cat' and 'big cat'"),
+        ("big\u00a0cat", r"'big cat' and 'big\\xa0cat'"),
+        ("big \u200bcat", r"'big cat' and 'big \\u200bcat'"),
+        ("\ufeffbig cat", r"'big cat' and '\\ufeffbig cat'"),
+    ],
+)
+def test_classes_that_differ_in_what_is_not_seen_are_pointed_out(
+    write_pool: WritePool, name: str, said: str
+) -> None:
+    with pytest.warns(UserWarning, match=said):
+        load_data(write_pool({"big cat": 5, name: 5}), image_size=8)
+
+
 def test_class_folders_that_differ_in_unicode_form_between_splits_are_told_apart(
     write_pool: WritePool,
 ) -> None:

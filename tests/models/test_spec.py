@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import logging
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -407,6 +410,29 @@ def test_failed_download_from_the_hub_is_one_line(name, tmp_path, monkeypatch):
     ) as caught:
         ModelSpec(name=name, weights="DEFAULT").build(2)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["timm/resnet10t", "transformers/google/vit-base-patch16-224"])
+def test_a_hub_that_is_not_reached_is_one_line_and_not_one_for_each_attempt(
+    name, tmp_path, monkeypatch
+):
+    def no_network(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("socket.getaddrinfo", no_network)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)  # the hub's own has the first standard error
+    hub = logging.getLogger("huggingface_hub")
+    hub.addHandler(handler)
+    try:
+        with pytest.raises(ConnectionError, match=f"cannot download .*{name}"):
+            ModelSpec(name=name, weights="DEFAULT").build(2)
+    finally:
+        hub.removeHandler(handler)
+    assert said.getvalue() == ""
 
 
 def test_image_too_small_for_the_auxiliary_head_of_inception_is_refused():
