@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 import optuna
 import pytest
 from commands import DIGITS, Cli, load
+from forking import CONTEXT
 
 from optuna_layerwise.cli import main, searching
 from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
@@ -141,15 +141,13 @@ def tune(storage: str, folder: str, seed: int, ready: Any) -> None:
 def test_of_two_processes_that_tune_at_once_exactly_one_has_its_study(
     url: str, tmp_path: Path
 ) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["optuna_layerwise.cli.searching"])
     for number in range(ROUNDS):
         folder = tmp_path / str(number)
         folder.mkdir()
-        ready = context.Barrier(2)
+        ready = CONTEXT.Barrier(2)
         storage = url if "sqlite" not in url else f"sqlite:///{folder}/study.db"
         both = [
-            context.Process(target=tune, args=(storage, str(folder), seed, ready), daemon=True)
+            CONTEXT.Process(target=tune, args=(storage, str(folder), seed, ready), daemon=True)
             for seed in (1, 2)
         ]
         for process in both:

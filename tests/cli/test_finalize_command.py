@@ -6,9 +6,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import Any
 import optuna
 import pytest
 from commands import DIGITS, Cli, load
+from forking import Command
 
 from optuna_layerwise.launch import INTERRUPTED
 from optuna_layerwise.records.final import claim_of, count_finals, openings, stored_final
@@ -24,29 +22,21 @@ from optuna_layerwise.storage import LEASE_SECONDS, Lease, all_trials
 
 FINALIZE = ("finalize", "--study", "digits", "--finalists", "1", "--final-seeds", "1")
 AGAIN = "optuna-layerwise finalize --storage sqlite:///optuna-layerwise.db --study digits --again"
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., Command]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a command in the test's folder; none is left over."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Command] = []
 
-    def begin(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "optuna_layerwise.cli", *arguments, "--study", "digits"],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+    def begin(*arguments: str) -> Command:
+        started.append(Command([*arguments, "--study", "digits"], tmp_path))
+        return started[-1]
 
     yield begin
     for process in started:
-        process.kill()
-        process.communicate()
+        process.end()
 
 
 def until(condition: Callable[[], Any], seconds: float = 300.0) -> None:
@@ -151,14 +141,14 @@ def test_commands_that_come_second_wait_and_show_the_result_of_the_first(
     first.send_signal(signal.SIGSTOP)  # until the others have seen its claim
     others = [start("resume"), start("worker", "--finalize")]
     for process in others:
-        assert process.stderr is not None
-        line = process.stderr.readline()
+        until(lambda process=process: "\n" in process.errors)  # type: ignore[misc]
+        line = process.errors
         assert line.startswith(f"study 'digits' is being finalized by process {first.pid} on ")
         assert line.endswith("waiting for its result, and at most 60 s for a sign of life\n")
     first.send_signal(signal.SIGCONT)
     for process in (first, *others):
-        out, err = process.communicate(timeout=300)
-        assert (process.returncode, err) == (0, "")
+        out, err = process.communicate(300)
+        assert (process.returncode, err.count("\n")) == (0, process is not first)
         assert "On the test split, opened once" in out
     assert [opening.pid for opening in openings(study)] == [first.pid]
 
@@ -173,17 +163,11 @@ def test_a_signal_while_waiting_for_another_is_one_line(
     lease = Lease.of_this_process(LEASE_SECONDS)
     study.set_user_attr("olw:finalizing", {**lease.as_json(), "since": "2026-01-01T00:00:00"})
     process = start("finalize")
-    lines: list[str] = []
-    assert process.stderr is not None
-    reader = threading.Thread(target=lambda: lines.extend(process.stderr or ()))
-    reader.start()
-    until(lambda: lines)
+    until(lambda: "\n" in process.errors)
     process.send_signal(number)
     assert process.wait(120) == INTERRUPTED
-    reader.join()
-    assert process.stdout is not None
-    out = process.stdout.read()
-    assert f"process {os.getpid()} on" in lines[0] and len(lines) == 1
+    out, err = process.output, process.errors
+    assert f"process {os.getpid()} on" in err and err.count("\n") == 1
     [line] = [line for line in out.splitlines() if "interrupted" in line]
     assert "go on with `optuna-layerwise finalize --storage" in line
     assert claim_of(study) is not None, "the claim of the other is left alone"

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
-import threading
-import time
-import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
 from commands import DIGITS, Cli, load
 from optuna.trial import TrialState
 
-from optuna_layerwise.cli.status import is_over, watch_studies
+from optuna_layerwise.cli import status
+from optuna_layerwise.cli.status import is_over
 from optuna_layerwise.experiments.status import RunningTrial, take_snapshot
 from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import open_storage
@@ -68,7 +66,6 @@ def test_a_lease_shows_how_long_ago_its_worker_gave_a_sign_of_life() -> None:
     shown: list[RunningTrial] = []
 
     def objective(trial: optuna.Trial) -> float:
-        time.sleep(0.2)
         shown.extend(take_snapshot(study).running)
         return 0.0
 
@@ -135,23 +132,17 @@ def test_watching_ends_with_the_study(cli: Cli) -> None:
     assert "digits: 2 of 2 trials, finalized; chosen 0." in out
 
 
-def test_watching_shows_progress_until_ctrl_c(cli: Cli) -> None:
+def test_watching_shows_progress_until_ctrl_c(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli(*DIGITS, "--trials", "2", "--no-work")
     study = load("digits")
     study.ask()
     assert study.trials[0].state == TrialState.RUNNING
 
-    def watches() -> bool:
-        frames = traceback.walk_stack(sys._current_frames()[threading.main_thread().ident or 0])
-        return any(frame.f_code is watch_studies.__code__ for frame, _ in frames)
+    def interrupt(seconds: float) -> None:
+        """In the place of the pause after the first picture."""
+        signal.raise_signal(signal.SIGINT)
 
-    def interrupt() -> None:
-        while not watches():
-            time.sleep(0.01)
-        time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt).start()
+    monkeypatch.setattr(status, "time", SimpleNamespace(sleep=interrupt))
     code, out, _ = cli("status", "--watch", "--study", "digits", "--every", "0.1")
     assert code == 0
     assert "digits: 0 of 2 trials, running; no best yet" in out

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 from commands import DIGITS, Cli, load
+from forking import Command
 from optuna.trial import TrialState
 
 from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
@@ -23,31 +21,22 @@ from optuna_layerwise.records.final import CLAIM_KEY, openings
 from optuna_layerwise.storage import all_trials
 from optuna_layerwise.studies import pause, resume
 
-WORKER = [sys.executable, "-m", "optuna_layerwise.cli", "worker", "--study", "digits"]
-Worker = Callable[..., "subprocess.Popen[str]"]
+Worker = Callable[..., Command]
 
 
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[Worker]:
     """Starts a worker in the test's folder; none is left over."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Command] = []
 
-    def start(*options: str, **environment: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [*WORKER, *options],
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        started.append(process)
-        return process
+    def start(*options: str) -> Command:
+        words = ["worker", "--study", "digits", *options]
+        started.append(Command(words, tmp_path, merged=True))
+        return started[-1]
 
     yield start
     for process in started:
-        process.kill()
-        process.communicate()
+        process.end()
 
 
 def until(condition: Callable[[], object], seconds: float = 300.0) -> None:
@@ -76,7 +65,7 @@ def test_two_workers_reach_the_target_exactly_and_leave_the_test_to_whoever_aske
     study = create(cli, "--trials", "6")
     assert study.trials == []
     workers = [worker("--threads", "1"), worker("--threads", "1")]
-    outputs = [process.communicate(timeout=300)[0] for process in workers]
+    outputs = [process.communicate(300)[0] for process in workers]
     assert [process.returncode for process in workers] == [0, 0], outputs
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 6
     assert sum(output.count("\ntrial ") for output in outputs) == 6
@@ -114,7 +103,7 @@ def test_the_signals_of_batch_systems_give_the_trial_back(
     process = worker()
     until(lambda: trains(study))
     process.send_signal(number)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(300)
     assert process.returncode == 130, output
     assert "interrupted after 0 finished trials, nothing is lost" in output
     assert [t.state for t in study.trials] == [TrialState.WAITING]
@@ -132,7 +121,7 @@ def test_an_order_to_halt_at_once_is_noticed_in_a_long_trial(
     until(lambda: trains(study))
     before = time.monotonic()
     assert cli(order, "--now", "--study", "digits")[0] == 0
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(300)
     assert time.monotonic() - before < 10
     assert process.returncode == 3, output
     assert {"pause": "paused", "stop": "stopped"}[order] in output
@@ -154,7 +143,7 @@ def test_a_worker_that_waits_goes_on_after_a_pause_and_ends_at_a_stop(
     assert cli("resume", "--study", "digits", "--no-work")[0] == 0
     until(lambda: study.trials[0].state == TrialState.RUNNING)
     cli("stop", "--now", "--study", "digits")
-    process.communicate(timeout=300)
+    process.communicate(300)
     assert process.returncode == 3
     assert [t.state for t in study.trials] == [TrialState.WAITING]
 
@@ -180,7 +169,7 @@ def test_a_worker_whose_study_is_deleted_says_so_in_a_line(cli: Cli, worker: Wor
     process = worker()
     until(lambda: trains(study))
     optuna.delete_study(study_name="digits", storage=study._storage)
-    said = process.communicate(timeout=300)[0]
+    said = process.communicate(300)[0]
     assert process.returncode == 2
     assert "error: study 'digits' was deleted while it was worked on" in said
     assert "Traceback" not in said
@@ -241,7 +230,7 @@ def test_a_worker_that_is_told_to_be_patient_waits_for_a_database_at_its_start(
     assert worker("--storage", away).wait(120) == 2
     before = time.monotonic()
     process = worker("--storage", away, "--patience-seconds", "3")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(120)
     assert time.monotonic() - before > 3
     assert "waiting up to 3 seconds" in output
     assert output.count("error: ") == 1
@@ -270,7 +259,7 @@ def test_a_signal_while_the_finalists_are_trained_gives_the_claim_back_and_says_
     process = worker("--finalize")
     until(lambda: study.user_attrs.get(CLAIM_KEY))
     process.send_signal(number)
-    output = process.communicate(timeout=300)[0]
+    output = process.communicate(300)[0]
     assert process.returncode == INTERRUPTED, output
     assert "optuna-layerwise resume --storage" in output
     assert study.user_attrs[CLAIM_KEY] is None

@@ -122,7 +122,9 @@ def test_an_end_from_outside_is_passed_on_once_and_waited_for(
     assert sorted(written) == sorted("asked\n" * 2)  # two write to it at once
 
 
-def test_a_second_ctrl_c_kills_the_workers(run: Callable[..., int], tmp_path: Path) -> None:
+def test_a_second_ctrl_c_kills_the_workers(
+    run: Callable[..., int], said: list[str], tmp_path: Path
+) -> None:
     ready = tmp_path / "ready"
     stubborn = (
         "import os, signal, time\n"
@@ -135,7 +137,8 @@ def test_a_second_ctrl_c_kills_the_workers(run: Callable[..., int], tmp_path: Pa
         while not (ready.exists() and ready.read_text()):
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.5)
+        while not said:  # the first one is noticed
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()

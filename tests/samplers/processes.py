@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import multiprocessing.process
 import time
 import warnings
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from forking import CONTEXT
 
 from optuna_layerwise.samplers import BioTuneSampler, CatCMAwMSampler
 from optuna_layerwise.samplers._cohort import CohortSampler
@@ -34,9 +35,7 @@ def value(trial: optuna.Trial) -> float:
 
 def start(target: Callable[..., None], *args: Any) -> multiprocessing.process.BaseProcess:
     """Start a process from a server that has imported everything, but opened nothing."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["optuna_layerwise.samplers", "optuna_layerwise.studies"])
-    process = context.Process(target=target, args=args, daemon=True)
+    process = CONTEXT.Process(target=target, args=args, daemon=True)
     process.start()
     return process
 

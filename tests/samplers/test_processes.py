@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import warnings
 from pathlib import Path
@@ -11,13 +10,12 @@ import optuna
 import processes
 import pytest
 from databases import close
+from forking import CONTEXT
 from optuna.trial import TrialState
 from rederiving import assert_rederives
 
 from optuna_layerwise.storage import all_trials, open_storage, stored_study_id, trial_record
 from optuna_layerwise.studies import abandoned, open_study
-
-FORKSERVER = multiprocessing.get_context("forkserver")
 
 
 @pytest.mark.slow
@@ -33,8 +31,8 @@ def test_eight_processes_share_a_study_without_losing_or_repeating_a_trial(
     n_enqueued, n_trials = 24, 90
     for i in range(n_enqueued):
         study.enqueue_trial({"x": i / n_enqueued})
-    ready, executed = FORKSERVER.Barrier(8), FORKSERVER.Queue()
-    in_step = processes.InStep(FORKSERVER, n_trials + 8)
+    ready, executed = CONTEXT.Barrier(8), CONTEXT.Queue()
+    in_step = processes.InStep(CONTEXT, n_trials + 8)
     workers = [
         processes.start(processes.share, url, name, worker, n_trials, ready, executed, in_step)
         for worker in range(8)
@@ -70,7 +68,7 @@ def test_study_killed_at_random_moments_equals_an_uninterrupted_one(
     delays = random.Random(0)
     kills = 0
     while True:
-        opened = FORKSERVER.Event()
+        opened = CONTEXT.Event()
         worker = processes.start(processes.search_on, url, name, n_trials, opened)
         opened.wait(60)
         worker.join(timeout=delays.uniform(0.02, 0.5) if kills < 20 else 60)
@@ -84,7 +82,7 @@ def test_study_killed_at_random_moments_equals_an_uninterrupted_one(
 
     whole = f"sqlite:///{tmp_path}/whole.db"
     monkeypatch.setattr(abandoned, "NEWBORN_SECONDS", abandoned.NEWBORN_SECONDS)  # it lowers it
-    processes.search_on(whole, name, n_trials, FORKSERVER.Event())
+    processes.search_on(whole, name, n_trials, CONTEXT.Event())
     killed, uninterrupted = (
         open_study(address, study_name="serial", direction="minimize") for address in (url, whole)
     )
@@ -111,7 +109,7 @@ def test_second_worker_on_optunas_own_sqlite_gets_one_warning_and_a_dead_ones_tr
 ) -> None:
     url = f"sqlite:///{tmp_path}/plain.db"
     study = optuna.create_study(study_name="shared", storage=url, sampler=processes.sampler())
-    asked = FORKSERVER.Queue()
+    asked = CONTEXT.Queue()
     other = processes.start(processes.ask_and_wait, url, asked)
     number = asked.get(timeout=60)
     with warnings.catch_warnings(record=True) as caught:

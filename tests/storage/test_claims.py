@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 import pytest
 from databases import close
+from forking import CONTEXT
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import TrialState
@@ -257,10 +258,8 @@ def test_eight_processes_claim_each_of_eighty_waiting_trials_once(url: str) -> N
     storage, n = open_storage(url), 80
     study = optuna.create_study(study_name="s", storage=storage)
     study.add_trials([optuna.trial.create_trial(state=TrialState.WAITING)] * n)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["optuna_layerwise.storage"])
-    ready, taken = context.Barrier(8), context.Queue()
-    workers = [context.Process(target=take, args=(url, n, ready, taken)) for _ in range(8)]
+    ready, taken = CONTEXT.Barrier(8), CONTEXT.Queue()
+    workers = [CONTEXT.Process(target=take, args=(url, n, ready, taken)) for _ in range(8)]
     for worker in workers:
         worker.start()
     numbers = Counter(number for _ in workers for number in taken.get(timeout=120))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from databases import close
+from forking import CONTEXT
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
@@ -58,9 +58,8 @@ def test_processes_that_begin_at_once_enqueue_each_trial_once(
     url = f"journal:///{tmp_path}/raced.log" if journal else url
     storage = open_storage(url)
     study = optuna.create_study(study_name="raced", storage=storage)
-    context = multiprocessing.get_context("forkserver")
-    ready = context.Barrier(RACERS)
-    racers = [context.Process(target=race, args=(url, ready), daemon=True) for _ in range(RACERS)]
+    ready = CONTEXT.Barrier(RACERS)
+    racers = [CONTEXT.Process(target=race, args=(url, ready), daemon=True) for _ in range(RACERS)]
     for racer in racers:
         racer.start()
     for racer in racers:

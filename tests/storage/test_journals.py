@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from forking import CONTEXT
 from optuna.trial import TrialState
 
 from optuna_layerwise.storage import (
@@ -259,9 +259,8 @@ def test_a_repair_keeps_a_copy_and_waits_for_who_writes(journal: Path) -> None:
     sound = journal.read_bytes()
     insert(journal, b"[1]\nnonsense\n", 10**6)
     before = journal.read_bytes()
-    context = multiprocessing.get_context("spawn")
-    holds, release = context.Event(), context.Event()
-    writer = context.Process(target=_hold, args=(str(journal), holds, release))
+    holds, release = CONTEXT.Event(), CONTEXT.Event()
+    writer = CONTEXT.Process(target=_hold, args=(str(journal), holds, release))
     writer.start()
     try:
         assert holds.wait(30)

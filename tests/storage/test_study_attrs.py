@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import optuna
 import pytest
 import sqlalchemy
 from databases import close
+from forking import CONTEXT
 from optuna.storages import BaseStorage, RDBStorage
 
 from optuna_layerwise.storage import (
@@ -105,10 +105,9 @@ def test_of_processes_that_race_for_an_attribute_exactly_one_wins(
         address = address.replace("postgresql:", "postgresql+psycopg:")
     storage = opened(address)
     study = optuna.create_study(study_name="raced", storage=storage)
-    context = multiprocessing.get_context("forkserver")
-    ready, won = context.Barrier(RACERS), context.Queue()
+    ready, won = CONTEXT.Barrier(RACERS), CONTEXT.Queue()
     racers = [
-        context.Process(target=race, args=(address, ready, won, me), daemon=True)
+        CONTEXT.Process(target=race, args=(address, ready, won, me), daemon=True)
         for me in range(RACERS)
     ]
     for racer in racers:

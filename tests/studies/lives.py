@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import time
 from collections.abc import Callable
@@ -11,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from forking import CONTEXT
 
 from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import all_trials, owner_of
 from optuna_layerwise.studies import finished, open_study, work
-
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["optuna_layerwise.objective.finetune", "sklearn.datasets"])
 
 Start = Callable[..., BaseProcess]
 STOPPED = 3
@@ -26,7 +23,7 @@ STOPPED = 3
 
 
 def start(target: Callable[..., object], *arguments: object) -> BaseProcess:
-    process = _context.Process(target=target, args=arguments, daemon=True)
+    process = CONTEXT.Process(target=target, args=arguments, daemon=True)
     process.start()
     return process
 
