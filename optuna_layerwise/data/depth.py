@@ -1,7 +1,8 @@
 """Images of more than 8 bits: their values, and how these become 8-bit.
 
 Pillow reads one byte of each value of 16-bit colour: the upper one, and the lower one if it is
-told the other byte order. So such a file is read twice.
+told the other byte order. So such a file is read twice. Of a compressed TIFF in big-endian order,
+Pillow swaps the bytes of floats and signed integers although libtiff has done so.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def deep_values(file: Image.Image) -> Deep | None:
         return Deep(np.asarray(ImageOps.exif_transpose(file)).view(np.int8))
     if file.mode != "F" and not file.mode.startswith("I"):
         return None
+    file.tile = [_as_libtiff_gives(tile) for tile in _tiles(file)]  # type: ignore[attr-defined]
     values = np.asarray(ImageOps.exif_transpose(file))
     if samples == 1 and tags.get(_BITS) == (32,):
         values = values.view(np.uint32)
@@ -129,10 +131,22 @@ def _bytes(file: Image.Image, order: str) -> NDArray[np.uint8]:
         for tile in _tiles(again):
             base = _raw_mode(tile).partition(";")[0].upper()
             mode = "RGBA" if base == "LA" else f"{base};16{order}"
-            args = mode if isinstance(tile[3], str) else (mode, *tile[3][1:])
-            tiles.append(getattr(type(tile), "_make", tuple)([*tile[:3], args]))
+            tiles.append(_stored_as(tile, mode))
         again.tile = tiles
         return np.asarray(ImageOps.exif_transpose(again))
+
+
+def _as_libtiff_gives(tile: Any) -> Any:
+    """A piece whose values are in the order of this machine, where libtiff decodes them."""
+    raw = _raw_mode(tile)
+    is_swapped = tile[0] == "libtiff" and raw.endswith(("BS", "BF"))
+    return _stored_as(tile, raw.replace("B", "N")) if is_swapped else tile
+
+
+def _stored_as(tile: Any, mode: str) -> Any:
+    """A piece with another first argument."""
+    args = mode if isinstance(tile[3], str) else (mode, *tile[3][1:])
+    return getattr(type(tile), "_make", tuple)([*tile[:3], args])
 
 
 def _tiles(file: Image.Image) -> list[Any]:
