@@ -115,6 +115,7 @@ def test_every_baseline_trains_the_mobilenet_on_busi_from_python(
         assert final.chosen.test == full.test, "the same training"
 
 
+@pytest.mark.slow
 def test_a_tuned_field_is_exported_as_it_was_trained(digits_weights: Path) -> None:
     """The recipe of a trial is its own: two trials that differ in it alone are both finalists."""
     spec = ModelSpec(name="digits_cnn", image_size=8, weights=str(digits_weights))

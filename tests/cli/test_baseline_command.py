@@ -46,6 +46,7 @@ def test_every_baseline_trains_the_mobilenet_on_busi_from_the_command_line(
     assert Recipe.load("out/policy.json") == applied.changed(final.chosen.recipe)
 
 
+@pytest.mark.slow
 def test_a_baselines_first_trial_is_the_method_as_published(cli: Cli) -> None:
     code, said, error = cli("tune", "--baseline", "l2-sp", *ON_DIGITS, "--study", "s")
     assert code == 0, error

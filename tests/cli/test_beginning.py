@@ -87,6 +87,7 @@ def test_of_two_that_begin_one_study_with_other_packages_the_later_is_refused(
     assert len(fingerprint.used_fingerprints(load("digits"))) == 1
 
 
+@pytest.mark.slow
 def test_a_worker_makes_good_what_a_dead_tune_has_not_enqueued(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

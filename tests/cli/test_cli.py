@@ -42,6 +42,7 @@ def test_tune_searches_and_prints_the_plan_the_baselines_and_what_to_type_next(c
     assert [trial.number for trial in load("digits").trials] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_how_the_device_computes_is_a_setting_and_the_saved_work_is_told(cli: Cli) -> None:
     code, out, _ = cli(*DIGITS, "--trials", "3", "--compute", "precision=bf16")
     assert code == 0
@@ -68,6 +69,7 @@ def test_trials_are_a_target_and_the_test_result_stays(cli: Cli) -> None:
     assert load("digits").user_attrs["olw:final"] == first
 
 
+@pytest.mark.slow
 def test_status_and_compare_show_the_studies(cli: Cli) -> None:
     cli(*DIGITS, "--trials", "2", "--study", "a")
     cli(*DIGITS, "--trials", "2", "--study", "b", "--sampler", "tpe")
@@ -100,6 +102,7 @@ def test_export_writes_a_policy_and_weights_that_load(cli: Cli, tmp_path: Path) 
     model.load_state_dict(load_file(tmp_path / "out/weights.safetensors"))
 
 
+@pytest.mark.slow
 def test_export_refuses_weights_of_another_study(cli: Cli, tmp_path: Path) -> None:
     cli(*DIGITS, "--trials", "1", "--storage", "sqlite:///a.db")
     cli(*DIGITS, "--trials", "1", "--storage", "sqlite:///b.db", "--seed", "1", "--lr", "0.02")
@@ -115,6 +118,7 @@ def test_export_refuses_weights_of_another_study(cli: Cli, tmp_path: Path) -> No
     assert not (tmp_path / "exported/weights.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_weights_of_the_best_trials_are_kept_on_request(cli: Cli, tmp_path: Path) -> None:
     for keep in (0, 2):
         output = tmp_path / str(keep)
@@ -126,6 +130,7 @@ def test_weights_of_the_best_trials_are_kept_on_request(cli: Cli, tmp_path: Path
         assert f"trial-{best[0].number}.safetensors" in names if keep else True
 
 
+@pytest.mark.slow
 def test_sampler_options_are_part_of_the_study(cli: Cli) -> None:
     options = ("--sampler-option", "reproduction=batched", "--sampler-option", "population=8")
     options = ("--sampler", "biotune", *options)
@@ -137,6 +142,7 @@ def test_sampler_options_are_part_of_the_study(cli: Cli) -> None:
     assert cli(*DIGITS, "--trials", "1")[0] == 2
 
 
+@pytest.mark.slow
 def test_the_paper_preset_takes_the_papers_choices(cli: Cli) -> None:
     assert cli(*DIGITS, "--preset", "paper", "--trials", "1")[0] == 0
     settings = Settings.from_study(load("digits"))
@@ -146,6 +152,7 @@ def test_the_paper_preset_takes_the_papers_choices(cli: Cli) -> None:
     assert not settings.tie_break
 
 
+@pytest.mark.slow
 def test_real_images_and_real_weights(cli: Cli, shared_data: Path) -> None:
     code, out, err = cli(
         "tune",
@@ -162,6 +169,7 @@ def test_real_images_and_real_weights(cli: Cli, shared_data: Path) -> None:
     assert load("busi", "sqlite:///tune.db").best_value > 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "outcome"), [((), "repeated"), (("--no-reuse",), "complete")])
 def test_what_an_equal_trial_has_trained_is_taken_over_unless_told_otherwise(
     cli: Cli, option: tuple[str, ...], outcome: str
@@ -175,6 +183,7 @@ def test_what_an_equal_trial_has_trained_is_taken_over_unless_told_otherwise(
     assert second.value == first.value
 
 
+@pytest.mark.slow
 def test_trials_that_are_low_in_their_generation_are_pruned_on_request_only(cli: Cli) -> None:
     assert isinstance(Settings().make_pruner(), optuna.pruners.NopPruner)
     arguments = (*DIGITS, "--epochs", "4", "--patience", "0", "--trials", "10", "--prune")
@@ -186,6 +195,7 @@ def test_trials_that_are_low_in_their_generation_are_pruned_on_request_only(cli:
     assert all(trial.state.name == "COMPLETE" for trial in trials[:5])
 
 
+@pytest.mark.slow
 def test_a_race_is_run_and_told_of_unless_told_otherwise(cli: Cli) -> None:
     tune = ("tune", "--threads", "1", "--trials", "5", "--finalists", "5", "--epochs", "1")
     assert "saved by their race" in cli(*tune, "--study", "a")[1]
@@ -194,6 +204,7 @@ def test_a_race_is_run_and_told_of_unless_told_otherwise(cli: Cli) -> None:
     assert sum(len(f["val"]) for f in raced) < sum(len(f["val"]) for f in whole) == 15
 
 
+@pytest.mark.slow
 def test_finalists_follow_the_trials_where_nothing_is_said(cli: Cli) -> None:
     arguments = ("tune", "--threads", "1", "--epochs", "1", "--final-seeds", "1")
     assert cli(*arguments, "--trials", "4")[0] == 0
@@ -224,6 +235,7 @@ def test_another_configuration_is_refused_and_nothing_changes(cli: Cli) -> None:
     assert load("digits").user_attrs == before
 
 
+@pytest.mark.slow
 def test_of_two_that_start_a_study_at_once_the_later_must_agree(cli: Cli) -> None:
     cli(*DIGITS, "--trials", "1")
     theirs = Settings.from_study(load("digits"))
@@ -249,6 +261,7 @@ def images(folder: Path, *, seed: int = 0, n: int = 10) -> Path:
 FOLDER = ("--data", "pictures", "--model", "digits_cnn")
 
 
+@pytest.mark.slow
 def test_changed_data_are_refused_on_resume_and_moved_ones_are_not(
     cli: Cli, tmp_path: Path
 ) -> None:
@@ -264,6 +277,7 @@ def test_changed_data_are_refused_on_resume_and_moved_ones_are_not(
     assert len(load("pictures").trials) == 1
 
 
+@pytest.mark.slow
 def test_changed_weights_are_refused_on_resume(cli: Cli, tmp_path: Path) -> None:
     model = ModelSpec(name="digits_cnn", weights=None).build(num_classes=5)
     torch.save(model.state_dict(), "weights.pth")
@@ -379,6 +393,7 @@ def test_a_study_that_does_not_exist_is_refused_with_those_that_do(cli: Cli) -> 
         assert "there are ['digits']" in err
 
 
+@pytest.mark.slow
 def test_a_study_left_without_settings_by_a_crash_can_be_used(cli: Cli) -> None:
     optuna.create_study(
         study_name="digits", storage="sqlite:///optuna-layerwise.db", direction="maximize"
@@ -386,6 +401,7 @@ def test_a_study_left_without_settings_by_a_crash_can_be_used(cli: Cli) -> None:
     assert cli(*DIGITS, "--trials", "1")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_study_of_several_objectives_does_not_hide_the_others(cli: Cli) -> None:
     cli(*DIGITS, "--trials", "1")
     optuna.create_study(
@@ -407,6 +423,7 @@ def test_a_plain_optuna_study_of_the_same_name_is_left_alone(cli: Cli) -> None:
     assert "was not created by `optuna-layerwise tune`" in err
 
 
+@pytest.mark.slow
 def test_an_empty_image_is_named_and_skipped_only_on_request(cli: Cli, tmp_path: Path) -> None:
     images(tmp_path / "pictures")
     (tmp_path / "pictures/red/4.png").write_bytes(b"")
@@ -417,6 +434,7 @@ def test_an_empty_image_is_named_and_skipped_only_on_request(cli: Cli, tmp_path:
         assert cli(*DIGITS, *FOLDER, "--trials", "1", "--skip-bad-images")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_diverged_trial_is_recorded_and_the_search_goes_on(cli: Cli) -> None:
     code, _, err = cli(*DIGITS, "--trials", "3", "--weight-decay", "1e30", "--optimizer", "sgd")
     outcomes = {t.user_attrs["olw:run"]["outcome"] for t in load("digits").trials}

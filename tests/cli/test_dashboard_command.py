@@ -63,6 +63,7 @@ def test_the_dashboard_serves_the_studies_and_warns_where_others_can_reach_it(
         assert any("warning" in line for line in lines) == bool(arguments)
 
 
+@pytest.mark.slow
 def test_tune_keeps_the_page_and_the_artifacts_unless_told_not_to(cli: Cli) -> None:
     assert cli(*DIGITS, "--trials", "2", "--study", "a")[0] == 0
     assert cli(*DIGITS, "--trials", "2", "--study", "b", "--no-live")[0] == 0

@@ -34,6 +34,7 @@ def leaking(tmp_path: Path) -> Path:
     return tmp_path / "leaves"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_warnings_about_the_data_stand_once_in_report_and_model_card(
     cli: Cli, leaking: Path
@@ -67,6 +68,7 @@ def test_random_weights_are_said_where_the_result_is_published(cli: Cli) -> None
         assert Path(page).read_text().count("starts from random weights of digits") == 1, page
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_warnings_about_folds_are_published_too_and_status_counts_them(
     cli: Cli, leaking: Path

@@ -52,6 +52,7 @@ def test_a_data_set_by_name_is_found_in_its_root_wherever_that_is_now(cli: Cli, 
     assert len(load("ham10000").trials) == 2
 
 
+@pytest.mark.slow
 def test_a_table_with_its_columns_groups_share_and_resize(cli: Cli, ham: Path) -> None:
     text = (ham / "HAM10000_metadata.csv").read_text()
     lines = [line.replace("ISIC", "images/ISIC") for line in text.splitlines()]

@@ -43,6 +43,7 @@ def test_damaged_and_needless_files_are_found_and_removed(cli: Cli) -> None:
     assert [trial.state for trial in study.trials] == [TrialState.WAITING] * 2
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_removed_and_what_does_not_re_derive_is_told(cli: Cli) -> None:
     assert cli("tune", "--no-work", "--sampler", "biotune")[0] == 0
     study = load("digits")

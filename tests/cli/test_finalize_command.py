@@ -92,6 +92,7 @@ def test_a_study_is_finalized_before_its_target_and_once_more_when_told(
     assert json.loads(line).items() >= {"state": "finalized", "opened": 2, "later": 0}.items()
 
 
+@pytest.mark.slow
 def test_a_search_without_the_last_test_ends_with_the_command_that_makes_it(cli: Cli) -> None:
     command = AGAIN.removesuffix(" --again")
     for arguments in (DIGITS, ("resume", "--study", "digits")):

@@ -83,7 +83,7 @@ def test_weights_that_lie_where_a_study_saves_its_own_stay(cli: Cli) -> None:
         assert hashlib.sha256(Path(one["path"]).read_bytes()).hexdigest() == one["sha256"]
 
 
-@pytest.mark.sweep
+@pytest.mark.slow
 @pytest.mark.parametrize("artifact", [math.nan, "[", [], None, 5])
 def test_artifacts_that_cannot_be_read_take_no_result_along(cli: Cli, artifact: Any) -> None:
     cli(*DIGITS, "--study", "a", "--trials", "1", "--no-work")

@@ -100,11 +100,13 @@ def test_no_paper_published_other_samplers_but_they_may_run_its_protocol() -> No
     assert PRESETS["revo"]("tpe", "binary", "leaves", 0).sampler_options == {}
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("data", ["digits", "cifar10", "some/breastmnist.npz"])
 def test_data_with_their_own_splits_are_not_cut_by_revo_tunes_preset(data: str) -> None:
     assert not PRESETS["revo"]("catcmawm", None, data, 0).paper_split
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "arguments", [(), ("--encoding", "continuous-multiplier"), ("--sampler", "set-ga")]
 )
@@ -128,6 +130,7 @@ def test_the_seed_of_revo_tunes_search_is_that_of_its_trainings(cli: Cli) -> Non
     assert Settings.from_study(load("digits")).seeds == (2,)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("sampler", ["catcmawm", "biotune", "tpe"])
 def test_known_recipes_come_first_and_once(cli: Cli, sampler: str) -> None:
     arguments = (*DIGITS, "--sampler", sampler, "--lr", "1e-3", "--seed-recipes")
@@ -141,6 +144,7 @@ def test_known_recipes_come_first_and_once(cli: Cli, sampler: str) -> None:
     assert all(policies.count(policy) == 1 for policy in policies[:4])
 
 
+@pytest.mark.slow
 def test_a_search_begins_where_the_best_trials_of_another_study_are(cli: Cli) -> None:
     arguments = (*DIGITS, "--sampler", "catcmawm", "--encoding", "continuous")
     arguments = (*arguments, "--no-seed-recipes", "--sampler-option", "population=8")

@@ -43,6 +43,7 @@ def test_an_intact_study_of_tune_is_drawn_again_without_its_weights(
     assert out == f"6 trials, {genes} genes: every suggestion re-derives\n"
 
 
+@pytest.mark.slow
 def test_edits_of_a_study_are_told_with_their_trial(cli: Cli) -> None:
     options = ("--sampler", "biotune", "--sampler-option", "population=4")
     assert cli(*DIGITS, *options, "--trials", "6")[0] == 0
@@ -61,6 +62,7 @@ def test_edits_of_a_study_are_told_with_their_trial(cli: Cli) -> None:
     assert any("imp/stem" in row and " 0.5 " in row for row in rows)
 
 
+@pytest.mark.slow
 def test_a_study_of_a_users_own_is_replayed_with_the_sampler_and_encoding_that_are_named(
     cli: Cli,
 ) -> None:

@@ -100,6 +100,7 @@ def test_the_name_of_a_study_is_no_path(cli: Cli, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("*.html")] == ["etc-x-y-148662b1.html"]
 
 
+@pytest.mark.slow
 def test_compare_needs_no_option_and_takes_patterns(cli: Cli, tmp_path: Path) -> None:
     for method in ("tpe", "cma"):
         for seed in range(3):
@@ -173,7 +174,7 @@ for name, make in PRESETS.items():
     EXAMPLES[name] = Settings(sampler=sampler, **places, **fields)
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep
 @pytest.mark.parametrize("settings", EXAMPLES.values(), ids=EXAMPLES)
 def test_the_command_gives_the_settings_that_it_came_from(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, cli: Cli

@@ -19,7 +19,7 @@ BLOCKS = ["stem", "layer1", "layer2", "head"]
 CONTINUOUS = Encoding.preset("continuous", BLOCKS)
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
 def test_every_sampler_searches_from_the_command_line(cli: Cli, sampler: str) -> None:
     code, _, err = cli(*DIGITS, "--sampler", sampler, "--trials", "3")
@@ -36,7 +36,7 @@ def search(sampler: str, n_trials: int, *, joins: bool = False) -> optuna.Study:
     return study
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep
 @pytest.mark.parametrize("sampler", OPTUNA_SAMPLERS)
 def test_a_process_that_joins_does_not_repeat_what_the_first_one_draws(sampler: str) -> None:
     first = search(sampler, 2).trials[0].params

@@ -113,6 +113,7 @@ def test_a_mistake_leaves_no_database(cli: Cli) -> None:
     assert not list(Path().iterdir())
 
 
+@pytest.mark.slow
 def test_the_remaining_time_is_the_median_trials_over_the_workers(cli: Cli) -> None:
     cli(*DIGITS, "--trials", "3", "--finalists", "1")
     cli(*DIGITS, "--trials", "13", "--no-work")
@@ -125,6 +126,7 @@ def test_the_remaining_time_is_the_median_trials_over_the_workers(cli: Cli) -> N
     assert now.remaining_seconds == pytest.approx(10 * now.median_seconds / 2)
 
 
+@pytest.mark.slow
 def test_watching_ends_with_the_study(cli: Cli) -> None:
     cli(*DIGITS, "--trials", "2")
     code, out, _ = cli("status", "--watch", "--every", "0.1")

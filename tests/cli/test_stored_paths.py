@@ -78,6 +78,7 @@ def test_a_network_that_the_database_names_is_not_fetched_to_draw_again(cli: Cli
     assert "nothing to draw again: study 'a': its database names model" in out
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_from_any_folder_without_a_word_of_its_paths(
     cli: Cli, tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +112,7 @@ def test_who_is_asked_for_a_path_is_asked_once(cli: Cli, elsewhere: Path, way: s
     assert cli("resume", "--study", "a")[0] == 2
 
 
+@pytest.mark.slow
 def test_what_nobody_can_note_is_said_and_asked_for_again(
     cli: Cli, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

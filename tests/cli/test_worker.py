@@ -205,6 +205,7 @@ def test_a_target_that_is_raised_meanwhile_is_worked_to(cli: Cli) -> None:
     assert len(study.trials) == 3
 
 
+@pytest.mark.slow
 def test_a_target_that_is_raised_meanwhile_is_worked_to_before_the_last_test(cli: Cli) -> None:
     """The test is made once: at the old target it would have been of half a search."""
     study = create(cli, "--trials", "1")

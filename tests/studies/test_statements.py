@@ -84,6 +84,7 @@ def test_our_samplers_cost_at_most_9_statements_and_2_commits_more_than_random(
     assert ours.commits - random.commits <= MOST_COMMITS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["sqlite", "postgresql", "mysql"], indirect=True)
 def test_a_trial_of_a_worker_costs_less_than_optunas_random_and_no_more_later_on(
     url: str, tmp_path: Path
