@@ -1,8 +1,9 @@
 """Which layers make a network's logits, found without its numbers, on torch's meta device.
 
 A network of timm or transformers is made once more by its library, for another number of classes:
-what has that many outputs is a classifier. Any other network runs once on an empty image, and the
-layers are those that the logits come from. Where no such pass works, places and names decide.
+what has that many outputs is a classifier, and so is one of this network's that timm drops with
+the classes. Any other network runs once on an empty image, and the layers are those that the
+logits come from. Where no such pass works, places and names decide.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from optuna_layerwise.models.empty_pass import (
     without_numbers,
 )
 from optuna_layerwise.models.outputs import auxiliary_heads
-from optuna_layerwise.models.resizing import is_classifier, is_pointwise
+from optuna_layerwise.models.resizing import is_classifier, is_pointwise, outputs_of
 from optuna_layerwise.models.seeding import drawing
 
 _FOUND: dict[Any, tuple[list[str], str]] = {}
@@ -102,17 +103,31 @@ def _differing(core: nn.Module, make: Callable[[nn.Module], nn.Module]) -> list[
     kind = type(core).__name__
     try:
         with torch.device("meta"):
-            parameters = make(core).named_parameters()
+            parameters = dict(make(core).named_parameters())
     except Exception as error:  # a library's own code, with what it was never made for
         raise ValueError(
             f"the classifiers of this {kind} cannot be told ({error}){BY_HAND}"
         ) from error
-    paths = dict.fromkeys(n.rpartition(".")[0] for n, p in parameters if MANY in p.shape[:1])
+    paths = dict.fromkeys(n.rpartition(".")[0] for n, p in parameters.items() if MANY in p.shape[:1])
     if not paths:
         raise ValueError(
             f"this {kind} has no layer with one output per class, so no head to replace{BY_HAND}"
         )
-    return [inner for path in paths for inner in _inside(core, path)]
+    found = [inner for path in paths for inner in _inside(core, path)]
+    return [*found, *_dropped(core, parameters, found)]
+
+
+def _dropped(core: nn.Module, kept: Mapping[str, object], found: list[str]) -> Iterator[str]:
+    """Classifiers like those found that the library drops with the old number of classes.
+
+    RepViT's ``reset_classifier`` makes no head for distillation, if it is not told to.
+    """
+    outputs = {outputs_of(core.get_submodule(path)) for path in found}
+    for path, module in core.named_modules():
+        if path in found or f"{path}.weight" in kept:
+            continue
+        if library_of(core) == "timm" and outputs_of(module) in outputs:
+            yield path
 
 
 def _inside(core: nn.Module, path: str) -> Iterator[str]:

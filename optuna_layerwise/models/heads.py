@@ -31,9 +31,9 @@ def replace_head(model: nn.Module, num_classes: int) -> None:
     """Put fresh layers with ``num_classes`` outputs in the place of all classifiers, in place.
 
     These are the layers that make the logits, linear ones or 1 x 1 convolutions: mostly one, two
-    in distilled models and CrossViT, and auxiliary ones. What a network of timm or transformers
-    says of its classes agrees afterwards (``num_classes``; ``config.num_labels`` and names). The
-    weights come from torch's global generator; `reset_head` makes them repeatable.
+    in distilled models and CrossViT, and auxiliary ones. What a network of timm, torchvision or
+    transformers says of its classes agrees afterwards (``num_classes``; ``config.num_labels`` and
+    names). The weights come from torch's global generator; `reset_head` makes them repeatable.
 
     Raises:
         ValueError: if it cannot be told which layers these are, or ``num_classes`` is below 1;
@@ -52,8 +52,10 @@ def _agree(module: nn.Module, num_classes: int) -> None:
     """Let a network of a library say how many classes it has; any other is left alone."""
     network: Any = module
     library = library_of(module)
-    if library == "timm":
+    homes = {cls.__module__.partition(".")[0] for cls in type(module).__mro__}
+    if homes & {"timm", "torchvision"} and isinstance(vars(module).get("num_classes"), int):
         network.num_classes = num_classes
+    if library == "timm":
         for name in ("pretrained_cfg", "default_cfg"):
             if isinstance(known := getattr(network, name, None), dict):
                 named = {"num_classes": num_classes, "label_names": None}

@@ -188,6 +188,7 @@ def timm_network(name, **options):
         ("efficientvim_m1", [f"heads.{n}" for n in (3, 2, 1, 0)]),
         ("efficientvim_m1_dist", [f"heads{d}.{n}" for d in ("_dist", "") for n in (3, 2, 1, 0)]),
         ("levit_128s", ["head_dist.linear", "head.linear"]),
+        ("repvit_m0_9", ["head.head.l", "head.head_dist.l"]),
         ("volo_d1_224", ["head", "aux_head"]),
         ("mobilevit_xxs", ["head.fc"]),
         ("convnext_atto", ["head.fc"]),
@@ -212,6 +213,14 @@ def test_all_heads_of_a_network_of_timm_are_replaced_and_it_says_so(name, heads)
             outputs = model.train(mode)(images)
             loss = training_loss(model, outputs, torch.zeros(2, dtype=torch.long))
         assert logits_of(outputs).shape == (2, 7) and loss.shape == ()
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "vit_b_16", "swin_t"])
+def test_network_of_torchvision_says_its_new_number_of_classes(name):
+    with torch.device("meta"):
+        model = torchvision.models.get_model(name, weights=None)
+        replace_head(model, 7)
+    assert model.num_classes == 7
 
 
 def test_every_head_is_reset_with_the_seed():
