@@ -20,6 +20,7 @@ from rich.progress import (
 
 from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.experiments.settings import Settings
+from optuna_layerwise.io.texts import brief_value
 from optuna_layerwise.records.run import run_content
 from optuna_layerwise.storage import best_trial, only_infeasible, without_secrets
 
@@ -97,7 +98,7 @@ def search_progress(
 def trial_line(study: optuna.Study, trial: FrozenTrial) -> str:
     """What came out of a trial, and the best so far."""
     run = run_content(trial)
-    value = "-" if trial.value is None else f"{trial.value:.4f}"
+    value = brief_value(trial.value)
     outcome = run.get("outcome", trial.state.name.lower())
     seconds = run.get("seconds", 0.0)
     return f"trial {trial.number}: {value} ({outcome}, {seconds:.1f} s), {_best(study)}"
@@ -105,5 +106,5 @@ def trial_line(study: optuna.Study, trial: FrozenTrial) -> str:
 
 def _best(study: optuna.Study) -> str:
     if best := best_trial(study):
-        return f"best {best.value:.4f} (trial {best.number})"
+        return f"best {brief_value(best.value)} (trial {best.number})"
     return only_infeasible(study) or "no best yet"

@@ -13,7 +13,7 @@ from rich.text import Text
 from optuna_layerwise.cli.terminal import about_secrets, storage_option
 from optuna_layerwise.cost import Cost
 from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
-from optuna_layerwise.io.texts import visible
+from optuna_layerwise.io.texts import brief_value, visible
 from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.records.answer import (
     about_openings,
@@ -162,7 +162,7 @@ def _facts(study: optuna.Study) -> dict[str, str]:
     if (answer := answer_of(study, trials)) is not None and answer.trial is not None:
         facts[f"{answer.word} trial"] = str(answer.trial.number)
     if best := best_trial(study):
-        facts["best value (validation)"] = f"{best.value:.4f}"
+        facts["best value (validation)"] = brief_value(best.value)
     elif infeasible := only_infeasible(study):
         facts["best value (validation)"] = infeasible
     if final := stored_final(study):

@@ -21,6 +21,7 @@ from rich.text import Text
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study, say_refused
 from optuna_layerwise.experiments.status import RunningTrial, Snapshot, take_snapshot
 from optuna_layerwise.io.plain import within
+from optuna_layerwise.io.texts import brief_value
 from optuna_layerwise.records.answer import later_words
 from optuna_layerwise.storage import (
     all_trials,
@@ -165,7 +166,7 @@ def overview(snapshots: Sequence[Snapshot]) -> Table:
             now.study,
             f"{now.finished} of {now.target}" if now.target else str(now.finished),
             *(str(now.trials[state]) for state in ("running", "waiting", "fail")),
-            *((f"{now.best[0]:.4f}", str(now.best[1])) if now.best else ("-", "-")),
+            *((brief_value(now.best[0]), str(now.best[1])) if now.best else ("-", "-")),
             ", ".join([now.state, *about_result(now)]),
         )
     return table
@@ -192,7 +193,9 @@ def view(now: Snapshot) -> RenderableType:
 
     bar = ProgressBar(total=now.target or now.finished, completed=now.finished, width=_BAR_WIDTH)
     word = "chosen" if now.chosen else "best"
-    best = f"{word} {now.best[0]:.4f} (trial {now.best[1]})" if now.best else "no best yet"
+    best = (
+        f"{word} {brief_value(now.best[0])} (trial {now.best[1]})" if now.best else "no best yet"
+    )
     best = now.infeasible or best
     best = ", ".join([best, *about_result(now)])
     of = f" of {now.target}" if now.target else ""

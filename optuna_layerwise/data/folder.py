@@ -15,10 +15,12 @@ from optuna_layerwise.data.raw import Part, RawData
 
 SPLIT_NAMES = {
     "train": ("train", "training", "trn"),
-    "val": ("val", "valid", "validation"),
+    "val": ("val", "valid", "validation", "dev", "development"),
     "test": ("test", "testing", "tst"),
 }
-"""What folders and the cells of a split column may be called; also with set, split or data."""
+"""What folders and cells of a split column may be called; also with set, split, data or images.
+
+``eval`` is none of them: to some it is validation, to others the test."""
 JUNK_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 JUNK_FOLDERS = (
     *("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"),
@@ -32,7 +34,7 @@ _MASK = re.compile(r"(.+)_mask(_\d+)?")
 def split_named(text: str) -> str | None:
     """The split that a name such as ``Training`` or ``test_set`` stands for, if any."""
     plain = re.sub(r"[\W_]", "", text).lower()
-    plain = re.sub(r"(?<=.)(set|split|data)$", "", plain)
+    plain = re.sub(r"(?<=.)(set|split|data|images)$", "", plain)
     return next((split for split, names in SPLIT_NAMES.items() if plain in names), None)
 
 

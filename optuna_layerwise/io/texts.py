@@ -63,6 +63,18 @@ def _in_bytes(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", errors))
 
 
+def brief_value(value: float | None) -> str:
+    """An objective's value in a few characters, whatever its size; a dash if there is none.
+
+    Example:
+        >>> print(brief_value(0.98765), brief_value(-1e308))
+        0.9877 -1e+308
+    """
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
+
+
 def option(name: str, value: str) -> list[str]:
     """An option and its value as words; one word where the value looks like an option."""
     return [f"{name}={value}"] if value.startswith("-") else [name, value]

@@ -108,7 +108,9 @@ def _differing(core: nn.Module, make: Callable[[nn.Module], nn.Module]) -> list[
         raise ValueError(
             f"the classifiers of this {kind} cannot be told ({error}){BY_HAND}"
         ) from error
-    paths = dict.fromkeys(n.rpartition(".")[0] for n, p in parameters.items() if MANY in p.shape[:1])
+    paths = dict.fromkeys(
+        n.rpartition(".")[0] for n, p in parameters.items() if MANY in p.shape[:1]
+    )
     if not paths:
         raise ValueError(
             f"this {kind} has no layer with one output per class, so no head to replace{BY_HAND}"

@@ -107,6 +107,15 @@ def test_a_database_without_a_study_is_one_line(cli: Cli) -> None:
     assert output == "there is no study in sqlite:///optuna-layerwise.db; `tune` makes one\n"
 
 
+def test_a_penalty_takes_no_hundreds_of_digits(cli: Cli) -> None:
+    storage = open_storage("sqlite:///optuna-layerwise.db")
+    study = optuna.create_study(study_name="s", storage=storage)
+    study.tell(study.ask(), -1e308)
+    for options in ([], ["--study", "s"]):
+        code, output, _ = cli("status", *options)
+        assert code == 0 and "-1e+308" in output and "0000" not in output
+
+
 def test_a_mistake_leaves_no_database(cli: Cli) -> None:
     code, _, _ = cli("tune", "--data", "nowhere", "--model", "resnet18", "--weights", "none")
     assert code == 2

@@ -304,6 +304,7 @@ def test_different_classes_in_train_and_another_split_are_named(
         ("Training", "Testing", "test"),
         ("TRAIN", "Test", "test"),
         ("training_set", "test-set", "test"),
+        ("train_images", "dev", "val"),
     ],
 )
 def test_usual_names_of_split_folders_are_known_and_a_missing_test_split_is_said(
