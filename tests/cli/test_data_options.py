@@ -106,6 +106,18 @@ def test_images_of_a_table_are_found_in_their_roots_wherever_these_are_now(
 
 
 @pytest.mark.slow
+def test_launch_tells_its_workers_where_the_images_are_now(cli: Cli, ham: Path) -> None:
+    table = ("--data", "ham/HAM10000_metadata.csv", "--column", "image=image_id")
+    table += ("--column", "label=dx", "--group-by", "lesion_id", "--image-root", "ham/images")
+    assert cli(*DIGITS, *SMALL, *table, "--study", "ham", "--no-work")[0] == 0
+    (ham / "images").rename(ham.parent / "moved")
+    launch = ("launch", "--study", "ham", "--workers", "1", "--restarts", "0", "--no-finalize")
+    code, out, _ = cli(*launch, "--image-root", "moved")
+    assert code == 0, out
+    assert [trial.state.name for trial in load("ham").trials] == ["COMPLETE"]
+
+
+@pytest.mark.slow
 def test_the_papers_split_and_a_changed_one(cli: Cli, ham: Path) -> None:
     paper = ("--data", "ham10000", "--data-root", "ham", "--paper-split")
     code, out, _ = cli(*DIGITS, *SMALL, *paper, "--train-fraction", "0.4")
