@@ -77,11 +77,8 @@ class Policy(Mapping[str, float]):
         return hash(frozenset(self.multipliers.items()))
 
     def rates(self, recipe: Recipe) -> dict[str, float]:
-        """Block to learning rate, ``min(multiplier * recipe.lr, recipe.max_lr)``; 0 is frozen."""
-        return {
-            block: min(value * recipe.lr, recipe.max_lr)
-            for block, value in self.multipliers.items()
-        }
+        """Block to learning rate under a recipe; 0 is frozen."""
+        return {block: recipe.rate(value) for block, value in self.multipliers.items()}
 
     def to_json(self) -> str:
         """One JSON object, block to multiplier."""

@@ -35,6 +35,11 @@ def improves(metric: Metric, value: float, best: float | None) -> bool:
     return value > best if higher_is_better(metric) else value < best
 
 
+def bounded_rate(multiplier: float, lr: float, max_lr: float) -> float:
+    """A block's learning rate, ``min(multiplier * lr, max_lr)``."""
+    return min(multiplier * lr, max_lr)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a policy is trained: everything but the data, the model and the seed.
@@ -117,6 +122,10 @@ class Recipe:
                 f"method Regression needs head_start='fitted', got {self.head_start!r} "
                 "(--head-start fitted)"
             )
+
+    def rate(self, multiplier: float) -> float:
+        """The learning rate of a block; see `bounded_rate`."""
+        return bounded_rate(multiplier, self.lr, self.max_lr)
 
     def as_dict(self) -> dict[str, Any]:
         """Field to value, as plain data.

@@ -18,6 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.analysis.guessing import policies_from_parameters
+from optuna_layerwise.recipe import bounded_rate
 from optuna_layerwise.records.answer import Answer, answer_among, readable_final, readable_openings
 from optuna_layerwise.records.final import Final, Opening, count_finals
 from optuna_layerwise.records.run import run_content
@@ -188,7 +189,7 @@ class History:
         """A block's learning rate; its multiplier where the recipe's rate is not known."""
         if self.lr is None:
             return multiplier
-        return min(multiplier * self.lr, self._max_lr)
+        return bounded_rate(multiplier, self.lr, self._max_lr)
 
     @property
     def rate_name(self) -> str:

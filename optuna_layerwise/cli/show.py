@@ -39,8 +39,7 @@ def plan(policy: Mapping[str, float], recipe: Recipe) -> Table:
             table.add_row(block, _SNOWFLAKE, "frozen", style="cyan")
             continue
         share = min(max((math.log10(multiplier) + 2) / 4, 0.05), 1.0)  # 0.01 to 100
-        rate = min(multiplier * recipe.lr, recipe.max_lr)
-        table.add_row(block, f"{rate:.2e}", "█" * round(share * _WIDTH))
+        table.add_row(block, f"{recipe.rate(multiplier):.2e}", "█" * round(share * _WIDTH))
     return table
 
 

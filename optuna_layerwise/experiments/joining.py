@@ -10,6 +10,7 @@ import optuna
 
 from optuna_layerwise.experiments.repeating import option_of
 from optuna_layerwise.experiments.settings import MAY_CHANGE, SETTINGS_KEY, Settings
+from optuna_layerwise.io.plain import there_and_here
 from optuna_layerwise.records.fingerprint import join
 from optuna_layerwise.storage import (
     FIRST_TRIALS_KEY,
@@ -93,21 +94,14 @@ def as_stored(settings: Settings, stored: Settings, *, places: bool = True) -> S
 def refuse_differences(name: str, settings: Settings, stored: Settings) -> None:
     """Refuse to continue a study as something else."""
     if differences := settings.differences(stored):
-        listed = "; ".join(
-            f"{option_of(field)} is {_short(theirs)} there and {_short(ours)} here"
-            for field, (ours, theirs) in differences.items()
-        )
+        named = {option_of(field): values for field, values in differences.items()}
         told = (
             ", or join all the same with --allow-different"
             if set(differences) <= set(_DIGESTS)
             else ""
         )
         raise ValueError(
-            f"study {name!r} exists with another configuration: {listed}. Choose another --study "
+            f"study {name!r} exists with another configuration: "
+            f"{there_and_here(named, most=40)}. Choose another --study "
             f"name, or continue it as it is with `optuna-layerwise resume`{told}"
         )
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:12] + "..."

@@ -141,3 +141,24 @@ def within(what: str, value: float, least: float, most: float = MANY) -> None:
         raise ValueError(f"{what} must be at least {least}, got {value}")
     if value > most:
         raise ValueError(f"{what} must be at most {most}, got {str(value)[:40]}")
+
+
+def there_and_here(differences: Mapping[str, tuple[Any, Any]], *, most: int = 60) -> str:
+    """What differs between something stored and this process, for a message.
+
+    Args:
+        differences: Name to the value of this process and the stored one.
+        most: Characters of a value that are shown.
+    """
+
+    def cut(value: Any) -> str:
+        try:
+            text = " ".join(str(value).split())
+        except RecursionError:
+            text = f"a {type(value).__name__} that is nested deeply"
+        return text if len(text) <= most else text[: max(most - 3, 12)] + "..."
+
+    return "; ".join(
+        f"{name} is {cut(theirs)} there and {cut(ours)} here"
+        for name, (ours, theirs) in differences.items()
+    )

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from optuna_layerwise.models.partition import check_partition, check_policy
+from optuna_layerwise.recipe import bounded_rate
 
 
 def param_groups(
@@ -29,7 +30,7 @@ def param_groups(
         model: The model that ``blocks`` came from.
         blocks: From `partition`.
         policy: For every block a multiplier of ``lr``; 0 is frozen.
-        lr: Base learning rate; a block's own is ``min(multiplier * lr, max_lr)``.
+        lr: Base learning rate; a block's own is that of `bounded_rate`.
         weight_decay: Of every group but those that the next argument exempts.
         decay_norms_and_biases: If false, parameters with fewer than two dimensions form a second
             group of their block, without decay.
@@ -52,7 +53,7 @@ def param_groups(
         needed = [n for n in names if parameters[n].requires_grad]
         exempt = [n for n in needed if not decay_norms_and_biases and parameters[n].ndim < 2]
         decayed = [n for n in needed if n not in exempt]
-        rate = min(policy[block] * lr, max_lr)
+        rate = bounded_rate(policy[block], lr, max_lr)
         for members, decay in ((decayed, weight_decay), (exempt, 0.0)):
             if members:
                 groups.append(

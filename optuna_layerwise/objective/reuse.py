@@ -37,11 +37,10 @@ class PastTraining:
 def training_key(policy: Policy, recipe: Recipe, *of_the_data_and_model: object) -> str:
     """A digest of all that decides a training but its seed.
 
-    Two policies have the same if each block has the same learning rate, after the recipe's upper
-    bound: ``min(multiplier * lr, max_lr)``.
+    Two policies have the same if each block has the same learning rate, after the recipe's
+    upper bound.
     """
-    rates = {block: min(value * recipe.lr, recipe.max_lr) for block, value in policy.items()}
-    content = json.dumps([rates, recipe.to_json(), *of_the_data_and_model])
+    content = json.dumps([policy.rates(recipe), recipe.to_json(), *of_the_data_and_model])
     return hashlib.sha256(content.encode()).hexdigest()
 
 

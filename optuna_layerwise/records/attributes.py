@@ -12,6 +12,8 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from optuna_layerwise.io.plain import shortened
+
 T = TypeVar("T")
 VERSION_FIELD = "v"
 
@@ -69,15 +71,10 @@ def read(
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             where = ".".join(map(str, first["loc"])) or "content"
-            reason = f"{where}: {first['msg']}, got {_short(first['input'])}"
+            reason = f"{where}: {first['msg']}, got {shortened(first['input'])}"
     raise UnreadableAttribute(reason, key=key, study=study, trial=trial)
 
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
-
-
-def _short(value: Any) -> str:
-    text = repr(value).replace("\n", " ")
-    return text if len(text) <= 60 else text[:57] + "..."

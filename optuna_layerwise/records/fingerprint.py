@@ -11,12 +11,14 @@ import json
 import subprocess
 import warnings
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 import optuna
 
+from optuna_layerwise.io.packages import version_of
+from optuna_layerwise.io.plain import there_and_here
 from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.records.attributes import VERSION_FIELD, UnreadableAttribute, read
 from optuna_layerwise.storage import all_study_attrs, write_once
@@ -60,7 +62,7 @@ class Fingerprint:
     @classmethod
     def here(cls, *, data: str, weights: str, recipe: Recipe) -> Fingerprint:
         """That of a training in this process."""
-        packages = {name: _version(name) for name in PACKAGES}
+        packages = {name: version_of(name) for name in PACKAGES}
         fields = recipe.as_dict()
         return cls(data, weights, fields, packages, _code(), commit=_commit())
 
@@ -118,10 +120,7 @@ def join(study: optuna.Study, fingerprint: Fingerprint, *, allow_different: bool
     used = used_fingerprints(study)
     if used and fingerprint.digest not in used and not allow_different:
         found = [fingerprint.differences(other) for other in used.values()]
-        listed = "; ".join(
-            f"{name} is {_short(theirs)} there and {_short(ours)} here"
-            for name, (ours, theirs) in min(found, key=len).items()
-        )
+        listed = there_and_here(min(found, key=len), most=16)
         raise DifferentFingerprint(
             f"study {study.study_name!r} was trained with another setup: {listed}. Make them the "
             "same, or join all the same with --allow-different: each trial keeps what made it"
@@ -172,15 +171,3 @@ def _commit() -> str:
     except PackageNotFoundError:
         return ""
     return str(json.loads(url or "{}").get("vcs_info", {}).get("commit_id", ""))
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from a source tree
-        return "unknown"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 16 else text[:12] + "..."

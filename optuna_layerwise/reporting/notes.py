@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, version
 
 from optuna_layerwise.analysis.history import History, Row
+from optuna_layerwise.io.packages import installed_versions
 from optuna_layerwise.records.answer import about_openings, later_words, opened_words
 from optuna_layerwise.reporting.markdown import fenced
 from optuna_layerwise.reporting.report_grid import clean, mean_and_spread
@@ -37,7 +37,8 @@ def study_note(history: History, *, sampler: str, resume: str) -> str:
     facts = {"sampler": sampler, "seed": _seed(history), **_settings(history)}
     lines += ["| made with | |", "|---|---|"]
     lines += [f"| {name} | {markdown(value)} |" for name, value in facts.items() if value]
-    lines += [f"| versions | {markdown(_versions())} |", ""]
+    versions = ", ".join(f"{name} {n}" for name, n in installed_versions(PACKAGES).items())
+    lines += [f"| versions | {markdown(versions)} |", ""]
     return "\n".join([*lines, "To go on:", "", fenced(clean(resume)), ""])
 
 
@@ -125,13 +126,3 @@ def _settings(history: History) -> dict[str, object]:
     if "sampler" in history.settings:
         found = {"sampler": history.settings["sampler"], **found}
     return found
-
-
-def _versions() -> str:
-    found = []
-    for package in PACKAGES:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)

@@ -8,7 +8,6 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +18,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from optuna_layerwise.analysis.comparison import compare
+from optuna_layerwise.io.packages import installed_versions
 from optuna_layerwise.reporting.markdown import page_as_markdown
 from optuna_layerwise.reporting.report_comparison import comparison_page
 from optuna_layerwise.reporting.report_facts import facts
@@ -62,7 +62,7 @@ def report(
     known = [facts(study) for study in studies]
     if len(studies) == 1:
         [name], [fact] = [study.study_name for study in studies], known
-        page = study_page(fact, (commands or {}).get(name, ""), _versions())
+        page = study_page(fact, (commands or {}).get(name, ""), installed_versions(_PACKAGES))
     else:
         page = comparison_page(compare(studies, groups=groups), known, commands)
     return page_as_html(page) if format == "html" else page_as_markdown(page)
@@ -115,13 +115,3 @@ def _about(figure: go.Figure) -> dict[str, str]:
 def _hash(script: str) -> str:
     """For the content security policy, so that no script but ours runs."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

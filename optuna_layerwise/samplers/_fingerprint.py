@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import platform
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+
+from optuna_layerwise.io.packages import version_of
 
 PACKAGES = ("optuna-layerwise", "optuna", "numpy", "scipy", "cmaes")
 
@@ -20,11 +21,4 @@ def fingerprint() -> dict[str, str]:
     Never change it: it is made once.
     """
     machine = f"{platform.system()} {platform.machine()}"
-    return {**{name: _version(name) for name in PACKAGES}, "machine": machine}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from a source tree
-        return "unknown"
+    return {**{name: version_of(name) for name in PACKAGES}, "machine": machine}

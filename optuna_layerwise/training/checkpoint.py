@@ -21,6 +21,7 @@ from safetensors.torch import save
 from torch import nn
 
 from optuna_layerwise.io.files import write_whole
+from optuna_layerwise.io.plain import there_and_here
 from optuna_layerwise.training.contents import same, unstorable
 
 VERSION = 1
@@ -168,10 +169,7 @@ def differences(theirs: Any, ours: Mapping[str, Any]) -> str:
     if not isinstance(theirs, Mapping):
         return f"expected a mapping, got {type(theirs).__name__}"
     names = [n for n in {**ours, **theirs} if not same(theirs.get(n), ours.get(n))]
-    return "; ".join(
-        f"{name} is {_short(theirs.get(name))} there and {_short(ours.get(name))} here"
-        for name in names
-    )
+    return there_and_here({name: (ours.get(name), theirs.get(name)) for name in names})
 
 
 def _encode(content: Mapping[str, Any]) -> tuple[bytes, memoryview]:
@@ -199,11 +197,3 @@ def _decode(raw: bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"it holds a {type(content).__name__}")
     return content
-
-
-def _short(value: Any) -> str:
-    try:
-        text = " ".join(str(value).split())
-    except RecursionError:
-        text = f"a {type(value).__name__} that is nested deeply"
-    return text if len(text) <= 60 else text[:57] + "..."

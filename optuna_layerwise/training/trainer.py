@@ -76,7 +76,7 @@ class Trainer:
         self,
         policy: Policy,
         train: Images,
-        val: Images,
+        val: Images | None,
         seed: int,
         *,
         model: torch.nn.Module | None = None,
@@ -94,7 +94,7 @@ class Trainer:
         Args:
             policy: For every block a multiplier.
             train: The training split.
-            val: The validation split.
+            val: The validation split; ``None`` trains all epochs, and ends with the last.
             seed: Of everything random.
             model: Of `model` or `untrained_model`, for a caller who wants the trained weights: it
                 gives the weights to begin with and gets those of the end.
@@ -130,7 +130,7 @@ class Trainer:
                         self.engine,
                         seed=seed,
                         flops=self.flops,
-                        pretrained=pretrained,
+                        share_prefixes=pretrained,
                         on_epoch=on_epoch,
                         should_stop=should_stop,
                         checkpoint=checkpoint,
