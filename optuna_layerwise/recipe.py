@@ -12,11 +12,16 @@ from typing import Any, Literal, get_args
 from optuna_layerwise.io.plain import object_in, plain, read_object
 from optuna_layerwise.recipe_methods import METHODS, Method, Regression, method_from
 
-Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine"]
 Metric = Literal["accuracy", "balanced_accuracy", "auc", "loss"]
 BatchNorm = Literal["eval_frozen", "train", "eval_all"]
 HeadStart = Literal["random", "fitted"]
+OPTIMIZERS = {
+    "adam": "optuna_layerwise.training.optimizers:adam",
+    "adamw": "optuna_layerwise.training.optimizers:adamw",
+    "sgd": "optuna_layerwise.training.optimizers:sgd",
+}
+"""Name to the function that makes it, called with parameter groups, recipe and ``fused``."""
 Granularity = Literal["stage", "block", "layer"]
 """What a block is: a group as in the papers, a residual block, or a layer."""
 
@@ -45,7 +50,7 @@ class Recipe:
     """How a policy is trained: everything but the data, the model and the seed.
 
     Args:
-        optimizer: ``adam``, ``adamw`` or ``sgd``.
+        optimizer: One of `OPTIMIZERS`: ``adam``, ``adamw`` or ``sgd``.
         lr: Base learning rate; a block's own is ``multiplier * lr``.
         max_lr: Upper bound of any block's learning rate.
         weight_decay: As the optimizer defines it.
@@ -70,7 +75,7 @@ class Recipe:
         ValueError: if a value is out of its range; the message names the field.
     """
 
-    optimizer: Optimizer = "adam"
+    optimizer: str = "adam"
     lr: float = 1e-3
     max_lr: float = 1.0
     weight_decay: float = 0.0
@@ -90,7 +95,7 @@ class Recipe:
         for each in dataclasses.fields(self):
             object.__setattr__(self, each.name, plain(getattr(self, each.name)))
         for field, choices in (
-            ("optimizer", get_args(Optimizer)),
+            ("optimizer", tuple(OPTIMIZERS)),
             ("schedule", get_args(Schedule)),
             ("metric", get_args(Metric)),
             ("bn", get_args(BatchNorm)),

@@ -1,8 +1,8 @@
 """What a published method changes in a training, as plain data that a `Recipe` holds.
 
-The classes say what there is to choose; `optuna_layerwise.training.methods` does it, and
-`optuna_layerwise.baselines` has the published choices. Nothing but the standard library is
-imported here.
+The classes say what there is to choose, and in ``course`` where the `Course` is that does it;
+`optuna_layerwise.baselines` has the published choices. A course needs torch and is imported when
+it is trained with.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from optuna_layerwise.io.plain import plain
 
@@ -28,6 +28,7 @@ class Penalty:
         head_weight: beta; ``head_weight / 2 * ||w||_2^2`` of the head's weights is added.
     """
 
+    course: ClassVar[str] = "optuna_layerwise.training.methods.penalty:PenaltyCourse"
     name: Literal["l2-sp", "l1-sp"] = "l2-sp"
     weight: float = 0.1
     head_weight: float = 0.01
@@ -50,6 +51,7 @@ class Unfreezing:
             half of the training has all of them; in whole epochs where that is more than one.
     """
 
+    course: ClassVar[str] = "optuna_layerwise.training.methods.unfreezing:UnfreezingCourse"
     name: Literal["last-to-first", "first-to-last"] = "last-to-first"
     every: float | None = None
 
@@ -75,6 +77,7 @@ class GradientNorms:
         reset: Begin each epoch with an optimizer that remembers nothing, as the official code.
     """
 
+    course: ClassVar[str] = "optuna_layerwise.training.methods.gradient_norms:GradientNormCourse"
     name: Literal["auto-rgn"] = "auto-rgn"
     batches: int = 5
     every: Literal["epoch", "once"] = "epoch"
@@ -102,6 +105,7 @@ class LowRank:
         alpha: What is added is multiplied by ``alpha / rank``.
     """
 
+    course: ClassVar[str] = "optuna_layerwise.training.methods.low_rank:LowRankCourse"
     name: Literal["lora"] = "lora"
     rank: int = 8
     alpha: float = 16.0
@@ -121,6 +125,7 @@ class Regression:
         name: ``regression``.
     """
 
+    course: ClassVar[str] = "optuna_layerwise.training.methods.regression:RegressionCourse"
     name: Literal["regression"] = "regression"
 
     def __post_init__(self) -> None:
@@ -128,7 +133,7 @@ class Regression:
 
 
 Method = Penalty | Unfreezing | GradientNorms | LowRank | Regression
-METHODS: dict[str, type[Method]] = {
+METHODS: dict[str, type[Any]] = {
     "l2-sp": Penalty,
     "l1-sp": Penalty,
     "last-to-first": Unfreezing,
@@ -137,7 +142,7 @@ METHODS: dict[str, type[Method]] = {
     "lora": LowRank,
     "regression": Regression,
 }
-"""Value of the field ``name`` to the class that has it."""
+"""Value of the field ``name`` to the class that has it; the one place where a method is listed."""
 
 
 def method_from(content: Mapping[str, Any]) -> Method:

@@ -25,7 +25,6 @@ from benchmarks.records import append, read
 from benchmarks.training.common import begin, options
 from optuna_layerwise import Policy, Recipe, load_data
 from optuna_layerwise.data import Images
-from optuna_layerwise.recipe import Optimizer
 from optuna_layerwise.training import Compute, Fit, Trainer
 from optuna_layerwise.training import prefixes as store
 from tests.networks import NETWORKS
@@ -68,7 +67,7 @@ def compare(
     data: Any,
     blocks: list[str],
     first: int,
-    optimizer: Optimizer,
+    optimizer: str,
     device: str,
 ) -> dict[str, Any]:
     """The two trainings with stored prefixes against one without."""

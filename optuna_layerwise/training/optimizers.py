@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import pkgutil
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -11,7 +12,10 @@ from torch.optim import lr_scheduler
 
 from optuna_layerwise.models import Blocks, param_groups
 from optuna_layerwise.policy import Policy
-from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.recipe import OPTIMIZERS, Recipe
+
+Groups = list[dict[str, Any]]
+MakeOptimizer = Callable[[Groups, Recipe, "bool | None"], torch.optim.Optimizer]
 
 
 def make_optimizer(
@@ -36,10 +40,23 @@ def make_optimizer(
     if per_tensor:
         groups = [single for group in groups for single in _per_tensor(group)]
     fused = True if device.type == "cuda" else None
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=fused)
-    adam = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return adam(groups, lr=recipe.lr, fused=fused)
+    make: MakeOptimizer = pkgutil.resolve_name(OPTIMIZERS[recipe.optimizer])
+    return make(groups, recipe, fused)
+
+
+def adam(groups: Groups, recipe: Recipe, fused: bool | None) -> torch.optim.Optimizer:
+    """Adam; weight decay is added to the gradient."""
+    return torch.optim.Adam(groups, lr=recipe.lr, fused=fused)
+
+
+def adamw(groups: Groups, recipe: Recipe, fused: bool | None) -> torch.optim.Optimizer:
+    """AdamW; weight decay shrinks the weights."""
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=fused)
+
+
+def sgd(groups: Groups, recipe: Recipe, fused: bool | None) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with the recipe's momentum."""
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, fused=fused)
 
 
 def _per_tensor(group: dict[str, Any]) -> Iterator[dict[str, Any]]:

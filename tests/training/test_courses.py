@@ -14,12 +14,13 @@ from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 from transfer import Transfer
 
+from optuna_layerwise import recipe_methods
 from optuna_layerwise.models import ModelSpec, reset_head
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.recipe_methods import GradientNorms, LowRank, Method, Penalty, Unfreezing
 from optuna_layerwise.training import Checkpoint, Compute, EpochResult, FitStopped, Trainer
-from optuna_layerwise.training.methods import COURSES, Joint, course_of
+from optuna_layerwise.training.methods import Joint, course_of
 from optuna_layerwise.training.methods.gradient_norms import relative
 
 ONE_STEP = Recipe(
@@ -332,4 +333,4 @@ def test_a_method_in_many_lives_ends_with_the_bits_of_an_uninterrupted_one(
 
 def test_every_method_has_a_course_and_is_tried_here() -> None:
     stepless = {"regression"}  # tried in test_fitted_head.py
-    assert {method.name for method in METHODS} == set(COURSES) - stepless
+    assert {method.name for method in METHODS} == set(recipe_methods.METHODS) - stepless

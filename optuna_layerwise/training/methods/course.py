@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -79,3 +80,11 @@ class Course:
 
     def begin_epoch(self, joint: Joint) -> None:
         """Before the first step of an epoch."""
+
+
+def course_of(policy: Policy, recipe: Recipe) -> Course:
+    """What the recipe's method does to a training of the policy."""
+    kind: type[Course] = Course
+    if recipe.method is not None:
+        kind = pkgutil.resolve_name(recipe.method.course)
+    return kind(policy, recipe)
