@@ -158,7 +158,8 @@ def method_from(content: Mapping[str, Any]) -> Method:
     known = [field.name for field in dataclasses.fields(kind)]
     if unknown := sorted(set(content) - set(known)):
         raise ValueError(f"unknown fields {unknown}; method {name} has {known}")
-    return kind(**content)
+    made: Method = kind(**content)
+    return made
 
 
 def _make_plain(method: Method) -> None:
