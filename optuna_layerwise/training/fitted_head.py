@@ -8,10 +8,12 @@ training does.
 
 from __future__ import annotations
 
+import logging
 import math
+import threading
 import warnings
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TypeAlias
 
 import numpy as np
@@ -34,7 +36,10 @@ Linear: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Values of C, scikit-learn's inverse strength of the L2 penalty, among which folds choose."""
 _N_FOLDS = 5
+_QUIET_SECONDS = 5.0
+"""What a fit may take without a word."""
 _SMALLEST_SCALE = 1e-12
+_logger = logging.getLogger(__name__)
 
 
 @torch.no_grad()
@@ -76,8 +81,9 @@ def fit_heads(
         elif not torch.cat(fed[path]).isfinite().all():
             problem = "is fed numbers that are not finite"
         else:
-            labels = images.labels
-            fitted[path] = fit_linear(torch.cat(fed[path]), labels, layer.out_features)
+            features = torch.cat(fed[path])
+            with _said_if_slow(features):
+                fitted[path] = fit_linear(features, images.labels, layer.out_features)
             continue
         if path == paths[0]:
             warnings.warn(
@@ -86,6 +92,19 @@ def fit_heads(
                 stacklevel=2,
             )
     return fitted
+
+
+@contextmanager
+def _said_if_slow(features: torch.Tensor) -> Iterator[None]:
+    """Logs one line if what is done meanwhile takes longer than `_QUIET_SECONDS`."""
+    text = "fitting the head to %d images with %d features each, which takes a while"
+    said = threading.Timer(_QUIET_SECONDS, _logger.warning, (text, *features.shape))
+    said.daemon = True
+    said.start()
+    try:
+        yield
+    finally:
+        said.cancel()
 
 
 def fit_linear(

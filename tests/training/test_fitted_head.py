@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,14 @@ from optuna_layerwise.models import ModelSpec, partition
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.recipe_methods import Regression
-from optuna_layerwise.training import Checkpoint, Engine, FitStopped, Trainer, fit
+from optuna_layerwise.training import (
+    Checkpoint,
+    Engine,
+    FitStopped,
+    Trainer,
+    fit,
+    fitted_head,
+)
 from optuna_layerwise.training.fitted_head import STRENGTHS, fit_linear
 from optuna_layerwise.training.metrics import START
 
@@ -65,6 +73,25 @@ def test_two_classes_missing_classes_and_a_single_one() -> None:
     assert weight.isfinite().all()
     with pytest.raises(ValueError, match="expected finite features"):
         fit_linear(np.full((2, 2), np.nan), np.array([0, 1]), 2)
+
+
+def test_only_a_fit_that_takes_long_says_so_and_in_one_line(
+    digits: Transfer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    digits.fit(digits.build(), recipe=AS_IT_IS)
+    assert not caplog.messages
+
+    def fit_until_it_is_said(*arguments: Any) -> Any:
+        end = time.monotonic() + 60
+        while not caplog.messages and time.monotonic() < end:
+            time.sleep(0.01)
+        return fit_linear(*arguments)
+
+    monkeypatch.setattr(fitted_head, "fit_linear", fit_until_it_is_said)
+    monkeypatch.setattr(fitted_head, "_QUIET_SECONDS", 0.01)
+    digits.fit(digits.build(), recipe=AS_IT_IS)
+    (said,) = caplog.messages
+    assert said == "fitting the head to 50 images with 64 features each, which takes a while"
 
 
 def test_the_fitted_head_is_kept_if_no_epoch_improves_on_it(digits: Transfer) -> None:
