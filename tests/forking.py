@@ -14,9 +14,13 @@ import plotly.graph_objects
 import sklearn.datasets
 
 from optuna_layerwise.cli import searching, tune
-from optuna_layerwise.reporting import report
+from optuna_layerwise.objective import finetune
+from optuna_layerwise.reporting import dashboard, report
 
-PRELOADED = (alembic.command, plotly.graph_objects, sklearn.datasets, searching, tune, report)
+PRELOADED = (
+    *(alembic.command, plotly.graph_objects, sklearn.datasets),
+    *(finetune, searching, tune, report, dashboard),
+)
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([module.__name__ for module in PRELOADED])
 

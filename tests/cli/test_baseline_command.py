@@ -21,19 +21,30 @@ SMALL = ["--trials", "2", "--epochs", "1", "--finalists", "1", "--final-seeds", 
 ON_DIGITS = [*SMALL, "--storage", "sqlite:///b.db", "--threads", "1"]
 
 
-@pytest.mark.slow
+@pytest.mark.sweep(name="lora")
 @pytest.mark.parametrize("name", BASELINES)
-def test_every_baseline_trains_the_mobilenet_on_busi_from_the_command_line(
-    cli: Cli, shared_data: Path, name: str
+def test_every_baseline_trains_from_the_command_line(cli: Cli, name: str) -> None:
+    recipe = Recipe()  # that of the digits is another one
+    batches = ["--lr", str(recipe.lr), "--batch-size", str(recipe.batch_size)]
+    check_plan(cli, name, *batches, "--patience", str(recipe.patience or 0))
+
+
+@pytest.mark.slow
+def test_a_baseline_trains_the_mobilenet_on_busi_from_the_command_line(
+    cli: Cli, shared_data: Path
 ) -> None:
     weights = shared_data / "weights/mobilenet_v2_w035_imagenet_notop.pth"
     network = ["--model", "mobilenet_v2", "--model-arg", "width_mult=0.35", "--image-size", "32"]
     network += ["--weights", str(weights), "--mean", "0.5", "--std", "0.5"]
-    data = ["--data", str(shared_data / "busi"), "--train-fraction", "0.15"]
-    where = ["--storage", "sqlite:///b.db", "--study", name]
-    code, said, error = cli(
-        "tune", "--baseline", name, *data, *network, *SMALL, "--threads", "1", *where
+    check_plan(
+        cli, "lora", "--data", str(shared_data / "busi"), "--train-fraction", "0.15", *network
     )
+
+
+def check_plan(cli: Cli, name: str, *options: str) -> None:
+    """Search with a baseline; what is exported is what was chosen."""
+    where = ["--storage", "sqlite:///b.db", "--study", name]
+    code, said, error = cli("tune", "--baseline", name, *options, *SMALL, "--threads", "1", *where)
     assert code == 0, error
     assert "full fine-tuning" in said and "linear probe" in said
     assert cli("export", *where, "--to", "out")[0] == 0

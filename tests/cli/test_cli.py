@@ -15,6 +15,7 @@ import optuna
 import pytest
 import torch
 from commands import DIGITS, Cli, load
+from forking import Command
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
@@ -446,10 +447,8 @@ def test_a_diverged_trial_is_recorded_and_the_search_goes_on(cli: Cli) -> None:
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_what_to_type_next_has_no_password_in_it(tmp_path: Path, url: str) -> None:
     secret = url.replace("postgres@", "postgres:hunter2@")
-    command = [sys.executable, "-m", "optuna_layerwise.cli", *DIGITS, "--no-work"]
-    ended = subprocess.run(
-        [*command, "--storage", secret], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert "optuna-layerwise worker --storage" in ended.stdout
-    assert "hunter2" not in ended.stdout + ended.stderr
+    ended = Command([*DIGITS, "--no-work", "--storage", secret], tmp_path)
+    out, err = ended.communicate(300)
+    assert ended.returncode == 0, err
+    assert "optuna-layerwise worker --storage" in out
+    assert "hunter2" not in out + err

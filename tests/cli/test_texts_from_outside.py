@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 from commands import DIGITS, Cli
+from forking import Command
 
 from optuna_layerwise.cli.terminal import storage_option, study_options
 from optuna_layerwise.io.texts import quoted, visible
@@ -65,7 +66,6 @@ def test_control_characters_are_visible_on_both_streams_and_in_reports(
 ) -> None:
     study = optuna.create_study(storage=STORAGE, study_name=HOSTILE)
     study.optimize(lambda trial: trial.suggest_float(f"p{HOSTILE}", 0, 1), n_trials=2)
-    command = [sys.executable, "-m", "optuna_layerwise.cli"]
     for words in (
         ["status"],
         ["status", "--study", HOSTILE],
@@ -79,8 +79,7 @@ def test_control_characters_are_visible_on_both_streams_and_in_reports(
         ["export", "--study", HOSTILE],
         ["tune", "--data", f"./{HOSTILE}", "--model", HOSTILE, "--weights", "none"],
     ):
-        done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True)
-        for text in (done.stdout.decode(), done.stderr.decode()):
+        for text in Command(words, tmp_path).communicate(300):
             assert visible(text, lines=True).replace("\\u200b", "\u200b") == text, words
             assert "Traceback" not in text
     page = (tmp_path / "report.html").read_text()
@@ -111,14 +110,9 @@ def test_a_password_is_in_no_command_that_is_printed(monkeypatch: pytest.MonkeyP
 )
 def test_errors_about_a_storage_do_not_have_its_password(url: str, tmp_path: Path) -> None:
     for told in (["--storage", url], [f"--storage={url}"], []):
-        environment = {**os.environ, **({} if told else {"OPTUNA_LAYERWISE_STORAGE": url})}
-        done = subprocess.run(
-            [sys.executable, "-m", "optuna_layerwise.cli", "status", *told],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env=environment,
-        )
+        environment = {} if told else {"OPTUNA_LAYERWISE_STORAGE": url}
+        done = Command(["status", *told], tmp_path, environment=environment)
+        out, err = done.communicate(300)
         assert done.returncode == 2
-        assert "sec55ret" not in done.stdout + done.stderr
-        assert done.stderr.startswith("error: ")
+        assert "sec55ret" not in out + err
+        assert err.startswith("error: ")

@@ -33,7 +33,7 @@ def until(condition: Callable[[], Any], *, seconds: float = 120.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < deadline, f"not true within {seconds} seconds"
-        time.sleep(0.005)
+        time.sleep(0.01)
     return result
 
 
