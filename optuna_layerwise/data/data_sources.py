@@ -42,6 +42,7 @@ class SourceKind:
 
 
 SOURCES: dict[str, SourceKind] = {
+    "a folder": SourceKind(lambda source: True, lambda source: read_folder(Path(source))),
     "the digits": SourceKind(
         lambda source: source == "digits", lambda source, seed: read_digits(seed), ("seed",)
     ),
@@ -57,14 +58,14 @@ SOURCES: dict[str, SourceKind] = {
         lambda source, **options: read_table(Path(source), **options),
         ("columns", "image_root", "group_by", "group_rule"),
     ),
-    "a folder": SourceKind(lambda source: True, lambda source: read_folder(Path(source))),
 }
-"""Kind of source to how it is recognised and read, in order."""
+"""Kind of source to how it is recognised and read; of several that serve a source the last one."""
+_PATHS = ("a folder", "an archive", "a table")
 
 
 def takes(source: Source, option: str) -> bool:
     """Whether a source has an option of `load_data`."""
-    return option in next(row.options for row in SOURCES.values() if row.serves(source))
+    return option in SOURCES[_kind_of(source)].options
 
 
 def read_source(
@@ -77,8 +78,10 @@ def read_source(
         OSError: if it cannot be downloaded.
         ValueError: if the source is not as expected, or an option is given that it does not take.
     """
-    check_present(source)
-    kind, row = next((kind, row) for kind, row in SOURCES.items() if row.serves(source))
+    kind = _kind_of(source)
+    row = SOURCES[kind]
+    if kind in _PATHS:
+        check_present(source)
     if options["group_by"] is None and "group_by" not in row.options:
         del options["group_by"]
     for option, value in options.items():
@@ -91,6 +94,10 @@ def read_source(
             )
     given = {"seed": seed, "group_rule": group_rule, **options}
     return row.read(source, **{option: given[option] for option in row.options})
+
+
+def _kind_of(source: Source) -> str:
+    return next(kind for kind in reversed(SOURCES) if SOURCES[kind].serves(source))
 
 
 def _suffix(source: Source) -> str:

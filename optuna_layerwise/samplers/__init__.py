@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from optuna_layerwise.lazy import lazily
 
 if TYPE_CHECKING:
-    from optuna_layerwise.samplers._algorithm import Encoding
+    from optuna_layerwise.samplers._algorithm import Algorithm, Draw, Encoding, Member, Rng, Space
+    from optuna_layerwise.samplers._cohort import CohortSampler
     from optuna_layerwise.samplers._rederiving import Difference, Rederivation, rederive
     from optuna_layerwise.samplers.biotune import BioTuneSampler
     from optuna_layerwise.samplers.catcmawm import CatCMAwMSampler
@@ -18,12 +19,18 @@ if TYPE_CHECKING:
 __all__ = [
     "SAMPLERS",
     "STARTS_INFORMED",
+    "Algorithm",
     "BioTuneSampler",
     "CatCMAwMSampler",
+    "CohortSampler",
     "Difference",
+    "Draw",
     "Encoding",
+    "Member",
     "Rederivation",
+    "Rng",
     "SetGASampler",
+    "Space",
     "rederive",
 ]
 
