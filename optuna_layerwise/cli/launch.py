@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import sys
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import typer
 
 from optuna_layerwise.cli import show
 from optuna_layerwise.cli.options import (
     DEFAULT_STORAGE,
-    STORAGE_VARIABLE,
     Storage,
     StudyName,
     assignments,
@@ -49,27 +46,12 @@ from optuna_layerwise.cli.worker import (
 from optuna_layerwise.experiments.settings import Settings
 from optuna_layerwise.io.files import check_folder
 from optuna_layerwise.io.plain import within
-from optuna_layerwise.io.texts import file_name
-from optuna_layerwise.launch import (
-    DONE,
-    HALTED,
-    Cluster,
-    Jobs,
-    Place,
-    Running,
-    connected,
-    cpu_places,
-    gpu_places,
-    start_process,
-    supervise,
-)
+from optuna_layerwise.launch import DONE, HALTED, LAUNCHERS, Request, launcher_named, supervise
 from optuna_layerwise.records.final import stored_final
 from optuna_layerwise.storage import LEASE_SECONDS, PATIENCE_SECONDS, journal_path
 from optuna_layerwise.studies import order_of
 
-Start: TypeAlias = Callable[[Worker], Running]
 _CLUSTERS = ("slurm", "local")
-_ENGINES = ("local", "ray", "slurm")
 
 
 def launch_command(
@@ -81,7 +63,7 @@ def launch_command(
     workers: Annotated[
         int | None, typer.Option(help="Number of workers, where --gpus does not say it.")
     ] = None,
-    engine: Annotated[str, typer.Option(help=f"One of {', '.join(_ENGINES)}.")] = "local",
+    engine: Annotated[str, typer.Option(help=f"One of {', '.join(LAUNCHERS)}.")] = "local",
     gpus_per_worker: Annotated[
         float, typer.Option(help="With ray, where it may be a fraction, and slurm.")
     ] = 0.0,
@@ -127,6 +109,7 @@ def launch_command(
     within("--gpus-per-worker", gpus_per_worker, 0)
     within("--cpus-per-worker", cpus_per_worker, 1)
     within("--minutes", minutes, 1)
+    one_of("engine", engine, tuple(LAUNCHERS))
     one_of("cluster", cluster, _CLUSTERS)
     of_slurm = assignments("slurm-option", slurm_option)
     checked_seconds(lease_seconds, patience_seconds)
@@ -173,39 +156,23 @@ def launch_command(
         lease_seconds=lease_seconds,
         patience_seconds=patience_seconds,
     )
-    if one_of("engine", engine, _ENGINES) == "local":
-        chosen: contextlib.AbstractContextManager[list[Start]] = contextlib.nullcontext(
-            local_engine(gpus, workers, folder)
-        )
-    else:
-        if gpus is not None:
-            raise ValueError(f"--gpus is for this machine; with {engine} say --gpus-per-worker")
-        number = workers or 1
-        worker = placed(worker, gpus_per_worker > 0, cpus_per_worker)
-        if engine == "ray":
-            chosen = ray_engine(
-                Cluster(
-                    address=ray_address,
-                    workers=number,
-                    gpus=gpus_per_worker,
-                    cpus=cpus_per_worker,
-                )
-            )
-        else:
-            if not gpus_per_worker.is_integer():
-                raise ValueError(f"--gpus-per-worker of Slurm is whole, got {gpus_per_worker}")
-            jobs = Jobs(
-                folder=folder,
-                cluster=one_of("cluster", cluster, _CLUSTERS),
-                gpus=int(gpus_per_worker),
-                cpus=cpus_per_worker,
-                minutes=minutes,
-                partition=partition,
-                options=of_slurm,
-            )
-            chosen = contextlib.nullcontext(slurm_engine(jobs, study, number))
+    request = Request(
+        study=study,
+        folder=folder,
+        workers=workers,
+        gpus=gpus,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
+        options={
+            "ray_address": ray_address,
+            "cluster": cluster,
+            "minutes": minutes,
+            "partition": partition,
+            "slurm": of_slurm,
+        },
+    )
     last = dataclasses.replace(worker, finalize=finalize)
-    with chosen as starts:
+    with launcher_named(engine)(request) as starts:
         with study_progress(console, opened) as on_poll:
             code = supervise(
                 [partial(starts[0], last), *(partial(start, worker) for start in starts[1:])],
@@ -229,41 +196,6 @@ def launch_command(
         else:
             show.show(console, *show.how_to_finalize(opened, where, storage))
     raise typer.Exit(code)
-
-
-def local_engine(gpus: str | None, workers: int | None, logs: Path) -> list[Start]:
-    """One process for each GPU or share of the cores."""
-    if (gpus is None) == (workers is None):
-        raise ValueError("say either --gpus, such as 0,1, or --workers, for the cores")
-    places = gpu_places(gpus) if gpus is not None else cpu_places(workers or 0)
-
-    def start(place: Place, worker: Worker) -> Running:
-        here = placed(worker, bool(place.gpu), place.threads)
-        command = [sys.executable, "-m", "optuna_layerwise.cli", "worker", *here.arguments()]
-        return start_process(command, place, logs, {STORAGE_VARIABLE: worker.storage})
-
-    return [partial(start, place) for place in places]
-
-
-@contextlib.contextmanager
-def ray_engine(cluster: Cluster) -> Iterator[list[Start]]:
-    """One actor a worker."""
-    with connected(cluster) as start:
-        yield [partial(start, str(index)) for index in range(cluster.workers)]
-
-
-def slurm_engine(jobs: Jobs, study: str, workers: int) -> list[Start]:
-    """One job a worker."""
-    return [partial(jobs.submit, f"{file_name(study)}-{index}") for index in range(workers)]
-
-
-def placed(worker: Worker, on_gpu: bool, threads: int) -> Worker:
-    """The worker with the device and threads of its place, where nothing else was said."""
-    return dataclasses.replace(
-        worker,
-        device=worker.device or ("cuda" if on_gpu else None),
-        threads=worker.threads or threads,
-    )
 
 
 def absolute_url(url: str) -> str:

@@ -172,6 +172,22 @@ class Worker:
             return FAILED
         return DONE
 
+    def placed(self, *, on_gpu: bool, threads: int) -> Worker:
+        """The worker with the device and threads of its place, where nothing else was said."""
+        return dataclasses.replace(
+            self,
+            device=self.device or ("cuda" if on_gpu else None),
+            threads=self.threads or threads,
+        )
+
+    def command(self) -> list[str]:
+        """The worker as a command of this machine, without the storage; see `secrets`."""
+        return [sys.executable, "-m", "optuna_layerwise.cli", "worker", *self.arguments()]
+
+    def secrets(self) -> dict[str, str]:
+        """The storage, whose URL may have a password, as an environment variable."""
+        return {STORAGE_VARIABLE: self.storage}
+
     def arguments(self) -> list[str]:
         """The options that mean this worker, but for its storage, which may have a password."""
         options: list[str] = []

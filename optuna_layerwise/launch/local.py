@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+
+from optuna_layerwise.launch.launchers import Request, Start, Worker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +88,25 @@ def start_process(
             start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on
         )
     return LocalProcess(place.name, str(log), process)
+
+
+@contextlib.contextmanager
+def processes(request: Request) -> Iterator[list[Start]]:
+    """One process for each GPU, or share of the cores; see `Launcher`.
+
+    Raises:
+        ValueError: if both or neither were said.
+    """
+    if (request.gpus is None) == (request.workers is None):
+        raise ValueError("say either --gpus, such as 0,1, or --workers, for the cores")
+
+    def start(place: Place, worker: Worker) -> LocalProcess:
+        here = worker.placed(on_gpu=bool(place.gpu), threads=place.threads)
+        return start_process(here.command(), place, request.folder, here.secrets())
+
+    gpus = request.gpus
+    places = gpu_places(gpus) if gpus is not None else cpu_places(request.workers or 0)
+    yield [partial(start, place) for place in places]
 
 
 @dataclasses.dataclass

@@ -13,9 +13,11 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from optuna_layerwise.launch.exits import FAILED
+from optuna_layerwise.launch.launchers import Request, Start, Worker
 
 _OBJECT_STORE_BYTES = 100 * 2**20
 """Of a cluster of our own: nothing is kept there."""
@@ -70,6 +72,25 @@ def connected(cluster: Cluster) -> Iterator[Callable[[str, Callable[[], int]], R
         yield lambda name, worker: RayActor(name, worker, cluster)
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def actors(request: Request) -> Iterator[list[Start]]:
+    """One actor for each worker; see `Launcher`."""
+    cluster = Cluster(
+        address=request.options.get("ray_address"),
+        workers=request.elsewhere,
+        gpus=request.gpus_per_worker,
+        cpus=request.cpus_per_worker,
+    )
+    with connected(cluster) as start:
+        yield [partial(_started, start, request, str(index)) for index in range(cluster.workers)]
+
+
+def _started(
+    start: Callable[[str, Worker], RayActor], request: Request, name: str, worker: Worker
+) -> RayActor:
+    return start(name, request.placed(worker))
 
 
 def _check(there: dict[str, float], cluster: Cluster) -> None:

@@ -7,16 +7,20 @@ again. Whichever worker comes first continues the trial.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from optuna_layerwise.io.texts import file_name
 from optuna_layerwise.launch.exits import FAILED
+from optuna_layerwise.launch.launchers import Request, Start, Worker
 from optuna_layerwise.studies.pausing import StopSignals
 
 _REQUEUES = 10_000
@@ -78,6 +82,32 @@ class Jobs:
         )
         job = executor.submit(Requeueing(worker))
         return SlurmJob(f"{name} (job {job.job_id})", str(job.paths.stdout), job)
+
+
+@contextlib.contextmanager
+def jobs(request: Request) -> Iterator[list[Start]]:
+    """One job for each worker; see `Launcher`.
+
+    Raises:
+        ValueError: if a job is to have a part of a GPU.
+    """
+    workers, options = request.elsewhere, request.options
+    if not float(request.gpus_per_worker).is_integer():
+        raise ValueError(f"--gpus-per-worker of Slurm is whole, got {request.gpus_per_worker}")
+    queue = Jobs(
+        folder=request.folder,
+        cluster=options["cluster"],
+        gpus=int(request.gpus_per_worker),
+        cpus=request.cpus_per_worker,
+        minutes=options["minutes"],
+        partition=options["partition"],
+        options=options["slurm"],
+    )
+
+    def submit(name: str, worker: Worker) -> SlurmJob:
+        return queue.submit(name, request.placed(worker))
+
+    yield [partial(submit, f"{file_name(request.study)}-{index}") for index in range(workers)]
 
 
 @dataclasses.dataclass
