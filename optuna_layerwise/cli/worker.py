@@ -13,7 +13,14 @@ import optuna
 import typer
 
 from optuna_layerwise.cli import show
-from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
+from optuna_layerwise.cli.options import (
+    DEFAULT_STORAGE,
+    STORAGE_VARIABLE,
+    Storage,
+    StudyName,
+    console,
+    load_study,
+)
 from optuna_layerwise.cli.progress import after_trials
 from optuna_layerwise.cli.resume import (
     AllowDifferent,
