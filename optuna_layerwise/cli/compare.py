@@ -25,7 +25,13 @@ from optuna_layerwise.cli.options import (
 from optuna_layerwise.io.files import write_whole
 from optuna_layerwise.io.plain import within
 from optuna_layerwise.reporting.report_grid import Grid
-from optuna_layerwise.storage import open_storage
+from optuna_layerwise.storage import (
+    open_pictured,
+    open_to_read,
+    picture_of,
+    refused_of,
+    study_names,
+)
 
 _STDOUT = Path("-")
 _MOST_IMAGES = 10**11
@@ -122,14 +128,7 @@ def find_studies(storage: str, wanted: list[str]) -> tuple[list[optuna.Study], d
         ValueError: if there is none of a name or pattern, and the message has those that there
             are; or if the one of a name cannot be read.
     """
-    opened = open_storage(storage, read_only=True)
-    from optuna_layerwise.storage import (  # with SQLAlchemy
-        open_pictured,
-        picture_of,
-        refused_of,
-        study_names,
-    )
-
+    opened = open_to_read(storage)
     names = study_names(opened)
     found: dict[str, None] = {}
     for pattern in wanted or ["*"]:

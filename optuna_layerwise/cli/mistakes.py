@@ -138,5 +138,7 @@ def _is_of_database(error: Exception | str) -> bool:
 
     if isinstance(error, StorageInternalError):
         return True
-    known = sys.modules.get("sqlalchemy.exc")  # what was never imported has raised nothing
-    return known is not None and isinstance(error, known.SQLAlchemyError)
+    return any(
+        module in sys.modules and isinstance(error, getattr(sys.modules[module], name))
+        for module, name in (("sqlalchemy.exc", "SQLAlchemyError"), ("sqlite3", "Error"))
+    )  # what was never imported has raised nothing

@@ -19,6 +19,9 @@ from optuna_layerwise.io.texts import file_name
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.storages import BaseStorage
+
+    from optuna_layerwise.storage import SQLiteFile
 
 T = TypeVar("T", bound=str)
 _SHOWN = 10
@@ -56,15 +59,32 @@ def load_study(
     from optuna_layerwise.storage import (
         PATIENCE_SECONDS,
         check_writable,
+        open_pictured,
         open_storage,
-        without_secrets,
+        open_to_read,
+        picture_of,
     )
 
     patience = PATIENCE_SECONDS if patience_seconds is None else patience_seconds
+    if read_only and whole:
+        source = open_to_read(storage, patience_seconds=patience, wait=wait)
+        _check_named(source, storage, name, option)
+        return open_pictured(picture_of(source, [name]), name)
     opened = open_storage(
         storage, create=False, patience_seconds=patience, wait=wait, read_only=read_only
     )
-    from optuna_layerwise.storage import open_pictured, picture_of, study_names  # with SQLAlchemy
+    _check_named(opened, storage, name, option)
+    if whole:
+        open_pictured(picture_of(opened, [name]), name)  # or say why it cannot be read
+    study = optuna.load_study(study_name=name, storage=opened)
+    if not read_only:
+        check_writable(study)
+    return study
+
+
+def _check_named(opened: BaseStorage | SQLiteFile, storage: str, name: str, option: str) -> None:
+    """Refuse the name of a study that is not there, and say which are."""
+    from optuna_layerwise.storage import study_names, without_secrets
 
     names = study_names(opened)
     if name not in names:
@@ -74,14 +94,6 @@ def load_study(
         listed = f"{names[:_SHOWN]}" + (" and more" if names[_SHOWN:] else "")
         there = f"there are {listed if names else 'none'}"
         raise ValueError(f"{option}no study {name!r} in {shown}; {hint}{there}")
-    if whole:
-        pictured = open_pictured(picture_of(opened, [name]), name)  # or say why it cannot be read
-        if read_only:
-            return pictured
-    study = optuna.load_study(study_name=name, storage=opened)
-    if not read_only:
-        check_writable(study)
-    return study
 
 
 def say_refused(refused: Mapping[str, str]) -> None:

@@ -24,8 +24,14 @@ from optuna_layerwise.io.plain import within
 from optuna_layerwise.io.texts import brief_value
 from optuna_layerwise.records.answer import later_words
 from optuna_layerwise.storage import (
+    UNREADABLE,
+    SQLiteFile,
     all_trials,
-    open_storage,
+    open_pictured,
+    open_to_read,
+    picture_of,
+    refused_of,
+    study_names,
     without_secrets,
     without_waiting,
 )
@@ -47,9 +53,7 @@ def status_command(
     if as_json and watch:
         raise ValueError("--json is one look, and --watch is for people; choose one of them")
     within("--every", every, 0.1, 86_400)
-    opened = open_storage(storage, read_only=True)
-    from optuna_layerwise.storage import study_names
-
+    opened = open_to_read(storage)
     names = [study] if study else study_names(opened)
     if study is not None:
         load_study(storage, study, read_only=True)  # or say which there are
@@ -82,11 +86,9 @@ Look = Callable[[], tuple[Sequence[Snapshot], Mapping[str, str]]]
 
 
 def snapshots_of(
-    storage: BaseStorage, names: Sequence[str]
+    storage: BaseStorage | SQLiteFile, names: Sequence[str]
 ) -> tuple[list[Snapshot], dict[str, str]]:
     """Of each study, or why there is none; the number of statements is the same for any number."""
-    from optuna_layerwise.storage import UNREADABLE, open_pictured, picture_of, refused_of
-
     shown, snapshots = picture_of(storage, names), []
     refused = dict(refused_of(shown))
     for name in names:

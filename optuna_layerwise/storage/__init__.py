@@ -60,7 +60,12 @@ if TYPE_CHECKING:
         lease_of,
     )
     from optuna_layerwise.storage.long_values import PART_KEY, IncompleteValueError
-    from optuna_layerwise.storage.opening import OtherSchemaError, journal_path, open_storage
+    from optuna_layerwise.storage.opening import (
+        OtherSchemaError,
+        journal_path,
+        open_storage,
+        open_to_read,
+    )
     from optuna_layerwise.storage.outages import (
         PATIENCE_SECONDS,
         StorageUnusableError,
@@ -74,6 +79,7 @@ if TYPE_CHECKING:
         refused_of,
         study_names,
     )
+    from optuna_layerwise.storage.reading import SQLiteFile
     from optuna_layerwise.storage.relational import RelationalStorage
     from optuna_layerwise.storage.standing import (
         Standing,
@@ -142,6 +148,7 @@ __all__ = [
     "OtherSchemaError",
     "Owner",
     "RelationalStorage",
+    "SQLiteFile",
     "Standing",
     "StorageUnusableError",
     "WrongLine",
@@ -174,6 +181,7 @@ __all__ = [
     "only_infeasible",
     "open_pictured",
     "open_storage",
+    "open_to_read",
     "own_record",
     "owner_of",
     "picture_of",

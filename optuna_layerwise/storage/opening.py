@@ -1,6 +1,7 @@
 """Opening a storage so that no waiting trial can be claimed twice, and none is lost.
 
-SQLAlchemy and Optuna's tables are imported when there is a database to open; a journal needs none.
+SQLAlchemy and Optuna's tables are imported when there is a database to open. A journal needs none,
+nor does a SQLite file that is only looked at: see `open_to_read`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from optuna.storages import BaseStorage
 from optuna_layerwise.storage.journal import FileJournalStorage, JournalFile
 from optuna_layerwise.storage.journal_lines import DamagedJournalError
 from optuna_layerwise.storage.outages import PATIENCE_SECONDS, persist
+from optuna_layerwise.storage.reading import SQLiteFile, has_newest_tables
 from optuna_layerwise.storage.urls import scrubbed, with_driver, without_secrets
 
 _JOURNAL = "journal://"
+_SQLITE = "sqlite:///"
 _EXPECTED = (
     "Expected sqlite:///tune.db, postgresql://user@host/db, mysql://user@host/db or "
     "journal:///tune.log"
@@ -63,8 +66,8 @@ def open_storage(
     shown = repr(path) if path else without_secrets(url)
     if not create:
         file = path
-        if url.startswith("sqlite:///"):
-            file = url.removeprefix("sqlite:///").partition("?")[0]
+        if url.startswith(_SQLITE):
+            file = url.removeprefix(_SQLITE).partition("?")[0]
         if file not in (None, "", ":memory:") and not Path(file).is_file():
             raise FileNotFoundError(f"there is no database {shown}; `tune` makes one")
     failures: tuple[type[Exception], ...] = (
@@ -93,6 +96,17 @@ def open_storage(
         said = str(error.__cause__ or error) or type(error).__name__
         reason = scrubbed(said.splitlines()[0].rstrip("."), url)
         raise ConnectionError(f"cannot open the storage {shown}: {reason}. {_EXPECTED}") from error
+
+
+def open_to_read(
+    url: str, *, patience_seconds: float = PATIENCE_SECONDS, wait: bool = False
+) -> BaseStorage | SQLiteFile:
+    """What `study_names` and `picture_of` read; see `open_storage`, which raises the same."""
+    path = url.removeprefix(_SQLITE)
+    is_file = url.startswith(_SQLITE) and "?" not in path and not path.startswith("file:")
+    if is_file and Path(path).is_file() and has_newest_tables(path):
+        return SQLiteFile(path, patience_seconds)
+    return open_storage(url, patience_seconds=patience_seconds, wait=wait, read_only=True)
 
 
 def journal_path(url: str) -> str | None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -102,6 +103,8 @@ def passes(error: BaseException) -> bool:
     error = _cause(error)
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ESTALE)
+    if isinstance(error, sqlite3.OperationalError):  # of a file that is read without SQLAlchemy
+        return any(t in str(error).lower() for t in _TEXTS)
     if not isinstance(error, exc.DBAPIError) or isinstance(
         error, exc.DataError | exc.IntegrityError
     ):

@@ -6,16 +6,17 @@ with its reason, and takes none of the others along.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections import defaultdict, namedtuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
-from optuna._imports import _LazyImport
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
@@ -24,16 +25,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.io.plain import UNREADABLE, decoded, shortened
 from optuna_layerwise.storage.journal import FileJournalStorage
-
-if TYPE_CHECKING:
-    import sqlalchemy
-    from optuna.storages._rdb import models
-else:  # a journal is read without
-    sqlalchemy = _LazyImport("sqlalchemy")
-    models = _LazyImport("optuna.storages._rdb.models")
+from optuna_layerwise.storage.reading import Select, SQLiteFile
 
 _FEW = 100
 _Rows = dict[int, list[Any]]
+_INFINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf}
+"""Values that are stored as their kind, for databases have no such numbers."""
 
 
 class Picture(InMemoryStorage):
@@ -99,33 +96,37 @@ class Picture(InMemoryStorage):
         self._by_id |= {trial._trial_id: trial for trial in trials}
 
 
-def picture_of(storage: BaseStorage, names: Iterable[str] | None = None) -> BaseStorage:
+def picture_of(
+    storage: BaseStorage | SQLiteFile, names: Iterable[str] | None = None
+) -> BaseStorage:
     """The studies of these names, or all; storages of other kinds are their own pictures."""
-    backend = getattr(storage, "_backend", storage)
     chosen = None if names is None else set(names)
+    if isinstance(storage, SQLiteFile):
+        return storage.persist(lambda again: _read(storage, chosen))
     if isinstance(storage, FileJournalStorage):
         shown = Picture()
         for study, reason in storage.studies_with_faults():
             if chosen is None or study.study_name in chosen:
                 shown.add_of_journal(storage, study, reason)
         return shown
+    backend = getattr(storage, "_backend", storage)
     if not isinstance(backend, RDBStorage):
         return storage
     from optuna_layerwise.storage.persistent import PersistentStorage  # with SQLAlchemy
 
     if isinstance(backend, PersistentStorage):
-        return backend.persist(lambda again: _read(backend.engine, chosen))
-    return _read(backend.engine, chosen)
+        return backend.persist(lambda again: _read(backend, chosen))
+    return _read(backend, chosen)
 
 
-def study_names(storage: BaseStorage) -> list[str]:
+def study_names(storage: BaseStorage | SQLiteFile) -> list[str]:
     """In alphabetical order, whatever is stored with the studies."""
-    backend = getattr(storage, "_backend", storage)
-    if not isinstance(backend, RDBStorage):
-        return sorted(study.study_name for study in storage.get_all_studies())
-    with backend.engine.connect() as connection:
-        names = connection.execute(sqlalchemy.select(models.StudyModel.study_name))
-        return sorted(name for (name,) in names)
+    source = getattr(storage, "_backend", storage)
+    if isinstance(source, RDBStorage | SQLiteFile):
+        with _selecting(source) as select:
+            return sorted(row.study_name for row in _rows(select, "studies"))
+    assert isinstance(storage, BaseStorage)
+    return sorted(study.study_name for study in storage.get_all_studies())
 
 
 def open_pictured(shown: BaseStorage, name: str) -> optuna.Study:
@@ -185,14 +186,14 @@ class _Stored:
 
         try:
             values = [
-                models.TrialValueModel.stored_repr_to_value(
-                    _float(v.value), _kind(v, "value_type")
-                )
+                _number(v.value, v.value_type, _INFINITE)
                 for v in sorted(rows("trial_values"), key=_objective)
             ]
             steps = {
-                v.step: models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(
-                    _float(v.intermediate_value), _kind(v, "intermediate_value_type")
+                v.step: _number(
+                    v.intermediate_value,
+                    v.intermediate_value_type,
+                    {**_INFINITE, "NAN": math.nan},
                 )
                 for v in rows("trial_intermediate_values")
             }
@@ -254,13 +255,11 @@ def _float(value: object) -> Any:
     return value
 
 
-def _kind(row: Any, column: str) -> Any:
-    kinds = (
-        models.TrialValueModel.TrialValueType
-        if column == "value_type"
-        else models.TrialIntermediateValueModel.TrialIntermediateValueType
-    )
-    return kinds[getattr(row, column)]
+def _number(value: object, kind: Any, others: Mapping[str, float]) -> Any:
+    """A value as Optuna stores it: a number of the kind ``FINITE``, or nothing but its kind."""
+    if (value is None) == (kind == "FINITE"):
+        raise ValueError(f"{shortened(value)} as a value of the kind {shortened(kind)}")
+    return _float(value) if value is not None else others[kind]
 
 
 def _time(value: object) -> datetime | None:
@@ -271,37 +270,43 @@ def _time(value: object) -> datetime | None:
     raise ValueError(f"{shortened(value)} where a time is expected")
 
 
-_OF_STUDIES = ("study_directions", "study_user_attributes", "study_system_attributes", "trials")
-_OF_TRIALS = (
-    *("trial_values", "trial_params", "trial_user_attributes", "trial_system_attributes"),
-    "trial_intermediate_values",
-)
+_STUDIES = {
+    "study_directions": ("study_id", "direction", "objective"),
+    "study_user_attributes": ("study_id", "key", "value_json"),
+    "study_system_attributes": ("study_id", "key", "value_json"),
+    "trials": (
+        *("study_id", "trial_id", "number", "state"),
+        *("datetime_start", "datetime_complete"),
+    ),
+}
+"""Columns of the tables whose rows belong to a study, which is the first."""
+_TRIALS = {
+    "trial_values": ("trial_id", "objective", "value", "value_type"),
+    "trial_params": ("trial_id", "param_id", "param_name", "param_value", "distribution_json"),
+    "trial_user_attributes": ("trial_id", "key", "value_json"),
+    "trial_system_attributes": ("trial_id", "key", "value_json"),
+    "trial_intermediate_values": (
+        *("trial_id", "step"),
+        *("intermediate_value", "intermediate_value_type"),
+    ),
+}
+"""Columns of the tables whose rows belong to a trial, which is the first."""
+COLUMNS = {"studies": ("study_id", "study_name"), **_STUDIES, **_TRIALS}
+"""What is read, as the driver gives it: a value of a wrong kind stops no reading."""
 
 
-def _read(engine: sqlalchemy.Engine, names: set[str] | None) -> Picture:
-    tables = models.BaseModel.metadata.tables
+def _read(source: RDBStorage | SQLiteFile, names: set[str] | None) -> Picture:
     rows: dict[str, _Rows] = {}
-    with engine.connect() as connection:
-        found = connection.execute(
-            sqlalchemy.select(*_columns("studies", "study_id", "study_name"))
-        ).all()
+    with _selecting(source) as select:
+        found = _rows(select, "studies")
         chosen = [row for row in found if names is None or row.study_name in names]
         # (Of many, those that are not wanted are read as well: their list would be too long.)
         some = [row.study_id for row in chosen] if len(chosen) < min(len(found), _FEW) else None
-        trials = tables["trials"].c
-        for name in (*_OF_STUDIES, *_OF_TRIALS):
-            table = tables[name]
-            of = "study_id" if name in _OF_STUDIES else "trial_id"
-            query = sqlalchemy.select(*_columns(name))
-            if some is not None and of == "study_id":
-                query = query.where(table.c.study_id.in_(some))
-            elif some is not None:
-                query = query.join(trials.trial_id.table, trials.trial_id == table.c.trial_id)
-                query = query.where(trials.study_id.in_(some))
+        for table in (*_STUDIES, *_TRIALS):
             grouped: _Rows = defaultdict(list)
-            for row in connection.execute(query):
-                grouped[getattr(row, of)].append(row)
-            rows[name] = grouped
+            for row in _rows(select, table, some):
+                grouped[row[0]].append(row)
+            rows[table] = grouped
     shown, cache = Picture(), {}
 
     def distribution(text: str) -> BaseDistribution:
@@ -316,10 +321,28 @@ def _read(engine: sqlalchemy.Engine, names: set[str] | None) -> Picture:
     return shown
 
 
-def _columns(table: str, *names: str) -> list[Any]:
-    """All columns, or some, as the driver gives them: a value of a wrong kind stops no reading."""
-    columns = models.BaseModel.metadata.tables[table].c
-    return [
-        sqlalchemy.type_coerce(columns[name], sqlalchemy.types.NullType()).label(name)
-        for name in names or columns.keys()
-    ]
+def _rows(select: Select, table: str, studies: Sequence[Any] | None = None) -> list[Any]:
+    """The rows of a table, of all studies or of those with these ids."""
+    query = f"SELECT {', '.join(f't.{name}' for name in COLUMNS[table])} FROM {table} AS t"
+    values = {f"id{index}": study for index, study in enumerate(studies or ())}
+    if studies is not None:
+        if table in _TRIALS:
+            query += " JOIN trials AS s ON s.trial_id = t.trial_id"
+        owner = "s" if table in _TRIALS else "t"
+        wanted = ", ".join(f":{name}" for name in values) or "NULL"
+        query += f" WHERE {owner}.study_id IN ({wanted})"
+    row = namedtuple(table, COLUMNS[table])  # type: ignore[misc]
+    return [row(*found) for found in select(query, values)]
+
+
+@contextlib.contextmanager
+def _selecting(source: RDBStorage | SQLiteFile) -> Iterator[Select]:
+    """Inside, statements read a database, through SQLAlchemy or without it."""
+    if isinstance(source, SQLiteFile):
+        with source.selecting() as select:
+            yield select
+        return
+    import sqlalchemy
+
+    with source.engine.connect() as connection:
+        yield lambda query, values: connection.execute(sqlalchemy.text(query), values)

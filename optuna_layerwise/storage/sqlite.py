@@ -48,6 +48,10 @@ class Connection(sqlite3.Connection):
         """As SQLite's."""
         return super().cursor(_Cursor)
 
+    def execute(self, *args: Any) -> Any:
+        """As SQLite's, which would use a cursor of its own."""
+        return self.cursor().execute(*args)
+
     def commit(self) -> None:
         """As SQLite's."""
         _patiently(self, super().commit)

@@ -68,17 +68,22 @@ def test_a_mistake_is_said_before_anything_heavy_is_imported(
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize(
-    ("place", "light"), [("sqlite:///a.db", ()), ("journal:///a.log", OF_DATABASES)]
-)
+@pytest.mark.parametrize("place", ["sqlite:///a.db", "journal:///a.log"])
+@pytest.mark.parametrize("options", [(), ("--study", "a"), ("--json",)], ids=" ".join)
 def test_status_of_a_study_needs_nothing_heavy(
-    tmp_path: Path, place: str, light: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, place: str, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    optuna.create_study(storage=open_storage(place), study_name="a")
-    code, modules = run(tmp_path, "status", "--storage", place)
+    optuna.create_study(storage=open_storage(place), study_name="a").add_trial(
+        optuna.trial.create_trial(
+            value=0.5,
+            params={"x": 0.5},
+            distributions={"x": optuna.distributions.FloatDistribution(0, 1)},
+        )
+    )
+    code, modules = run(tmp_path, "status", "--storage", place, *options)
     assert code == 0
-    assert not modules & {*HEAVY, *light}
+    assert not modules & {*HEAVY, *OF_DATABASES}
 
 
 def test_the_list_of_commands_imports_none_of_them(tmp_path: Path) -> None:

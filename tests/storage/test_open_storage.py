@@ -17,6 +17,9 @@ from optuna_layerwise.storage import (
     RelationalStorage,
     claims_are_atomic,
     open_storage,
+    open_to_read,
+    picture_of,
+    study_names,
     upgrade_schema,
 )
 
@@ -152,10 +155,16 @@ def test_waiting_for_a_locked_file_is_said_while_it_lasts(tmp_path: Path) -> Non
     logger, handler = logging.getLogger("optuna_layerwise.storage.sqlite"), Unlock()
     logger.addHandler(handler)
     try:
-        for read_only in (True, False):
+        file = open_to_read(url)
+        for look in (
+            lambda: close(open_storage(url, read_only=True, log=False)),
+            lambda: close(open_storage(url, log=False)),
+            lambda: study_names(open_to_read(url)),
+            lambda: picture_of(file),
+        ):
             said.clear()
             other.execute("BEGIN EXCLUSIVE")
-            close(open_storage(url, read_only=read_only, log=False))
+            look()
             waits, goes_on = said
             assert "study.db: another process has locked it; waiting up to 60 seconds" in waits
             assert "unlocked after" in goes_on

@@ -13,15 +13,24 @@ import sqlalchemy
 from databases import close, storage
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.storages import BaseStorage
+from optuna.storages._rdb.models import BaseModel
 from optuna.trial import create_trial
 
 from optuna_layerwise.storage import (
+    SQLiteFile,
+    StorageUnusableError,
     all_trials,
     open_pictured,
     open_storage,
+    open_to_read,
     picture_of,
     refused_of,
+    study_names,
 )
+from optuna_layerwise.storage import sqlite as sqlite_files
+from optuna_layerwise.storage.picture import COLUMNS
+from optuna_layerwise.storage.reading import TABLES, newest_revision
+from optuna_layerwise.storage.schema import Revisions
 
 __all__ = ["storage"]
 
@@ -75,7 +84,10 @@ def fill(storage: BaseStorage, name: str) -> optuna.Study:  # noqa: F811
                 },
                 user_attrs={"u": [1]},
                 system_attrs={"s": {"t": None}},
-                intermediate_values={0: float("nan"), 3: 0.5},
+                intermediate_values={
+                    **{0: float("nan"), 3: 0.5},
+                    **{4: float("inf"), 5: float("-inf")},
+                },
             )
         )
     study.enqueue_trial({"x": 0.5})
@@ -84,14 +96,28 @@ def fill(storage: BaseStorage, name: str) -> optuna.Study:  # noqa: F811
 
 def test_a_picture_of_a_study_equals_the_study(storage: BaseStorage) -> None:  # noqa: F811
     studies = [fill(storage, name) for name in ("a", "b")]
-    shown = picture_of(storage)
-    for study in studies:
-        seen = open_pictured(shown, study.study_name)
-        assert seen.directions == study.directions
-        assert (seen.user_attrs, seen.metric_names) == (study.user_attrs, study.metric_names)
-        assert repr(all_trials(seen)) == repr(all_trials(study))  # NaN is not equal to itself
-        assert seen.best_trial.number == study.best_trial.number == 1
-    assert refused_of(shown) == {}
+    url = getattr(getattr(storage, "_backend", None), "url", "")
+    file = open_to_read(url) if url else storage
+    assert isinstance(file, SQLiteFile) == url.startswith("sqlite")
+    for shown in (picture_of(storage), picture_of(file), picture_of(file, ["a", "b"])):
+        for study in studies:
+            seen = open_pictured(shown, study.study_name)
+            assert seen.directions == study.directions
+            assert (seen.user_attrs, seen.metric_names) == (study.user_attrs, study.metric_names)
+            assert repr(all_trials(seen)) == repr(all_trials(study))  # NaN is not equal to itself
+            assert seen.best_trial.number == study.best_trial.number == 1
+        assert refused_of(shown) == {}
+
+
+def test_a_picture_of_some_studies_has_no_others(tmp_path: Path) -> None:
+    opened = open_storage(url := f"sqlite:///{tmp_path}/study.db")
+    studies = {name: fill(opened, name) for name in ("a", "b", "c")}
+    for source in (opened, open_to_read(url)):
+        assert study_names(source) == list(studies)
+        shown = picture_of(source, ["b"])
+        assert [study.study_name for study in shown.get_all_studies()] == ["b"]
+        assert repr(all_trials(open_pictured(shown, "b"))) == repr(all_trials(studies["b"]))
+    close(opened)
 
 
 def test_statements_for_a_picture_do_not_depend_on_the_number_of_studies(tmp_path: Path) -> None:
@@ -134,15 +160,15 @@ def test_a_study_with_hostile_content_is_named_and_takes_no_other_along(
         database.execute(f"{statement} WHERE {where}", (value,))
         database.commit()
     reading = open_storage(url, read_only=True)
-    shown = picture_of(reading)
-    [(name, reason)] = refused_of(shown).items()
-    assert name == "bad"
-    assert "\n" not in reason
-    assert len(reason) < 250
-    with pytest.raises(ValueError, match="study 'bad' cannot be read: "):
-        open_pictured(shown, "bad")
-    for name in ("good", "better"):
-        assert len(open_pictured(shown, name).trials) == 3
+    for shown in (picture_of(reading), picture_of(open_to_read(url))):
+        [(name, reason)] = refused_of(shown).items()
+        assert name == "bad"
+        assert "\n" not in reason
+        assert len(reason) < 250
+        with pytest.raises(ValueError, match="study 'bad' cannot be read: "):
+            open_pictured(shown, "bad")
+        for name in ("good", "better"):
+            assert len(open_pictured(shown, name).trials) == 3
     close(reading)
 
 
@@ -155,3 +181,28 @@ def test_json_of_any_sound_kind_is_read(tmp_path: Path) -> None:
     seen = open_pictured(picture_of(opened), "s").user_attrs
     assert repr(sorted(seen.items())) == repr(sorted(study.user_attrs.items()))
     close(opened)
+
+
+def test_what_is_known_of_optuna_s_tables_is_what_optuna_says() -> None:
+    tables = BaseModel.metadata.tables
+    assert set(tables) == TABLES
+    assert all(set(names) <= set(tables[table].c.keys()) for table, names in COLUMNS.items())
+    assert newest_revision() == Revisions().get_head_version()
+
+
+def test_a_file_that_stays_locked_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_files, "LOCK_SECONDS", 0.0)
+    opened = open_storage(url := f"sqlite:///{tmp_path}/study.db", log=False)
+    fill(opened, "s")
+    close(opened)
+    file = open_to_read(url, patience_seconds=0.1)
+    with closing(sqlite3.connect(tmp_path / "study.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StorageUnusableError, match=r"gave up on sqlite:.*database is locked"):
+            picture_of(file)
+        with pytest.raises(ConnectionError, match=r"cannot open the storage .*is locked\. Expect"):
+            open_to_read(url)
+        other.execute("ROLLBACK")
+    assert len(open_pictured(picture_of(file), "s").trials) == 3

@@ -18,7 +18,10 @@ from databases import close
 from optuna_layerwise.storage import (
     OtherSchemaError,
     check_writable,
+    open_pictured,
     open_storage,
+    open_to_read,
+    picture_of,
     study_names,
     upgrade_schema,
 )
@@ -51,6 +54,8 @@ def read(path: Path) -> int:
     storage = open_storage(f"sqlite:///{path}", read_only=True)
     trials = optuna.load_study(study_name="s", storage=storage).trials
     close(storage)
+    pictured = open_pictured(picture_of(open_to_read(f"sqlite:///{path}")), "s")
+    assert pictured.trials == trials
     return len(trials)
 
 
@@ -179,6 +184,8 @@ def test_a_database_of_an_old_optuna_is_untouched_until_it_is_upgraded_whole(
     for read_only in (True, False):
         with pytest.raises(OtherSchemaError, match=r"doctor --repair` upgrades"):
             open_storage(f"sqlite:///{path}", read_only=read_only)
+    with pytest.raises(OtherSchemaError, match=r"doctor --repair` upgrades"):
+        open_to_read(f"sqlite:///{path}")
     assert content(tmp_path) == before
     kept = upgrade_schema(f"sqlite:///{path}")
     assert Path(kept).read_bytes() == before["study.db"]
