@@ -1,7 +1,8 @@
 """How long do commands take that only look or refuse? `python benchmarks/start_up.py`.
 
 Each command is started in turn with a bare ``import optuna`` by the same interpreter, so that what
-else the machine does meets both. A row has the medians and their ratio; the goal is at most 3.
+else the machine does meets both. A row has the medians and their ratio; the goal is at most 3. The
+newest row of each command stands in the table beside the rows.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import optuna
 
-from benchmarks.records import append, processor, provenance
+from benchmarks.records import append, processor, provenance, read
 
 OUTPUT = Path(__file__).parent / "results" / "start_up.jsonl"
 BARE = [sys.executable, "-c", "import optuna"]
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--commit", help="of a copy without its git repository")
     given = parser.parse_args()
+    output = given.output.absolute()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     source = provenance(device=processor(), threads=1, commit=given.commit)
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +64,21 @@ def main() -> None:
                 bare[name].append(_measured(BARE))
                 seconds[name].append(_measured([*program, *words]))
         for name in COMMANDS:
-            append(given.output, _row(name, bare[name], seconds[name]) | {"provenance": source})
+            append(output, _row(name, bare[name], seconds[name]) | {"provenance": source})
+    output.with_suffix(".md").write_text(table(read(output)), encoding="utf-8")
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The newest row of each command, in Markdown."""
+    newest = {row["command"]: row for row in rows}
+    lines = [
+        "| command | times `import optuna`, by the clock | by the processor | rounds | load |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, row in newest.items():
+        ratios = f"{row['ratio']:.2f} | {row['cpu_ratio']:.2f}"
+        lines.append(f"| {name} | {ratios} | {row['rounds']} | {row['load']} |")
+    return "\n".join(lines) + "\n"
 
 
 def _opened(url: str) -> Any:

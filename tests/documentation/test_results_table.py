@@ -15,6 +15,12 @@ def test_the_table_of_the_readme_is_generated_from_the_reports() -> None:
     assert shown.strip() == made["table"]()
 
 
+def test_the_table_of_start_up_times_is_generated_from_their_rows() -> None:
+    made = run_path(str(ROOT / "benchmarks" / "start_up.py"))
+    shown = made["OUTPUT"].with_suffix(".md").read_text(encoding="utf-8")
+    assert shown == made["table"](made["read"](made["OUTPUT"]))
+
+
 def test_the_picture_of_the_readme_shows_what_is_said_below_it() -> None:
     drawn = run_path(str(ROOT / "docs" / "pictures" / "draw.py"))
     line = drawn["search"]()
