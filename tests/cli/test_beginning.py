@@ -22,7 +22,7 @@ from optuna_layerwise.storage import enqueue_once
 
 CREATE = (*DIGITS, "--no-work", "--seed-recipes", "--encoding", "binary", "--sampler", "random")
 ROUNDS = 3
-VERSION = fingerprint._version
+VERSION = fingerprint.version_of
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def overtaken(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
         def first_then_wait(settings: Settings, encoding: Any) -> Any:
             monkeypatch.setattr(Settings, "first", first)
-            monkeypatch.setattr(fingerprint, "_version", VERSION)
+            monkeypatch.setattr(fingerprint, "version_of", VERSION)
             argv = sys.argv
             assert cli(*arguments)[0] == 0
             sys.argv = argv
@@ -80,7 +80,7 @@ def test_of_two_that_begin_one_study_with_other_packages_the_later_is_refused(
     cli: Cli, overtaken: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overtaken(*CREATE, "--trials", "2")
-    monkeypatch.setattr(fingerprint, "_version", lambda package: "1.2.3")
+    monkeypatch.setattr(fingerprint, "version_of", lambda package: "1.2.3")
     code, _, err = cli(*CREATE, "--trials", "2")
     assert code == 2
     assert "was trained with another setup: " in err

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from commands import Cli
 
 from benchmarks.protocols import TABLES
+from benchmarks.protocols.__main__ import app
+from optuna_layerwise.cli.app import run
 from optuna_layerwise.cli.options import STORAGE_VARIABLE, console
 
 PAPERS = [name for name in TABLES if name != "methods"]
 
 
+@pytest.fixture
+def bench(calling: Callable[[Callable[[], object]], Cli]) -> Cli:
+    """``python -m benchmarks.protocols``."""
+    return calling(lambda: run(app))
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize("table", PAPERS)
 def test_the_full_scale_starts_and_says_what_is_missing(
-    cli: Cli, table: str, tmp_path: Path
+    bench: Cli, table: str, tmp_path: Path
 ) -> None:
-    code, said, errors = cli("bench", table, "--scale", "full")
+    code, said, errors = bench(table, "--scale", "full")
     assert code == 0, errors
     assert "missing: weights of" in said and "0 to run" in said
     page = (tmp_path / f"bench-results/{table}-full.md").read_text()
@@ -29,10 +38,10 @@ def test_the_full_scale_starts_and_says_what_is_missing(
 
 @pytest.mark.slow
 def test_a_small_table_without_its_data_is_rehearsed_on_the_digits(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, bench: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = ("bench", "biotune-table1", "--method", "probe")
-    code, said, errors = cli(*command)
+    command = ("biotune-table1", "--method", "probe")
+    code, said, errors = bench(*command)
     assert code == 0, errors
     assert "missing: data set" not in said.splitlines()[-1] and "--scale digits" in said
     assert "1 cells: 1 to run" in said and "balanced_accuracy" in said
@@ -47,9 +56,9 @@ def test_a_small_table_without_its_data_is_rehearsed_on_the_digits(
     assert "".join(line[:18].strip() for line in said.splitlines()[-3:]) == name
     code, said, errors = cli("report", "--study", name)
     assert code == 0 and "wrote" in said, errors
-    code, said, _ = cli(*command, "--table-only")
+    code, said, _ = bench(*command, "--table-only")
     assert code == 0 and "to run" not in said
-    code, said, _ = cli(*command)
+    code, said, _ = bench(*command)
     assert "1 cells: 0 to run" in said
 
 
@@ -65,6 +74,6 @@ def test_a_small_table_without_its_data_is_rehearsed_on_the_digits(
         ("--compute", "speed=9", "unknown --compute settings"),
     ],
 )
-def test_a_mistake_is_one_line(cli: Cli, option: str, value: str, message: str) -> None:
-    code, _, errors = cli("bench", "methods", "--scale", "digits", option, value)
+def test_a_mistake_is_one_line(bench: Cli, option: str, value: str, message: str) -> None:
+    code, _, errors = bench("methods", "--scale", "digits", option, value)
     assert code == 2 and message in errors and errors.count("\n") == 1

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from benchmarks.layerbench import contest, ranking
 from benchmarks.layerbench.searches import contestant_of, run_cell
-from optuna_layerwise.cli.app import app
+from benchmarks.protocols.__main__ import app
 from optuna_layerwise.layerbench import LayerBench
 from tests.layerbench.conftest import TABLES
 
@@ -84,7 +84,7 @@ def test_a_contestant_names_its_sampler_encoding_and_options() -> None:
 @pytest.mark.slow
 def test_the_command_ranks_contestants_and_runs_nothing_twice(tmp_path: Path) -> None:
     output = tmp_path / "cells.jsonl"
-    command = ["bench", "layerbench", "random/binary", "random/full", "biotune/biotune"]
+    command = ["layerbench", "random/binary", "random/full", "biotune/biotune"]
     command += ["--tables", str(TABLES), "--set", "busi", "--trials", "10", "--seeds", "2"]
     command += ["--output", str(output)]
     first = CliRunner().invoke(app, command)
@@ -97,12 +97,12 @@ def test_the_command_ranks_contestants_and_runs_nothing_twice(tmp_path: Path) ->
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 0
     assert output.read_text().splitlines() == lines
-    assert {json.loads(line)["contestant"] for line in lines} == set(command[2:5])
+    assert {json.loads(line)["contestant"] for line in lines} == set(command[1:4])
 
 
 def test_what_the_command_cannot_do_is_one_error(tmp_path: Path) -> None:
     def fails(*arguments: str) -> str:
-        result = CliRunner().invoke(app, ["bench", "layerbench", *arguments])
+        result = CliRunner().invoke(app, ["layerbench", *arguments])
         assert result.exit_code != 0
         return str(result.exception)
 

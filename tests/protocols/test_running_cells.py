@@ -144,7 +144,7 @@ def test_a_cell_of_another_process_is_left_alone_and_a_dead_ones_is_taken_over(
 
 
 COMMAND = (
-    *(sys.executable, "-m", "optuna_layerwise.cli", "bench", "methods", "--scale", "digits"),
+    *(sys.executable, "-m", "benchmarks.protocols", "methods", "--scale", "digits"),
     *("--method", "revo-binary", "--runs", "1", "--processes", "2"),
     *("--compute", "channels_last=true"),
 )
