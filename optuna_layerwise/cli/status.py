@@ -19,6 +19,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load_study, say_refused
+from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.experiments.status import RunningTrial, Snapshot, take_snapshot
 from optuna_layerwise.io.plain import within
 from optuna_layerwise.io.texts import brief_value
@@ -181,8 +182,6 @@ def about_result(now: Snapshot) -> list[str]:
 
 
 def _warned_of(warned: Sequence[Snapshot], storage: str) -> str:
-    from optuna_layerwise.cli.terminal import study_options  # with SQLAlchemy
-
     listed = ", ".join(f"{now.study} has {now.notices}" for now in warned[:3])
     more = f", and {len(warned) - 3} other studies have some" if len(warned) > 3 else ""
     shown = study_options(storage, warned[0].study)

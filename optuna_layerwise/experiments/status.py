@@ -16,8 +16,10 @@ from optuna_layerwise.records.answer import Answer, answer_of, readable_openings
 from optuna_layerwise.records.final import claim_of, stored_final, times_opened
 from optuna_layerwise.storage import (
     LEASE_KEY,
+    all_study_attrs,
     all_trials,
     lease_of,
+    notices_in,
     only_infeasible,
     owner_of,
 )
@@ -98,8 +100,6 @@ class Snapshot:
 
 def take_snapshot(study: optuna.Study) -> Snapshot:
     """Read a study's trials once, and say how far it is."""
-    from optuna_layerwise.storage import all_study_attrs, notices_in  # with SQLAlchemy
-
     trials, order, settings = all_trials(study), order_of(study), stored_settings(study)
     states = dict.fromkeys((state.name.lower() for state in TrialState), 0)
     for trial in trials:
