@@ -115,6 +115,7 @@ def race(spec: ModelSpec, splits: Splits) -> tuple[Final, Final]:
     return finals[0], finals[1]
 
 
+@pytest.mark.slow
 def test_who_is_far_behind_after_a_seed_is_trained_no_further(race: tuple[Final, Final]) -> None:
     raced, whole = race
     assert [len(f.val) for f in whole.finalists] == [3] * 5
@@ -153,6 +154,7 @@ def test_finalists_cost_no_more_than_half_of_a_search(trials: int, finalists: in
     assert n_finalists(trials) == finalists
 
 
+@pytest.mark.slow
 def test_the_number_of_finalists_follows_that_of_the_trials(
     spec: ModelSpec, splits: Splits
 ) -> None:

@@ -266,6 +266,7 @@ def test_out_of_memory_is_an_outcome_and_the_study_goes_on(make: Any) -> None:
     assert [run_of(trial)["outcome"] for trial in study.trials] == ["out of memory", "complete"]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("sampler", [TPESampler, RandomSampler, BioTuneSampler])
 def test_it_is_a_plain_objective_of_a_plain_study(make: Any, sampler: Any) -> None:
     study = search(make(QUICK), n_trials=12, sampler=sampler(seed=0))
@@ -326,6 +327,7 @@ def test_no_seed_is_refused(make: Any) -> None:
         make(seeds=())
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("knows_the_encoding", [True, False])
 def test_ones_own_objective_has_other_parameters_beside_the_layer_genes(
     spec: ModelSpec, splits: Splits, knows_the_encoding: bool

@@ -95,7 +95,7 @@ def assert_equal_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Te
 LAST_BLOCKS = {f"imp/{block}": 0.1 for block in BLOCKS[:3]} | {"imp/stage3": 0.5, "imp/head": 0.9}
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep
 @pytest.mark.parametrize("params", [EVERYTHING, LAST_BLOCKS | {"imp/__threshold__": 0.2}])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("seeds", [(0,), (3, 4, 5)])
@@ -366,6 +366,7 @@ def test_a_copy_of_a_database_removes_nothing_of_its_source(
     assert names(objective, study) == {"trial-0.checkpoint"}
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("moved", ["its database", "its folder, which version 0.1.0 has named"])
 def test_what_was_moved_goes_on_from_its_checkpoint(
     interrupted: Interrupted, tmp_path: Path, moved: str

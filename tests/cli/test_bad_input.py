@@ -21,6 +21,7 @@ import sqlalchemy
 import typer
 from commands import Cli
 from databases import SERVERS, close
+from forking import Command
 
 from optuna_layerwise.cli.app import app
 from optuna_layerwise.records.run import RUN_KEY
@@ -91,9 +92,8 @@ def outside(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with a study of ours, as `tune --no-work` leaves it, and two trials."""
     path = tmp_path_factory.mktemp("healthy") / "study.db"
-    code = "from optuna_layerwise.cli import main; main()"
-    command = [sys.executable, "-c", code, *arguments("tune", f"sqlite:///{path}"), "--no-work"]
-    subprocess.run(command, check=True, capture_output=True, cwd=path.parent)
+    command = [*arguments("tune", f"sqlite:///{path}"), "--no-work"]
+    assert Command(command, path.parent).wait(300) == 0
     storage = open_storage(f"sqlite:///{path}")
     study = optuna.load_study(storage=storage, study_name="digits", sampler=BioTuneSampler(seed=0))
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
@@ -202,7 +202,7 @@ def test_a_journal_in_which_one_study_cannot_be_read(cli: Cli, name: str, tmp_pa
         assert "study 'digits' was left out: line 3 of the journal is wrong" in err
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "doctor"])
 def test_a_database_of_an_older_optuna(cli: Cli, name: str, database: Path) -> None:
     execute(database, "UPDATE alembic_version SET version_num = 'v2.6.0.a'")
@@ -236,7 +236,7 @@ def test_the_doctor_upgrades_a_database_of_an_older_optuna(cli: Cli, database: P
 WRITES = ("pause", "resume", "worker", "launch")
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
 @pytest.mark.parametrize("name", ["status", "doctor", *WRITES])
 def test_only_what_writes_is_refused_by_a_database_that_cannot_be_written(

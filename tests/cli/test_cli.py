@@ -217,6 +217,7 @@ def test_finalists_follow_the_trials_where_nothing_is_said(cli: Cli) -> None:
 # --- resuming ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_study_of_an_older_version_is_continued(cli: Cli) -> None:
     cli(*DIGITS, "--trials", "1")
     study = load("digits")

@@ -23,6 +23,7 @@ def test_the_list_of_commands_has_a_name_and_a_line_for_each(cli: Cli) -> None:
     ]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_list_of_options_is_long_and_each_option_says_what_it_is(cli: Cli, name: str) -> None:
     command = GROUP.get_command(None, name)

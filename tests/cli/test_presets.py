@@ -106,7 +106,7 @@ def test_data_with_their_own_splits_are_not_cut_by_revo_tunes_preset(data: str) 
     assert not PRESETS["revo"]("catcmawm", None, data, 0).paper_split
 
 
-@pytest.mark.sweep
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [(), ("--encoding", "continuous-multiplier"), ("--sampler", "set-ga")]
 )
@@ -125,6 +125,7 @@ def test_revo_tune_takes_the_best_trials_own_training_to_the_test(
     assert len(final.finalists) == 1
 
 
+@pytest.mark.slow
 def test_the_seed_of_revo_tunes_search_is_that_of_its_trainings(cli: Cli) -> None:
     assert cli("tune", "--preset", "revo", *QUICK, "--trials", "1", "--seed", "2")[0] == 0
     assert Settings.from_study(load("digits")).seeds == (2,)
@@ -162,6 +163,7 @@ def test_a_search_begins_where_the_best_trials_of_another_study_are(cli: Cli) ->
     assert [t.params for t in second.trials] != [t.params for t in load("first").trials]
 
 
+@pytest.mark.slow
 def test_without_recipes_the_first_trial_is_the_samplers(cli: Cli) -> None:
     arguments = (*DIGITS, "--sampler", "catcmawm", "--no-seed-recipes", "--trials", "1")
     assert cli(*arguments)[0] == 0

@@ -64,6 +64,7 @@ def test_a_journal_is_read_from_a_folder_that_gets_no_files(cli: Cli, tmp_path: 
         assert [path.name for path in (tmp_path / "folder").iterdir()] == ["study.log"]
 
 
+@pytest.mark.slow
 def test_a_hostile_study_is_named_left_out_and_the_exit_code_says_so(cli: Cli) -> None:
     opened = open_storage(f"sqlite:///{DATABASE}")
     for name in ("good", "bad", "odd", "better"):

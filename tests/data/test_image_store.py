@@ -102,6 +102,7 @@ def test_concurrent_loaders_agree_and_leave_one_cache(
     assert len(list(cache.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_killed_loader_leaves_nothing_that_counts_as_whole(
     write_pool: WritePool, tmp_path: Path
 ) -> None:

@@ -164,7 +164,7 @@ def test_a_missing_set_says_where_to_get_it(name: str, tmp_path: Path) -> None:
         load_data(name, image_size=8)
 
 
-@pytest.mark.sweep(6)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("damage", ["nothing", "half", "other"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_failed_download_is_one_error_and_leaves_nothing(
@@ -223,7 +223,7 @@ UNPACKED = {  # a file of the unpacked set whose loss or damage torchvision or w
 }
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("lost", [True, False], ids=["lost", "cut"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_damaged_set_is_refused_and_a_download_repairs_it(
@@ -261,6 +261,7 @@ def test_a_whole_file_of_another_content_is_refused_and_downloaded_again(
     assert load(name, miniature, tmp_path, download=True).fingerprint == whole.fingerprint
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", ["flowers102", "fgvc_aircraft", "dtd"])
 def test_missing_photos_are_counted_named_and_downloaded_again(
     name: str, made: Callable[[str], Miniature], tmp_path: Path

@@ -125,6 +125,7 @@ def divided(splits: Splits, size: int = 3) -> bool:
     return bool(one & two or one & three or two & three)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     "column",
     [

@@ -54,7 +54,7 @@ def test_a_rate_that_cannot_be_had_is_the_nearest_one_and_comes_once() -> None:
     )
 
 
-@pytest.mark.sweep(9)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", ENCODINGS)
 @pytest.mark.parametrize("head", ["always", "search"])
 @pytest.mark.parametrize("n", [2, 7, 54])

@@ -144,6 +144,7 @@ def test_no_cut_forgets_a_way_around_it_though_its_weight_is_zero() -> None:
         assert find_cut(model, images(3)) == (None, "none before b, which is trained")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("bn", ["eval_frozen", "train", "eval_all"])
 def test_batchnorm_in_train_mode_is_behind_the_cut(bn: BatchNorm) -> None:
     model = NETWORKS["resnet18"].spec.build(5)

@@ -47,6 +47,7 @@ def test_training_nothing_is_a_forward_pass(resnet18: dict[str, float]) -> None:
     assert nothing == sum(resnet18.values())
 
 
+@pytest.mark.slow
 def test_attention_counts_by_its_matrix_products() -> None:
     model = NETWORKS["vit_b_32"].spec.build(5).eval()
     flops = block_flops(
@@ -58,7 +59,7 @@ def test_attention_counts_by_its_matrix_products() -> None:
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "name",
     ["densenet121", "swin_t", "timm/resnet10t", "transformers/convnext", "transformers/hgnet_v2"],

@@ -131,6 +131,7 @@ def test_reset_head_equals_a_new_layer_of_that_seed():
     assert torch.equal(model.head.weight, fresh.weight)
 
 
+@pytest.mark.slow
 def test_threads_that_reset_heads_and_seed_trainings_at_once_get_what_each_gets_alone():
     template = DigitsCNN(num_classes=4)
 
@@ -180,7 +181,7 @@ def timm_network(name, **options):
         return pytest.importorskip("timm").create_model(name, **options)
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("name", "heads"),
     [

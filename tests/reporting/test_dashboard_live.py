@@ -60,7 +60,7 @@ def test_a_real_search_leaves_three_figures_and_two_notes(digits_study: DigitsSt
     assert "head" in of_best
 
 
-@pytest.mark.sweep
+@pytest.mark.slow
 @pytest.mark.parametrize("n_trials, n_blocks", [(300, 160), (600, 5), (0, 1), (3, 2)])
 def test_all_of_a_page_is_under_200_kilobytes(n_trials: int, n_blocks: int) -> None:
     study = made_up_study(n_trials, n_blocks, name=EVIL, block=EVIL)

@@ -82,7 +82,7 @@ def test_names_reach_no_figure_as_tags(plot: Plot) -> None:
     assert "<img" not in text
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", [name for name in PLOTS if name != "plot_validation_test_gap"])
 def test_many_trials_and_blocks_are_thinned_out_and_say_so(name: str, big: optuna.Study) -> None:
     started = time.process_time()

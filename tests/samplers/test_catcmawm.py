@@ -256,6 +256,7 @@ def test_gene_without_effect_keeps_its_mean_and_deviation(covariance: Any, level
         assert (end.std[2:] > start.std[2:] / 3).all()
 
 
+@pytest.mark.slow
 def test_genes_without_effect_do_not_slow_or_hasten_the_others() -> None:
     """With costs that have nothing to do with the genes, deviations are those of active ones."""
     ends = []

@@ -49,13 +49,13 @@ class _Ours:
         return made
 
 
-@pytest.mark.sweep(8)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("sampler", ALGORITHMS, indirect=True)
 class TestBasic(_Ours, cases.BasicSamplerTestCase):  # type: ignore[name-defined,misc]
     pass
 
 
-@pytest.mark.sweep(8)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("sampler", ALGORITHMS, indirect=True)
 class TestRelative(_Ours, cases.RelativeSamplerTestCase):  # type: ignore[name-defined,misc]
     pass

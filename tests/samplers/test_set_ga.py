@@ -161,6 +161,7 @@ def test_a_space_is_visited_whole_before_anything_is_repeated() -> None:
     assert "repeat" not in kinds(study)[:27]
 
 
+@pytest.mark.slow
 def test_integers_on_a_logarithmic_scale_are_not_repeated() -> None:
     space = {
         "n": IntDistribution(1, 4, log=True),

@@ -217,6 +217,7 @@ def test_a_lease_is_renewed_from_a_thread_while_the_objective_computes(tmp_path:
     assert threading.active_count() == before
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("error", [OSError("the disk is gone"), KeyboardInterrupt()])
 @pytest.mark.filterwarnings("ignore:trial 0 is tried again")
 def test_a_worker_that_lost_its_trial_and_breaks_leaves_it_to_who_has_it(

@@ -67,6 +67,7 @@ def test_the_trial_of_a_killed_process_is_requeued_as_itself(
     assert running.intermediate_values.items() <= trial.intermediate_values.items()
 
 
+@pytest.mark.slow
 def test_a_zombie_counts_as_dead(url: str, start: lives.Start) -> None:
     """Its parent has not waited for it, so its process number is still taken."""
     study = open_study(url, study_name="s")
@@ -91,6 +92,7 @@ def test_a_trial_without_an_owner_is_requeued_after_a_while_and_not_before(
     assert time.monotonic() - before >= 0.5
 
 
+@pytest.mark.slow
 def test_a_newborn_trial_is_waited_for_no_longer_than_it_needs(
     url: str, start: lives.Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,7 @@ def bill(
     return Bill(counted.statements / n, counted.commits / n, counted.apart / n)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", OURS)
 def test_our_samplers_cost_at_most_9_statements_and_2_commits_more_than_random(
     name: str, tmp_path: Path

@@ -114,6 +114,7 @@ def test_the_fitted_head_is_kept_if_no_epoch_improves_on_it(digits: Transfer) ->
     assert better.history[0]["train_loss"] < digits.fit(digits.build()).history[0]["train_loss"]
 
 
+@pytest.mark.slow
 def test_trainings_from_the_same_weights_share_one_head(digits: Transfer) -> None:
     trainer = Trainer(digits.spec, digits.splits, FITTED, device="cpu")
     train, val, policy = digits.splits.train, digits.splits.val, digits.policy()
@@ -129,6 +130,7 @@ def test_trainings_from_the_same_weights_share_one_head(digits: Transfer) -> Non
     assert half.metrics != trainer.train(policy, train, val, 0, recipe=AS_IT_IS).metrics
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_an_interruption_with_the_same_bits(
     digits: Transfer, tmp_path: Path
 ) -> None:
