@@ -200,6 +200,12 @@ def test_only_storage_touches_what_is_private_to_optuna(path: Path) -> None:
     assert others == PRIVATE_OF_OTHERS.get(name_of(path), set())
 
 
+def test_cmaes_is_left_to_optuna() -> None:
+    """The package has its own update, so any cmaes will do for Optuna's sampler."""
+    imported = {name.split(".")[0] for path in MODULES for name in imports(path)}
+    assert "optuna" in imported and "cmaes" not in imported
+
+
 def defined(tree: ast.AST) -> set[str]:
     """Names of functions, and of variables of modules and classes."""
     functions = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}

@@ -11,7 +11,7 @@ from functools import cache
 
 from optuna_layerwise.io.packages import version_of
 
-PACKAGES = ("optuna-layerwise", "optuna", "numpy", "scipy", "cmaes")
+PACKAGES = ("optuna-layerwise", "optuna", "numpy", "scipy")
 
 
 @cache

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 import cmaes
@@ -34,13 +35,22 @@ PAPER = PRESETS["paper"]
 
 FLOATS = {f"x{i}": FloatDistribution(-1, 3) for i in range(4)}
 INTS = {f"n{i}": IntDistribution(1, 7) for i in range(3)}
-CATEGORIES = {f"c{i}": CategoricalDistribution(["a", "b", "c"][: 2 + i % 2]) for i in range(4)}
+CATEGORIES = {f"c{i}": CategoricalDistribution(range(n)) for i, n in enumerate((2, 3, 2, 11))}
 SPACES: dict[str, dict[str, BaseDistribution]] = {
     "one float": {"x0": FloatDistribution(-1, 3)},
     "floats": FLOATS,
+    "one int": {"n0": IntDistribution(1, 3)},
     "ints": INTS,
+    "short and long ints": {"n0": IntDistribution(0, 2), "n1": IntDistribution(0, 40), **INTS},
+    "one bit": {"c0": CategoricalDistribution([False, True])},
     "categories": CATEGORIES,
+    "a float and a bit": {"x0": FloatDistribution(-1, 3), "c0": CATEGORIES["c0"]},
+    "floats and ints": {**FLOATS, **INTS},
+    "floats and categories": {**FLOATS, **CATEGORIES},
+    "ints and categories": {**INTS, **CATEGORIES},
     "mixed": {**FLOATS, **INTS, **CATEGORIES},
+    "mixed, many": {f"{k}{i}": d for i in range(3) for k, d in {**FLOATS, **INTS}.items()}
+    | CATEGORIES,
 }
 
 
@@ -52,51 +62,69 @@ def model_of(state: State) -> Model:
 def by_hand(space: Space, population: int) -> cmaes.CatCMAwM:
     """The library's optimizer with its own start; order of variables is that of the names."""
     kinds = list(zip(space.choices, space.grid, strict=True))
-    return cmaes.CatCMAwM(
+    grids = [list(grid) for k, grid in kinds if grid]
+    library = cmaes.CatCMAwM(
         x_space=[[0.0, 1.0] for k, grid in kinds if not k and not grid] or None,
-        z_space=[list(grid) for k, grid in kinds if grid] or None,
+        z_space=grids or None,
         c_space=[k for k, _ in kinds if k] or None,
         population_size=population,
     )
+    for thresholds, grid in zip(library._z_lim if grids else [], grids, strict=True):
+        # It pads short rows with their highest level, which makes a cell of its own above it and
+        # loses the margin below; a repeated last threshold has no such cell.
+        thresholds[len(grid) - 1 :] = thresholds[len(grid) - 2]
+    return library
 
 
 def optimum(genes: Genes) -> float:
     return float((np.arange(1, len(genes) + 1) * (genes - 0.4) ** 2).sum())
 
 
-@pytest.mark.sweep(2)
-@pytest.mark.parametrize("name", SPACES)
-def test_thirty_generations_equal_cmaes_driven_by_hand_bit_for_bit(name: str) -> None:
+def same_number(ours: Genes, theirs: Genes) -> bool:
+    """To the last bit with the cmaes that drew the studies of version 0.1.0."""
+    if version("cmaes").startswith("0.13."):
+        return np.array_equal(ours, theirs)
+    return np.allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+LARGE = ["one float", "one int", "mixed, many"]
+"""From 8 parents on numpy sums pairs of pairs, if the memory is laid out for that."""
+
+
+@pytest.mark.sweep(3)
+@pytest.mark.parametrize(
+    "name, population", [(n, 10) for n in SPACES] + [("mixed", 4)] + [(n, 21) for n in LARGE]
+)
+def test_thirty_generations_draw_what_cmaes_draws(name: str, population: int) -> None:
     space = make_space(SPACES[name], None)
-    search = Serial(PAPER, space, seed=3)
-    library = by_hand(space, PAPER.population)
-    for generation in range(30):
-        draws = search.ask()
+    search = Serial(dataclasses.replace(PAPER, population=population), space, seed=3)
+    library, layout = by_hand(space, population), search.state.layout
+    for generation in range(31):
+        draws, solutions = search.ask(), []
+        for i, draw in enumerate(draws):
+            rng = TrialRng(3, generation, i)("draw/0")
+            library.reseed_rng(rng.integers(2**32, size=4, dtype=np.uint32))
+            theirs = library.ask()
+            numbers = [part for part in (theirs.x, theirs.z) if part is not None]
+            if numbers:
+                raw = np.array([draw.facts["raw"][name] for name in layout.names])
+                assert same_number(raw, theirs._v_raw)
+                assert same_number(draw.genes[layout.numbers], np.concatenate(numbers))
+            for k, row in zip(
+                layout.choices, theirs.c if len(layout.choices) else (), strict=True
+            ):
+                assert int(draw.genes[k] * space.choices[k]) == row.argmax()
+            solutions.append(theirs)
         costs = [optimum(draw.genes) + 1e-9 * i for i, draw in enumerate(draws)]  # none tie
-        layout = search.state.layout
-        solutions = []
-        for draw in draws:
-            raw = np.array([draw.facts["raw"][space.names[k]] for k in layout.numbers])
-            one_hot = [
-                np.arange(max(space.choices)) == int(draw.genes[k] * space.choices[k])
-                for k in layout.choices
-            ]
-            solutions.append(cmaes.CatCMAwM.Solution(c=np.array(one_hot), _v_raw=raw))
-        library.ask()
-        order = np.argsort(costs, kind="stable")
-        ranks = np.argsort(order).astype(float)
+        ranks = np.argsort(np.argsort(costs, kind="stable")).astype(float)
         library.tell(list(zip(solutions, ranks.tolist(), strict=True)))
         search.tell(draws, costs)
-        ours = model_of(search.state)
-        for field in ("_mean", "_C", "_sigma", "_A", "_pc", "_p_sigma", "_q", "_delta"):
-            if hasattr(library, field):
-                mine, theirs = getattr(ours, field), getattr(library, field)
-                assert np.array_equal(mine, theirs), (generation, field)
+    assert search.state.restarts == 0
 
 
 def fields(state: State) -> list[Any]:
-    model = model_of(state)
-    return [model.mean, model.std, model._sigma, getattr(model, "_q", None), state.restarts]
+    parts = (model_of(state).numbers, model_of(state).categories)
+    return [*(x for part in parts if part for x in dataclasses.astuple(part)), state.restarts]
 
 
 def assert_same(a: State, b: State) -> None:

@@ -150,15 +150,16 @@ def test_an_edited_record_of_a_first_trial_is_told(
 def test_draws_of_other_versions_are_rebuilt_from_and_not_compared(
     path: Path, make: Callable[[], CohortSampler], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Versions of packages that no longer matter to draws may be any, as cmaes's may."""
     ours = _rederiving.fingerprint()
     with sqlite3.connect(path) as connection:
         rows = connection.execute(
             f"SELECT trial_id, value_json FROM trial_system_attributes WHERE key = '{TRIAL_KEY}'"
         ).fetchall()
-        for trial_id, text in rows[:10]:
+        for k, (trial_id, text) in enumerate(rows):
             record: dict[str, Any] = json.loads(text)
             assert record["made_with"] == ours
-            record["made_with"] = {**ours, "numpy": "1.0"}
+            record["made_with"] |= {"numpy": "1.0"} if k < 10 else {"cmaes": "0.13.1"}
             connection.execute(
                 "UPDATE trial_system_attributes SET value_json = ? "
                 f"WHERE trial_id = ? AND key = '{TRIAL_KEY}'",
