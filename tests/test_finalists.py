@@ -184,7 +184,7 @@ def test_each_finalist_is_retrained_without_folds_once_per_seed(case: Case, fina
     objective, data = case.objective, case.objective.data
     for candidate in final.finalists:
         policy = Policy(candidate.policy)
-        fits = [objective.train(policy, data.train, data.val, seed) for seed in SEEDS]
+        fits = [objective.trainer.train(policy, data.train, data.val, seed) for seed in SEEDS]
         assert candidate.val == [fit.metrics for fit in fits]
         assert candidate.images_seen == len(SEEDS) * RECIPE.epochs * len(data.train)
         assert candidate.seconds > 0
@@ -211,11 +211,17 @@ def test_every_baseline_is_there_with_the_same_seeds_and_recipe(case: Case, fina
         assert len(baseline.val) == len(baseline.test) == len(SEEDS)
         assert baseline.images_seen == len(SEEDS) * RECIPE.epochs * len(case.objective.data.train)
     data = case.objective.data
-    fits = [case.objective.train(Policy(full.policy), data.train, data.val, s) for s in SEEDS]
+    fits = [
+        case.objective.trainer.train(Policy(full.policy), data.train, data.val, s) for s in SEEDS
+    ]
     assert full.val == [fit.metrics for fit in fits]
 
 
 class NeverTrains(FinetuneObjective):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.trainer.train = self.train  # type: ignore[method-assign]
+
     def train(self, *arguments: Any, **options: Any) -> Any:
         raise AssertionError("trained again")
 
@@ -276,9 +282,9 @@ def test_validation_chooses_even_where_the_test_split_says_otherwise(
     )
     final = case.objective.finalize(case.study, top=2, seeds=(0,))
     assert final.chosen.name == "trial 0"
-    model = case.objective.model()
+    model = case.objective.trainer.model()
     policy = Policy(final.finalists[1].policy)
-    case.objective.train(policy, splits.train, splits.val, seed=0, model=model)
+    case.objective.trainer.train(policy, splits.train, splits.val, seed=0, model=model)
     other = Engine(mean=spec.mean, std=spec.std, device="cpu").evaluate(model, wrong)
     assert other["accuracy"] > final.chosen.mean("accuracy", split="test")
 
@@ -389,7 +395,7 @@ def test_of_two_that_finalize_at_once_one_opens_the_test(
     twin = optuna.create_study(direction=case.objective.direction)
     twin.add_trials(case.study.trials)
     theirs = case.objective.finalize(twin, top=1, seeds=(0,), references=())
-    opened, train = case.test.opened, case.objective.train
+    opened, train = case.test.opened, case.objective.trainer.train
     elsewhere = dataclasses.replace(Owner.of_this_process(), host="another-machine")
     lease = dataclasses.replace(Lease.of_this_process(), owner=elsewhere)
 

@@ -87,7 +87,7 @@ def test_a_trial_stores_what_it_trained_and_what_that_cost(make: Any, splits: Sp
     sampler = BioTuneSampler(seed=0, encoding=objective.encoding)
     study = search(objective, n_trials=25, sampler=sampler)
     assert {generation_of(trial) for trial in study.trials} == {0, 1}
-    sizes = {name: p.numel() for name, p in objective.model().named_parameters()}
+    sizes = {name: p.numel() for name, p in objective.trainer.model().named_parameters()}
     for trial in study.trials:
         run, policy = run_of(trial), objective.encoding.decode(trial.params)
         assert Policy(run["policy"]) == policy
@@ -108,7 +108,7 @@ def test_a_trial_stores_what_it_trained_and_what_that_cost(make: Any, splits: Sp
         assert set(run["phases"]) == {"data", "forward", "backward", "optimizer", "evaluation"}
         assert 0 < sum(run["phases"].values()) < run["seconds"]
         passes = 2 * (len(splits.train) // 2 + len(splits.val) // 2)
-        assert run["flops_of_all"] > passes * sum(objective.flops.values())
+        assert run["flops_of_all"] > passes * sum(objective.trainer.flops.values())
         assert 0 < run["flops"] <= run["flops_of_all"]
         saved = 1 - run["flops"] / run["flops_of_all"]
         assert trial.user_attrs["saved_work"] == pytest.approx(saved, abs=1e-4)
@@ -134,7 +134,7 @@ def test_a_trial_trains_its_policy_on_the_fold_of_its_generation(
         trial = study.trials[number]
         assert run_of(trial)["fold"] == fold
         policy = objective.encoding.decode(trial.params)
-        again = objective.train(policy, folds[0][fold], folds[1][fold], seed=0)
+        again = objective.trainer.train(policy, folds[0][fold], folds[1][fold], seed=0)
         assert run_of(trial)["metrics"] == [again.metrics]
 
 
@@ -142,7 +142,7 @@ def test_one_fold_is_all_training_and_validation_images(make: Any, splits: Split
     objective = make()
     [trial] = search(objective, n_trials=1).trials
     policy = objective.encoding.decode(trial.params)
-    again = objective.train(policy, splits.train, splits.val, seed=0)
+    again = objective.trainer.train(policy, splits.train, splits.val, seed=0)
     assert run_of(trial)["metrics"] == [again.metrics]
     assert run_of(trial)["images_seen"] == again.cost.images_seen == 2 * len(splits.train)
 
@@ -151,7 +151,7 @@ def test_the_value_is_the_mean_over_the_seeds(make: Any, splits: Splits) -> None
     objective = make(seeds=(3, 4))
     [trial] = search(objective, n_trials=1, first=EVERYTHING).trials
     policy = objective.encoding.decode(EVERYTHING)
-    fits = [objective.train(policy, splits.train, splits.val, seed) for seed in (3, 4)]
+    fits = [objective.trainer.train(policy, splits.train, splits.val, seed) for seed in (3, 4)]
     assert run_of(trial)["metrics"] == [fit.metrics for fit in fits]
     assert fits[0].metrics != fits[1].metrics
     assert trial.value == pytest.approx(sum(f.metrics["accuracy"] for f in fits) / 2, abs=1e-12)

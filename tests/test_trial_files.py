@@ -136,6 +136,8 @@ class Counted(FinetuneObjective):
         super().__init__(**options)
         self.trained: list[tuple[int, int]] = []
         self.stop_at: tuple[int, int] | None = None
+        self._train = self.trainer.train
+        self.trainer.train = self.train  # type: ignore[method-assign]
 
     def train(self, policy: Policy, train: Any, val: Any, seed: int, **options: Any) -> Any:
         inner = options.pop("on_epoch")
@@ -147,7 +149,7 @@ class Counted(FinetuneObjective):
             if inner is not None:
                 inner(result)
 
-        return super().train(policy, train, val, seed, on_epoch=on_epoch, **options)
+        return self._train(policy, train, val, seed, on_epoch=on_epoch, **options)
 
 
 def test_finished_seeds_are_not_trained_again_and_the_present_one_goes_on(
@@ -239,7 +241,7 @@ def test_kept_weights_are_those_of_the_value_and_say_what_they_are(
     seed = by_seed.index(max(by_seed))
     assert (about["trial"], about["seed"]) == ("0", str(seed))
     spec = dataclasses.replace(objective.spec, weights=path)
-    metrics = objective.evaluate(spec.build(len(splits.classes)), splits.val)
+    metrics = objective.trainer.evaluate(spec.build(len(splits.classes)), splits.val)
     assert metrics == trial.user_attrs[RUN_KEY]["metrics"][seed]
 
 

@@ -221,7 +221,7 @@ def sampler_of(
 def full_training(objective: FinetuneObjective) -> float:
     """Operations of training every block for all epochs, validation included."""
     train, val = len(objective.data.train), len(objective.data.val)
-    flops = objective.flops
+    flops = objective.trainer.flops
     on_train = training_flops(flops, dict.fromkeys(flops, 1.0))
     return objective.recipe.epochs * (train * on_train + val * sum(flops.values()))
 

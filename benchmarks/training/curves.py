@@ -105,9 +105,9 @@ def collect(folder: Path, split: int, args: argparse.Namespace) -> dict[str, Any
 
 def retrain(objective: FinetuneObjective, policy: Policy, seed: int) -> dict[str, Any]:
     """One training of a finalist: its metrics, and which validation images it has right."""
-    data, model = objective.data, objective.model()
-    fit = objective.train(policy, data.train, data.val, seed, model=model)
-    test = objective.evaluate(model, data.test.open())
+    data, model = objective.data, objective.trainer.model()
+    fit = objective.trainer.train(policy, data.train, data.val, seed, model=model)
+    test = objective.trainer.evaluate(model, data.test.open())
     return {
         "val": {name: round(value, 5) for name, value in fit.metrics.items()},
         "test": {name: round(value, 5) for name, value in test.items()},

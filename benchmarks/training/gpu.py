@@ -96,7 +96,7 @@ def search(args: argparse.Namespace) -> dict[str, Any]:
         "published_minutes": seconds * scale / 60,
         "images_per_second": sum(run["images_seen"] for run in runs) / seconds,
         "memory_bytes": max(run["peak_memory_bytes"] for run in runs),
-        "prefix_bytes": objective.engine.store.used,
+        "prefix_bytes": objective.trainer.engine.store.used,
     }
 
 

@@ -40,6 +40,8 @@ class Watched(FinetuneObjective):
     def watch(self, found: Any, made: Any) -> None:
         """Count in two values that other processes see."""
         self.found, self.made = found, made
+        self._train = self.trainer.train
+        self.trainer.train = self.train  # type: ignore[method-assign]
 
     def train(self, *arguments: Any, **options: Any) -> Fit:
         """As it is, with every step and every restored epoch counted."""
@@ -53,7 +55,7 @@ class Watched(FinetuneObjective):
             self.found.value += self.made.value == 0
             on_epoch(result)
 
-        return super().train(*arguments, should_stop=count_step, on_epoch=count_epoch, **options)
+        return self._train(*arguments, should_stop=count_step, on_epoch=count_epoch, **options)
 
 
 def train(folder: Path, epochs: int, every: float, found: Any, made: Any) -> None:

@@ -89,7 +89,7 @@ def search(args: argparse.Namespace) -> dict[str, Any]:
         "image_size": args.image_size,
         "images": [len(data.train), len(data.val)],
         "values": [trial.value for trial in study.trials],
-        "prefix_bytes": objective.engine.store.used,
+        "prefix_bytes": objective.trainer.engine.store.used,
         "cpu_seconds": time.process_time() - started,
         "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }

@@ -127,6 +127,8 @@ class Measured(FinetuneObjective):
         super().__init__(**arguments)
         self.trainings: list[dict[str, Any]] = []
         self._known: dict[tuple[object, ...], tuple[Fit, dict[str, Any], Any]] = {}
+        self._train = self.trainer.train
+        self.trainer.train = self.train  # type: ignore[method-assign]
 
     def train(
         self,
@@ -155,7 +157,7 @@ class Measured(FinetuneObjective):
         self, policy: Policy, train: Images, val: Images, seed: int, **more: Any
     ) -> tuple[Fit, dict[str, Any]]:
         clock = time.process_time()
-        fit = super().train(policy, train, val, seed, **more)
+        fit = self._train(policy, train, val, seed, **more)
         training = {
             "policy": [policy[block] for block in self.blocks],
             "seed": seed,
@@ -266,7 +268,7 @@ def timed(args: argparse.Namespace, path: Path) -> dict[str, Any]:
             policy = policies[turn * (len(policies) - 1) // REPEATS]
             train, val = make_folds(objective.data, METHODS[method].n_folds)[0]
             named = dict(zip(objective.blocks, policy, strict=True))
-            objective.train(Policy(named), train, val, objective.seeds[0])
+            objective.trainer.train(Policy(named), train, val, objective.seeds[0])
             say(f"{path.name}: {method}: {objective.trainings[-1]}")
     return {
         **described(args, objectives["ours"], path, "timing", 0),
@@ -308,7 +310,7 @@ def described(
         "method": method,
         "seed": seed,
         "blocks": list(objective.blocks),
-        "flops": objective.flops,
+        "flops": objective.trainer.flops,
         "recipe": objective.recipe.as_dict(),
         "settings": {
             "model": {**dataclasses.asdict(spec), "weights": spec.weights_hash},

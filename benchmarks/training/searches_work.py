@@ -37,7 +37,10 @@ class Work:
         trained = tuple(policy) if name == "naive" else policy.trained
         work = self._work(*self._image(trained))
         if name == OURS:
-            forward, all_of_it = sum(ours.flops.values()), training_flops(ours.flops, policy)
+            forward, all_of_it = (
+                sum(ours.trainer.flops.values()),
+                training_flops(ours.trainer.flops, policy),
+            )
             work -= self._work(forward, all_of_it - forward) - run["flops"]
         return work
 
@@ -49,7 +52,7 @@ class Work:
         """Forward and backward, where only these blocks need gradients."""
         if trained not in self._known:
             ours = self._objective
-            model = ours.model().cpu().eval()
+            model = ours.trainer.model().cpu().eval()
             for block, names in ours.blocks.items():
                 for name in names:
                     model.get_parameter(name).requires_grad_(block in trained)

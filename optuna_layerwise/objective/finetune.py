@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import optuna
+import torch
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
@@ -17,7 +18,7 @@ from optuna_layerwise.data import Images, Splits, load_data, stratified_folds
 from optuna_layerwise.data.notices import kept_notices
 from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.io.plain import plain
-from optuna_layerwise.models import ModelSpec, trained_share
+from optuna_layerwise.models import Blocks, ModelSpec
 from optuna_layerwise.objective.finalists import finalize
 from optuna_layerwise.objective.reuse import PastTrainings, training_key
 from optuna_layerwise.objective.seeds import SeedLoop
@@ -59,7 +60,7 @@ _MOST_NOTICES, _LONGEST_NOTICE = 20, 500
 """Warnings about the data that are stored with the study, and characters of each."""
 
 
-class FinetuneObjective(Trainer):
+class FinetuneObjective:
     """Fine-tunes the policy that a trial's parameters mean, and returns its validation metric.
 
     Each trial keeps, in the user attribute ``olw:run``, its policy, fold, generation, outcome,
@@ -71,6 +72,9 @@ class FinetuneObjective(Trainer):
     model) is not done again: its result is taken over, at no cost. Ctrl-C and SIGTERM give the
     running trial back to the study, which continues it, with the same parameters, when it is
     opened again.
+
+    Attributes:
+        trainer: Trains single policies; see `Trainer`.
 
     Args:
         model: The network, or its name, which means its published pretrained weights; see
@@ -140,7 +144,7 @@ class FinetuneObjective(Trainer):
             if head != "always":
                 raise ValueError(f"a baseline always trains its head, got head={head!r}")
             recipe = baseline.applied(recipe)
-        super().__init__(spec, data, recipe, device=device, compute=compute)
+        self.trainer = Trainer(spec, data, recipe, device=device, compute=compute)
         self.seeds, n_folds = tuple(plain(seed) for seed in seeds), plain(n_folds)
         if not self.seeds:
             raise ValueError("seeds must have at least one seed, got none")
@@ -189,6 +193,31 @@ class FinetuneObjective(Trainer):
             raise ValueError(
                 f"keep_weights={keep_weights} needs a folder for them; give one as checkpoints="
             )
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The network."""
+        return self.trainer.spec
+
+    @property
+    def data(self) -> Splits:
+        """The splits; the test split is sealed until `finalize` opens it."""
+        return self.trainer.data
+
+    @property
+    def recipe(self) -> Recipe:
+        """How policies are trained."""
+        return self.trainer.recipe
+
+    @property
+    def blocks(self) -> Blocks:
+        """The network's parameters by block, in forward order."""
+        return self.trainer.blocks
+
+    @property
+    def device(self) -> torch.device:
+        """Where it trains."""
+        return self.trainer.device
 
     @property
     def direction(self) -> StudyDirection:
@@ -257,7 +286,7 @@ class FinetuneObjective(Trainer):
             policy=dict(policy),
             generation=generation_of(frozen),
             fold=fold,
-            trained_share=trained_share(self._template, self.blocks, policy),
+            trained_share=self.trainer.trained_share(policy),
             training=training_key(policy, recipe, *self._identity, fold),
             recipe=meant(self.encoding, trial.params)[1],
         )
@@ -266,7 +295,7 @@ class FinetuneObjective(Trainer):
             self._finish(trial, run)
             return self.worst
         loop = SeedLoop(
-            trainer=self,
+            trainer=self.trainer,
             recipe=recipe,
             pretrained=self.pretrained,
             trial=trial,
@@ -357,7 +386,7 @@ class FinetuneObjective(Trainer):
         if self.files is not None:
             self.files.clean(study)
         return finalize(
-            self,
+            self.trainer,
             study,
             top=top,
             seeds=seeds,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 
 from optuna_layerwise.data import Images, Splits
-from optuna_layerwise.models import ModelSpec, check_input
+from optuna_layerwise.models import ModelSpec, check_input, trained_share
 from optuna_layerwise.models.flops import block_flops
 from optuna_layerwise.models.seeding import drawing, seeded
 from optuna_layerwise.policy import Policy
@@ -71,6 +71,10 @@ class Trainer:
         """The same network with random weights."""
         with drawing, seeded(seed, torch.device("cpu")):
             return dataclasses.replace(self.spec, weights=None).build(len(self.data.classes))
+
+    def trained_share(self, policy: Policy) -> float:
+        """The share of the network's parameters that a policy trains, in [0, 1]."""
+        return trained_share(self._template, self.blocks, policy)
 
     def train(
         self,

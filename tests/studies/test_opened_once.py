@@ -107,14 +107,14 @@ def finalize_and(
     platform.node = lambda: host
     objective = an_objective(weights, partial(Noted, folder / "opened"))
     study = open_study(url, study_name="s", sampler=RandomSampler(seed=1))
-    train = objective.train
+    train = objective.trainer.train
 
     def train_later(*arguments: Any, **more: Any) -> Any:
         is_there(study)  # a statement that ends: no lock of a file is held now
         do()
         return train(*arguments, **more)
 
-    objective.train = train_later  # type: ignore[method-assign]
+    objective.trainer.train = train_later  # type: ignore[method-assign]
     final = objective.finalize(study, **{**HOW, **options})
     (folder / f"{host}.json").write_text(json.dumps(final.as_json()))
 
@@ -166,7 +166,7 @@ def test_who_lost_the_claim_takes_the_stored_result_and_opens_nothing(
     twin = optuna.create_study(direction="maximize")
     twin.add_trials(study.trials)
     result = other.finalize(twin, top=1, seeds=(5,), references=()).as_json()
-    train = objective.train
+    train = objective.trainer.train
 
     def stopped_meanwhile(*arguments: Any, **options: Any) -> Any:
         me = Owner.of_this_process()

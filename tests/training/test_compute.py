@@ -211,7 +211,7 @@ for megabytes in [60, *range(200, 600, 40), None]:
     allow(None)
     run = study.trials[-1].user_attrs[RUN_KEY]
     assert (study.trials[-1].state.name == "FAIL") == (run["outcome"] == "out of memory")
-    outcomes.append([run["outcome"], objective.engine.micro_batch, run["images_seen"]])
+    outcomes.append([run["outcome"], objective.trainer.engine.micro_batch, run["images_seen"]])
 print(json.dumps(outcomes))
 """
 
