@@ -138,7 +138,7 @@ def test_after_a_crash_between_opening_and_storing_the_same_choice_is_made_and_s
     url: str, digits_weights: Path
 ) -> None:
     process = start(search_and_die, url, digits_weights)
-    process.join(120)
+    process.join(600)
     assert process.exitcode == -signal.SIGKILL
     study = open_study(url, study_name="s", sampler=RandomSampler(seed=1))
     [first] = openings(study)
@@ -202,7 +202,7 @@ def test_a_finalizer_that_is_stopped_is_waited_out_and_opens_nothing_when_it_goe
     assert "waiting for its result, and at most 4 s for a sign of life" in line
     saved = (tmp_path / "best.safetensors").read_bytes()
     os.kill(process.pid or 0, signal.SIGCONT)
-    process.join(120)
+    process.join(600)
     assert process.exitcode == 0
     assert said(final, tmp_path / f"{here}.json"), "it takes the result that is stored"
     assert (tmp_path / "opened").read_text().splitlines() == [str(os.getpid())]
@@ -227,7 +227,7 @@ def test_the_claim_of_a_host_that_vanished_is_taken_over_when_its_lease_is_over(
     elsewhere = start(
         finalize_and, die, url, digits_weights, tmp_path, "elsewhere", {"seeds": (5,)}
     )
-    elsewhere.join(120)
+    elsewhere.join(600)
     assert elsewhere.exitcode == -signal.SIGKILL
     before = time.monotonic()
     final = objective.finalize(study, **HOW, seeds=(6,))
@@ -250,7 +250,7 @@ def test_who_comes_while_another_trains_waits_for_its_result_however_long_that_t
     )
     until(lambda: claim_of(study))
     final = objective.finalize(study, **HOW, seeds=(7,))
-    first.join(120)
+    first.join(600)
     assert first.exitcode == 0
     assert said(final, tmp_path / "elsewhere.json")
     assert (tmp_path / "opened").read_text().splitlines() == [str(first.pid)]
@@ -273,7 +273,7 @@ def test_of_two_that_finalize_again_at_once_one_opens_the_test_and_both_have_its
         for host in ("one", "two")
     ]
     for process in both:
-        process.join(120)
+        process.join(600)
         assert process.exitcode == 0
     second = stored_final(study)
     assert second is not None and second.number == count_finals(study) == 2
@@ -301,7 +301,7 @@ def test_a_crash_after_a_further_opening_is_said_and_made_good_by_the_same_choic
     study = a_study(url, objective)
     first = objective.finalize(study, **HOW, seeds=(5,))
     process = start(finalize_again_and_die, url, digits_weights)
-    process.join(120)
+    process.join(600)
     assert process.exitcode == -signal.SIGKILL
     lost = openings(study)[-1]
     assert (lost.result, lost.trials, lost.seeds, len(lost.finalists)) == (2, 3, [6], 2)
