@@ -405,7 +405,7 @@ def test_of_two_that_finalize_at_once_one_opens_the_test(
         threading.Timer(1, store).start()
         return train(*arguments, **options)
 
-    monkeypatch.setattr(case.objective, "train", claim_meanwhile)
+    monkeypatch.setattr(case.objective.trainer, "train", claim_meanwhile)
     assert case.objective.finalize(case.study, top=1, seeds=(7,)) == theirs
     assert case.test.opened == opened
 

@@ -174,7 +174,7 @@ def test_who_lost_the_claim_takes_the_stored_result_and_opens_nothing(
         study.set_user_attr(FINAL_KEY, result)
         return train(*arguments, **options)
 
-    monkeypatch.setattr(objective, "train", stopped_meanwhile)
+    monkeypatch.setattr(objective.trainer, "train", stopped_meanwhile)
     final = objective.finalize(study, top=1, seeds=(6, 7), references=())
     assert final == stored_final(twin)
     assert study.user_attrs[FINAL_KEY] == result
