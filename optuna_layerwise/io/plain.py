@@ -156,7 +156,7 @@ def there_and_here(differences: Mapping[str, tuple[Any, Any]], *, most: int = 60
             text = " ".join(str(value).split())
         except RecursionError:
             text = f"a {type(value).__name__} that is nested deeply"
-        return text if len(text) <= most else text[: max(most - 3, 12)] + "..."
+        return text if len(text) <= most else text[: most - 3] + "..."
 
     return "; ".join(
         f"{name} is {cut(theirs)} there and {cut(ours)} here"

@@ -120,7 +120,7 @@ def join(study: optuna.Study, fingerprint: Fingerprint, *, allow_different: bool
     used = used_fingerprints(study)
     if used and fingerprint.digest not in used and not allow_different:
         found = [fingerprint.differences(other) for other in used.values()]
-        listed = there_and_here(min(found, key=len), most=16)
+        listed = there_and_here(min(found, key=len), most=15)
         raise DifferentFingerprint(
             f"study {study.study_name!r} was trained with another setup: {listed}. Make them the "
             "same, or join all the same with --allow-different: each trial keeps what made it"
