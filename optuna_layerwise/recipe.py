@@ -9,7 +9,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from optuna_layerwise.io.plain import object_in, plain, read_object
+from optuna_layerwise.io.fields import panel
+from optuna_layerwise.io.plain import MANY, object_in, plain, read_object
 from optuna_layerwise.recipe_methods import METHODS, Method, Regression, method_from
 
 Schedule = Literal["constant", "cosine"]
@@ -22,6 +23,7 @@ OPTIMIZERS = {
     "sgd": "optuna_layerwise.training.optimizers:sgd",
 }
 """Name to the function that makes it, called with parameter groups, recipe and ``fused``."""
+_training = panel("Training")
 Granularity = Literal["stage", "block", "layer"]
 """What a block is: a group as in the papers, a residual block, or a layer."""
 
@@ -75,20 +77,34 @@ class Recipe:
         ValueError: if a value is out of its range; the message names the field.
     """
 
-    optimizer: str = "adam"
-    lr: float = 1e-3
+    optimizer: str = _training("adam", "Optimizer of the weights.", choices=OPTIMIZERS)
+    lr: float = _training(1e-3, "Learning rate of a block whose multiplier is 1.")
     max_lr: float = 1.0
-    weight_decay: float = 0.0
+    weight_decay: float = _training(
+        0.0, "Weight decay, in the meaning that the optimizer gives it."
+    )
     decay_norms_and_biases: bool = True
     momentum: float = 0.9
-    schedule: Schedule = "cosine"
+    schedule: Schedule = _training("cosine", "Course of the learning rate over epochs.")
     cosine_epochs: int | None = None
-    epochs: int = 30
-    patience: int | None = 3
-    batch_size: int = 32
-    metric: Metric = "accuracy"
-    bn: BatchNorm = "eval_frozen"
-    head_start: HeadStart = "random"
+    epochs: int = _training(30, "Most passes over the training split.", within=(1, MANY))
+    patience: int | None = _training(
+        3,
+        "Epochs without improvement after which a training stops; 0 never stops early.",
+        none="0",
+        within=(1, MANY),
+    )
+    batch_size: int = _training(32, "Number of images in a step.", within=(1, MANY))
+    metric: Metric = _training("accuracy", "Metric of the validation split.")
+    bn: BatchNorm = _training(
+        "eval_frozen",
+        "Which BatchNorm layers stay in eval mode: those of frozen blocks, none, or all.",
+    )
+    head_start: HeadStart = _training(
+        "random",
+        "Weights of the head before the first step: random, or fitted by logistic regression to "
+        "the features of the pretrained network.",
+    )
     method: Method | None = None
 
     def __post_init__(self) -> None:

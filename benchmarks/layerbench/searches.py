@@ -15,10 +15,11 @@ import typer
 from optuna.samplers import BaseSampler
 from rich.table import Table
 
-from optuna_layerwise.cli.options import assignment, console, format_of, one_of
+from optuna_layerwise.cli.options import console, format_of
 from optuna_layerwise.encodings import Encoding
 from optuna_layerwise.experiments.settings import Settings
-from optuna_layerwise.io.plain import decoded, within
+from optuna_layerwise.io.fields import assignment
+from optuna_layerwise.io.plain import decoded, one_of, within
 from optuna_layerwise.layerbench.bench import TABLES
 
 if TYPE_CHECKING:  # with scipy
@@ -67,9 +68,9 @@ def layerbench_command(
     format_of("output", output, {"jsonl": (".jsonl", ".ndjson")})
     chosen = contestants or list(CONTESTANTS)
     benches = open_tables(tables)
-    names = [one_of("set", name, tuple(benches)) for name in sets or benches]
-    one_of("mode", mode, MODES)
-    one_of("metric", metric, METRICS)
+    names = [one_of("--set", name, tuple(benches)) for name in sets or benches]
+    one_of("--mode", mode, MODES)
+    one_of("--metric", metric, METRICS)
     for name, number in (("seeds", seeds), ("trials", trials), ("processes", processes)):
         within(f"--{name}", number, 1)
     for contestant in chosen:

@@ -37,7 +37,7 @@ def _biotune(title: str, recipe: Recipe, n_folds: int, **options: Any) -> Arm:
         encoding="biotune",
         head="search",
         sampler="biotune",
-        options={"preset": "paper"},
+        sampler_options={"preset": "paper"},
         recipe=recipe,
         n_folds=n_folds,
         tie_break=False,
@@ -48,7 +48,7 @@ def _biotune(title: str, recipe: Recipe, n_folds: int, **options: Any) -> Arm:
 
 def _methods(recipe: Recipe, **options: Any) -> dict[str, Arm]:
     fixed = {
-        name: Arm(title=title, baseline=name, recipe=recipe, known_first=True, trials=1)
+        name: Arm(title=title, baseline=name, recipe=recipe, seed_recipes=True, trials=1)
         for name, title in BASELINES.items()
     }
     return {**fixed, "biotune": _biotune("BioTune", recipe, 2, **options)}

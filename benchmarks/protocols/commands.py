@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from benchmarks.protocols import TABLES, Table
-from optuna_layerwise.cli.options import STORAGE_VARIABLE, assignments, console, one_of
+from optuna_layerwise.cli.options import STORAGE_VARIABLE, console
+from optuna_layerwise.io.fields import assignments
 from optuna_layerwise.io.files import write_whole
-from optuna_layerwise.io.plain import within
+from optuna_layerwise.io.plain import one_of, within
 from optuna_layerwise.launch import INTERRUPTED
 
 STORAGE = "sqlite:///optuna-layerwise-bench.db"
@@ -76,12 +77,12 @@ def _command(table: Table) -> Callable[..., None]:
         from benchmarks.protocols.places import Places
         from optuna_layerwise.training import Compute
 
-        one_of("scale", scale, tuple(table.experiments))
+        one_of("--scale", scale, tuple(table.experiments))
         numbers = (("processes", processes), ("runs", runs), ("threads", threads))
         for option, number in numbers:
             if number is not None:
                 within(f"--{option}", number, 1)
-        settings = assignments("compute", compute)
+        settings = assignments("--compute", compute)
         Compute.from_json(settings)
         places = Places(
             data_root=data_root,
@@ -101,9 +102,9 @@ def _command(table: Table) -> Callable[..., None]:
             scale, experiment = DIGITS, table.experiments[DIGITS]
             cells, missing = list(experiment.cells()), {}
         for name in method or ():
-            one_of("method", name, tuple(experiment.arms))
+            one_of("--method", name, tuple(experiment.arms))
         for name in data_set or ():
-            one_of("set", name, experiment.sets)
+            one_of("--set", name, experiment.sets)
         wanted = [
             cell
             for cell in cells

@@ -35,10 +35,10 @@ def arms(recipe: Recipe, *, work: float, trials: int, final_seeds: int) -> dict[
         "final_seeds": final_seeds,
     }
     tuned = {
-        name: Arm(title=title, baseline=name, known_first=True, **equal)
+        name: Arm(title=title, baseline=name, seed_recipes=True, **equal)
         for name, title in BASELINES.items()
     }
-    halving: dict[str, Any] = {"baseline": "full-wd", "halving": True, "known_first": True}
+    halving: dict[str, Any] = {"baseline": "full-wd", "prune": True, "seed_recipes": True}
     return {
         **tuned,
         "halving": Arm(title="TPE and successive halving, equal work", **halving, **equal),
@@ -48,20 +48,20 @@ def arms(recipe: Recipe, *, work: float, trials: int, final_seeds: int) -> dict[
             **{**equal, "work": None, "trials": round(work)},
         ),
         "biotune": Arm(
-            title="BioTune", encoding="biotune", sampler="biotune", options=_PAPER, **equal
+            title="BioTune", encoding="biotune", sampler="biotune", sampler_options=_PAPER, **equal
         ),
         "revo-binary": Arm(
             title="REVO-Tune, binary",
             encoding="binary",
             sampler="catcmawm",
-            options=_PAPER,
+            sampler_options=_PAPER,
             **equal,
         ),
         "revo-continuous": Arm(
             title="REVO-Tune, continuous",
             encoding="continuous",
             sampler="catcmawm",
-            options=_PAPER,
+            sampler_options=_PAPER,
             **equal,
         ),
         "set": Arm(title="set encoding", encoding="set", sampler="set-ga", **equal),
@@ -69,7 +69,7 @@ def arms(recipe: Recipe, *, work: float, trials: int, final_seeds: int) -> dict[
             title="profile (ours)",
             encoding="profile",
             sampler="catcmawm",
-            known_first=True,
+            seed_recipes=True,
             **equal,
         ),
         "default": Arm(

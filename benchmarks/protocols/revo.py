@@ -20,16 +20,17 @@ def _methods(recipe: Recipe, **options: Any) -> dict[str, Arm]:
         "tie_break": False,
         "reuse": False,
         "finalists": 1,
-        "final_seeds": 0,
+        "final_seeds": 1,
+        "retrain": False,
         **options,
     }
-    tuned: dict[str, Any] = {"recipe": recipe, "known_first": True, **as_published}
+    tuned: dict[str, Any] = {"recipe": recipe, "seed_recipes": True, **as_published}
     searched: dict[str, Any] = {"head": "search", **as_published}
     trials = options["trials"]
     halving: dict[str, Any] = {
         "baseline": "full-wd",
-        "halving": True,
-        "options": {"n_startup_trials": trials // 5, "multivariate": False},
+        "prune": True,
+        "sampler_options": {"n_startup_trials": trials // 5, "multivariate": False},
     }
     twice = dataclasses.replace(recipe, lr=2 * recipe.lr)  # the centre is the binary one's rate
     return {
@@ -52,7 +53,7 @@ def _methods(recipe: Recipe, **options: Any) -> dict[str, Arm]:
             title="REVO-Tune, binary",
             encoding="binary",
             sampler="catcmawm",
-            options={"preset": "paper"},
+            sampler_options={"preset": "paper"},
             recipe=recipe,
             **searched,
         ),
@@ -60,7 +61,7 @@ def _methods(recipe: Recipe, **options: Any) -> dict[str, Arm]:
             title="REVO-Tune, continuous",
             encoding="continuous-multiplier",
             sampler="catcmawm",
-            options={"preset": "paper"},
+            sampler_options={"preset": "paper"},
             recipe=twice,
             **searched,
         ),

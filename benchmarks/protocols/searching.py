@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from collections.abc import Callable
 from functools import lru_cache
@@ -61,7 +59,7 @@ def run_cell(experiment: Experiment, cell: Cell, places: Places, storage: BaseSt
         storage,
         study_name=cell.study,
         direction="maximize" if objective.direction.name == "MAXIMIZE" else "minimize",
-        pruner=PRUNERS["halving"](arm.recipe.epochs) if arm.halving else None,
+        pruner=PRUNERS[arm.pruner](arm.recipe.epochs) if arm.prune else None,
     )
     with claimed(study):
         stored = write_once(study, CELL_KEY, settings)
@@ -76,7 +74,7 @@ def run_cell(experiment: Experiment, cell: Cell, places: Places, storage: BaseSt
     final = objective.finalize(
         study,
         top=arm.finalists,
-        seeds=objective.unused_seeds(arm.final_seeds) if arm.final_seeds else objective.seeds,
+        seeds=objective.unused_seeds(arm.final_seeds) if arm.retrain else objective.seeds,
         race=False,
         references=(),
     )
@@ -108,7 +106,7 @@ def make_objective(experiment: Experiment, cell: Cell, places: Places) -> Finetu
         download=places.download,
     )
     what: dict[str, Any] = {"head": arm.head}
-    what |= {"baseline": arm.baseline} if arm.encoding is None else {"encoding": arm.encoding}
+    what |= {"baseline": arm.baseline} if arm.baseline else {"encoding": arm.encoding}
     shift = cell.run if experiment.new_seeds else 0
     return FinetuneObjective(
         model=spec,
@@ -167,10 +165,8 @@ def _data(
 
 def _settings(arm: Arm, objective: FinetuneObjective) -> dict[str, Any]:
     """What may not change in a cell's study, as JSON gives it back."""
-    own = {**dataclasses.asdict(arm), "recipe": json.loads(arm.recipe.to_json())}
-    del own["title"]
     model = {"model": objective.spec.digest, "data": objective.data.fingerprint}
-    return dict(json.loads(json.dumps({**own, **model, "seeds": objective.seeds})))
+    return {**arm.stored(), **model, "seeds": list(objective.seeds)}
 
 
 def search(study: optuna.Study, objective: FinetuneObjective, arm: Arm, seed: int) -> bool:
@@ -190,7 +186,7 @@ def search(study: optuna.Study, objective: FinetuneObjective, arm: Arm, seed: in
 
 def first_trials(arm: Arm, objective: FinetuneObjective) -> list[dict[str, Any]]:
     """Parameters to begin with: known recipes, or a published method's defaults."""
-    if not arm.known_first:
+    if not arm.seed_recipes:
         return []
     if arm.baseline is not None:
         return [objective.encoding.first]
@@ -210,11 +206,13 @@ def sampler_of(
 
         def seeded(number: int) -> BaseSampler:
             [word] = np.random.SeedSequence([seed, number]).generate_state(1)
-            return kind(seed=int(word), **arm.options)
+            return kind(seed=int(word), **arm.sampler_options)
 
         return seeded
     start = {"seed_with": first} if arm.sampler in STARTS_INFORMED else {}
-    one = SAMPLERS[arm.sampler](seed=seed, encoding=objective.encoding, **start, **arm.options)
+    one = SAMPLERS[arm.sampler](
+        seed=seed, encoding=objective.encoding, **start, **arm.sampler_options
+    )
     return lambda number: one
 
 

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from optuna_layerwise.cli.mistakes import as_typed, is_mistake, one_line, usage
-from optuna_layerwise.cli.panels import group
+from optuna_layerwise.cli.options import group
 from optuna_layerwise.cli.terminal import safe_errors
 from optuna_layerwise.io.texts import command
 from optuna_layerwise.launch.exits import WRONG

@@ -16,12 +16,12 @@ from optuna_layerwise.cli import show
 from optuna_layerwise.cli.options import (
     DEFAULT_STORAGE,
     Storage,
-    assignments,
     console,
     format_of,
     load_study,
     say_refused,
 )
+from optuna_layerwise.io.fields import assignments
 from optuna_layerwise.io.files import write_whole
 from optuna_layerwise.io.plain import within
 from optuna_layerwise.reporting.report_grid import Grid
@@ -74,7 +74,7 @@ def compare_command(
         format_of("json", json_file, {"json": (".json",)})
     if figure is not None:
         format_of("figure", figure, {"html": (".html", ".htm")})
-    patterns = {name: str(pattern) for name, pattern in assignments("group", group).items()}
+    patterns = {name: str(pattern) for name, pattern in assignments("--group", group).items()}
     chosen, refused = find_studies(storage, [*(studies or ()), *patterns.values()])
     from optuna_layerwise.analysis.comparison import compare  # with scipy and plotly
     from optuna_layerwise.analysis.history import Axis

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console
-from optuna_layerwise.cli.stored_paths import TrustPaths, check_paths
+from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, TrustPaths, console
+from optuna_layerwise.cli.stored_paths import check_paths
 from optuna_layerwise.io.plain import within
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import typer
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, load_study
-from optuna_layerwise.cli.stored_paths import TrustPaths, check_paths, paths_of
+from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, TrustPaths, load_study
+from optuna_layerwise.cli.stored_paths import check_paths, paths_of
 from optuna_layerwise.cli.terminal import shown
 from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.records.attributes import UnreadableAttribute

@@ -13,9 +13,9 @@ from optuna_layerwise.cli.options import (
     StudyName,
     console,
     load_study,
-    one_of,
 )
 from optuna_layerwise.cli.report import command_of
+from optuna_layerwise.io.plain import one_of
 from optuna_layerwise.io.texts import quoted
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def export_command(
     ] = None,
 ) -> None:
     """Write the chosen policy, its fine-tuned weights (safetensors) and a model card."""
-    kind = one_of("format", format, _FORMATS)
+    kind = one_of("--format", format, _FORMATS)
     if to.suffix.lower() in _FILES and not to.is_dir():
         raise ValueError(f"--to must be a folder, got a name that is a file's: {str(to)!r}")
     opened = load_study(storage, study, read_only=True)

@@ -3,62 +3,52 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
-
-import typer
+from typing import Annotated, Any
 
 from optuna_layerwise.cli import show
-from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
-from optuna_layerwise.cli.resume import (
-    AllowDifferent,
-    Data,
-    DataRoot,
-    Device,
-    Download,
-    ImageRoot,
-    Model,
-    Threads,
-    Weights,
-    settings_here,
+from optuna_layerwise.cli.here import Here
+from optuna_layerwise.cli.options import (
+    DEFAULT_STORAGE,
+    LeaseSeconds,
+    Storage,
+    StudyName,
+    console,
+    load_study,
+    options_of,
+    takes,
+    told,
 )
-from optuna_layerwise.cli.stored_paths import TrustPaths
 from optuna_layerwise.cli.terminal import study_options
-from optuna_layerwise.cli.worker import LeaseSeconds, checked_seconds
+from optuna_layerwise.cli.worker import checked_seconds
 from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.records.final import stored_final
 from optuna_layerwise.storage import LEASE_SECONDS
 
 
+@takes(options_of(Here))
 def finalize_command(
     study: StudyName,
     storage: Storage = DEFAULT_STORAGE,
     again: Annotated[
         bool,
-        typer.Option(
+        told(
+            "Result",
+            "Choose among all trials that there are now, and open the test split once more.",
             "--again",
-            help="Choose among all trials of now, and open the test split once more.",
         ),
     ] = False,
     finalists: Annotated[
-        int | None, typer.Option(min=1, help="Policies to retrain; default as stored.")
+        int | None,
+        told(
+            "Result", "Number of best policies that are trained again. Default: as stored.", min=1
+        ),
     ] = None,
     final_seeds: Annotated[
-        int | None, typer.Option(min=1, help="Trainings of each of them; default as stored.")
+        int | None,
+        told("Result", "Number of trainings of each finalist. Default: as stored.", min=1),
     ] = None,
-    data: Data = None,
-    data_root: DataRoot = None,
-    image_root: ImageRoot = None,
-    download: Download = False,
-    weights: Weights = None,
-    model: Model = None,
-    output: Annotated[
-        str | None, typer.Option(help="Folder for the best weights; default as stored.")
-    ] = None,
-    trust_paths: TrustPaths = False,
-    device: Device = None,
-    threads: Threads = None,
-    allow_different: AllowDifferent = False,
     lease_seconds: LeaseSeconds = LEASE_SECONDS,
+    **typed: Any,
 ) -> None:
     """Retrain the best trials of a study, choose one by validation, and test it.
 
@@ -67,7 +57,7 @@ def finalize_command(
     former results are kept, and the new one is shown as no longer untouched.
     """
     checked_seconds(lease_seconds, None)
-    opened = load_study(storage, study)
+    here, opened = Here(**typed), load_study(storage, study)
     if SETTINGS_KEY not in opened.user_attrs:
         raise ValueError(
             f"study {study!r} was not created by `optuna-layerwise tune`, so its data and model "
@@ -80,27 +70,14 @@ def finalize_command(
         return
     from optuna_layerwise.cli.searching import conclude, introduce, open_search  # with torch
 
-    here = settings_here(
-        opened,
-        stored,
-        trust_paths=trust_paths,
-        data=data,
-        data_root=data_root,
-        image_root=image_root,
-        weights=weights,
-        model=model,
-        output=output,
-        device=device,
-        threads=threads,
-    )
     search = open_search(
         console,
-        here,
+        here.settings(opened, stored),
         stored,
         storage,
         study,
-        download=download,
-        allow_different=allow_different,
+        download=here.download,
+        allow_different=here.allow_different,
     )
     settings = search.settings
     if finalists is not None:

@@ -7,97 +7,83 @@ import dataclasses
 import os
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from optuna_layerwise.cli import show
 from optuna_layerwise.cli.options import (
     DEFAULT_STORAGE,
+    Finalize,
     Storage,
     StudyName,
-    assignments,
     console,
     load_study,
-    one_of,
-)
-from optuna_layerwise.cli.resume import (
-    AllowDifferent,
-    Data,
-    DataRoot,
-    Device,
-    Download,
-    ImageRoot,
-    Model,
-    Output,
-    Threads,
-    Weights,
-    settings_here,
+    options_of,
+    takes,
+    told,
 )
 from optuna_layerwise.cli.status import study_progress
-from optuna_layerwise.cli.stored_paths import TrustPaths
 from optuna_layerwise.cli.terminal import study_options
-from optuna_layerwise.cli.worker import (
-    LeaseSeconds,
-    Wait,
-    Worker,
-    checked_seconds,
-)
+from optuna_layerwise.cli.worker import Worker, checked_seconds
 from optuna_layerwise.experiments.settings import Settings
+from optuna_layerwise.io.fields import assignments
 from optuna_layerwise.io.files import check_folder
-from optuna_layerwise.io.plain import within
+from optuna_layerwise.io.plain import one_of, within
 from optuna_layerwise.launch import DONE, HALTED, LAUNCHERS, Request, launcher_named, supervise
 from optuna_layerwise.records.final import stored_final
-from optuna_layerwise.storage import LEASE_SECONDS, PATIENCE_SECONDS, journal_path
+from optuna_layerwise.storage import PATIENCE_SECONDS, journal_path
 from optuna_layerwise.studies import order_of
 
 _CLUSTERS = ("slurm", "local")
 
 
+@takes(options_of(Worker))
 def launch_command(
     study: StudyName,
     storage: Storage = DEFAULT_STORAGE,
     gpus: Annotated[
-        str | None, typer.Option(help="One worker each on these GPUs of this machine: 0,1.")
+        str | None, told("Machine", "GPUs of this machine, with one worker on each, as in 0,1.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Number of workers, where --gpus does not say it.")
+        int | None, told("Machine", "Number of workers, if it does not follow from --gpus.")
     ] = None,
-    engine: Annotated[str, typer.Option(help=f"One of {', '.join(LAUNCHERS)}.")] = "local",
+    engine: Annotated[
+        str, told("Machine", f"Where workers run. One of {', '.join(LAUNCHERS)}.")
+    ] = "local",
     gpus_per_worker: Annotated[
-        float, typer.Option(help="With ray, where it may be a fraction, and slurm.")
+        float,
+        told("Machine", "Number of GPUs of each worker on Ray, which takes fractions, or Slurm."),
     ] = 0.0,
-    cpus_per_worker: Annotated[int, typer.Option(help="With ray and slurm.")] = 1,
+    cpus_per_worker: Annotated[
+        int, told("Machine", "Number of cores of each worker on Ray or Slurm.")
+    ] = 1,
     ray_address: Annotated[
-        str | None, typer.Option(help="A Ray cluster that runs, such as auto; default a new one.")
+        str | None,
+        told("Machine", "Ray cluster that runs already, such as auto. Default: a new one."),
     ] = None,
     cluster: Annotated[
-        str, typer.Option(help="Of submitit: slurm, or local to try it on this machine.")
+        str, told("Machine", "What runs the jobs: slurm, or local to try it on this machine.")
     ] = "slurm",
-    partition: Annotated[str | None, typer.Option(help="Of Slurm.")] = None,
-    minutes: Annotated[int, typer.Option(help="That a Slurm job runs, then requeued.")] = 240,
-    slurm_option: Annotated[
-        list[str] | None, typer.Option(help="More for Slurm: account=vision; repeatable.")
+    partition: Annotated[
+        str | None, told("Machine", "Partition of Slurm that jobs are submitted to.")
     ] = None,
-    restarts: Annotated[int, typer.Option(help="Of a worker that dies, in a row.")] = 5,
-    finalize: Annotated[bool, typer.Option(help="Make the last test at the end.")] = True,
-    data: Data = None,
-    data_root: DataRoot = None,
-    image_root: ImageRoot = None,
-    download: Download = False,
-    weights: Weights = None,
-    model: Model = None,
-    output: Output = None,
-    trust_paths: TrustPaths = False,
-    device: Device = None,
-    threads: Threads = None,
-    wait: Wait = False,
-    allow_different: AllowDifferent = False,
-    lease_seconds: LeaseSeconds = LEASE_SECONDS,
+    minutes: Annotated[
+        int, told("Machine", "Minutes that each Slurm job may run before it is requeued.")
+    ] = 240,
+    slurm_option: Annotated[
+        list[str] | None,
+        told("Machine", "Another option of Slurm, as in account=vision; repeatable."),
+    ] = None,
+    restarts: Annotated[
+        int, told("Machine", "How many times in a row a worker that dies is started again.")
+    ] = 5,
+    finalize: Finalize = True,
     patience_seconds: Annotated[
         float,
-        typer.Option(help="That the database may be away; a worker waits at its start, too."),
+        told("Machine", "Seconds that the database may be away, also when a worker starts."),
     ] = PATIENCE_SECONDS,
+    **typed: Any,
 ) -> None:
     """Work on a study that `tune` created with many workers, and start the dead ones again.
 
@@ -109,52 +95,35 @@ def launch_command(
     within("--gpus-per-worker", gpus_per_worker, 0)
     within("--cpus-per-worker", cpus_per_worker, 1)
     within("--minutes", minutes, 1)
-    one_of("engine", engine, tuple(LAUNCHERS))
-    one_of("cluster", cluster, _CLUSTERS)
-    of_slurm = assignments("slurm-option", slurm_option)
-    checked_seconds(lease_seconds, patience_seconds)
+    one_of("--engine", engine, tuple(LAUNCHERS))
+    one_of("--cluster", cluster, _CLUSTERS)
+    of_slurm = assignments("--slurm-option", slurm_option)
+    worker = Worker(
+        study=study, storage=absolute_url(storage), patience_seconds=patience_seconds, **typed
+    )
+    checked_seconds(worker.lease_seconds, patience_seconds)
     opened = load_study(storage, study, patience_seconds=patience_seconds)
     stored = Settings.from_study(opened)
-    if (order := order_of(opened)).halts and (order.ends or not wait):
+    if (order := order_of(opened)).halts and (order.ends or not worker.wait):
         console.print(f"study {study!r} is told to {order.value}; go on with `resume --no-work`")
         raise typer.Exit(HALTED)
-    settings = settings_here(
-        opened,
-        stored,
-        trust_paths=trust_paths,
-        data=data,
-        data_root=data_root,
-        image_root=image_root,
-        weights=weights,
-        model=model,
-        output=output,
-        device=device,
-        threads=threads,
-    )
+    settings = worker.settings(opened, stored)
     from optuna_layerwise.data.data_sources import takes
     from optuna_layerwise.experiments.joining import refuse_differences
 
     refuse_differences(study, settings, stored)
-    if image_root and not takes(settings.data, "image_root"):
+    if worker.image_root and not takes(settings.data, "image_root"):
         raise ValueError(f"image_root must be left out: {settings.data!r} is no table of images")
     folder = Path(settings.output or ".").absolute() / "workers"
     check_folder(folder, "--output")
-    worker = Worker(
-        study=study,
-        storage=absolute_url(storage),
-        data=settings.data,  # as chosen here: other machines are told
+    worker = dataclasses.replace(
+        worker,  # with what was chosen here, which other machines are told
+        data=settings.data,
         data_root=settings.data_root,
         image_root=list(settings.image_root) or None,
-        download=download,
         weights=settings.weights,
         model=settings.model,
         output=settings.output or None,
-        device=device,
-        threads=threads,
-        wait=wait,
-        allow_different=allow_different,
-        lease_seconds=lease_seconds,
-        patience_seconds=patience_seconds,
     )
     request = Request(
         study=study,

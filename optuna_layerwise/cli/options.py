@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import json
+import inspect
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 from optuna_layerwise.cli.terminal import STORAGE_VARIABLE as STORAGE_VARIABLE
 from optuna_layerwise.cli.terminal import Terminal
-from optuna_layerwise.data.names import DATA_NAMES
+from optuna_layerwise.io.fields import PANELS, Setting
+from optuna_layerwise.io.plain import one_of
 from optuna_layerwise.io.texts import file_name
 
 if TYPE_CHECKING:
@@ -23,16 +25,108 @@ if TYPE_CHECKING:
 
     from optuna_layerwise.storage import SQLiteFile
 
+C = TypeVar("C", bound=Callable[..., None])
 T = TypeVar("T", bound=str)
 _SHOWN = 10
+_FEW = 8
+DEFAULT_STORAGE = "sqlite:///optuna-layerwise.db"
 console = Terminal()
 """Where commands print."""
 
-Storage = Annotated[
-    str, typer.Option(help="URL of the study's database.", envvar=STORAGE_VARIABLE)
+
+def told(panel: str, help: str, *names: str, **more: Any) -> Any:
+    """An option with its help, under the title of a panel."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+
+
+Storage = Annotated[str, told("Study", "URL of the study's database.", envvar=STORAGE_VARIABLE)]
+StudyName = Annotated[str, told("Study", "Name of the study.")]
+TrustPaths = Annotated[
+    bool,
+    told(
+        "Study",
+        "Follow the paths that the database names; remembered for this study and user.",
+        "--trust-paths",
+    ),
 ]
-StudyName = Annotated[str, typer.Option(help="Name of the study.")]
-DEFAULT_STORAGE = "sqlite:///optuna-layerwise.db"
+AllowDifferent = Annotated[
+    bool,
+    told(
+        "Study",
+        "Join with other data, weights, packages or code; each trial keeps what made it.",
+        "--allow-different",
+    ),
+]
+Download = Annotated[bool, told("Data", "Download the data if they are missing.")]
+Finalize = Annotated[
+    bool, told("Result", "Test the result at the end; if not, leave that to `finalize`.")
+]
+LeaseSeconds = Annotated[
+    float,
+    told("Machine", "Seconds without a sign of life after which another worker takes over."),
+]
+
+
+def takes(parameters: Iterable[inspect.Parameter]) -> Callable[[C], C]:
+    """Give a command options that are declared elsewhere, in the place of its ``**typed``.
+
+    An option that the command declares itself stands for the one of the same name.
+    """
+
+    def with_options(command: C) -> C:
+        own = [
+            each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for each in inspect.signature(command, eval_str=True).parameters.values()
+            if each.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        names = {each.name for each in own}
+        every = [*own, *(each for each in parameters if each.name not in names)]
+        command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+        command.__annotations__ = {each.name: each.annotation for each in every}
+        return command
+
+    return with_options
+
+
+def options_of(kind: type) -> list[inspect.Parameter]:
+    """The options that the annotations of a dataclass's fields declare."""
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(kind)
+    ]
+
+
+def option_for(name: str, setting: Setting, words: str | None) -> inspect.Parameter:
+    """The option of a setting; ``words`` say its default where other options decide it."""
+    value = setting.value if words is None and setting.value not in ((), {}) else None
+    said = [setting.help]
+    if setting.choices:
+        said += [f"One of {', '.join(setting.choices)}."]
+    if words is not None:
+        said += [f"Default: {words}."]
+    typed = f"{setting.option}/--no-{setting.option[2:]}"
+    option = told(setting.panel, " ".join(said), typed if setting.kind is bool else setting.option)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=value,
+        annotation=Annotated[setting.typed | None if value is None else setting.typed, option],
+    )
+
+
+def group(command: Any) -> None:
+    """List the options of a command by panel, unless they are few."""
+    if len(command.params) <= _FEW:
+        for param in command.params:
+            param.rich_help_panel = None
+    order = (None, *PANELS)
+    command.params.sort(key=lambda param: order.index(getattr(param, "rich_help_panel", None)))
 
 
 def load_study(
@@ -113,27 +207,6 @@ def default_output(name: str) -> str:
     return os.path.abspath(os.path.join("optuna-layerwise-runs", file_name(name)))
 
 
-def absolute(place: str | None) -> str | None:
-    """An absolute path, if it is one that exists or looks like one; names stay."""
-    if place is None or place in DATA_NAMES or not place.strip() or "://" in place:
-        return place
-    path = Path(place)
-    return str(path.absolute()) if path.exists() or path.suffix or os.sep in place else place
-
-
-def absolute_folder(place: str) -> str:
-    """An absolute path of a folder, also of one that is not there."""
-    return os.path.abspath(os.path.expanduser(place))
-
-
-def one_of(option: str, value: str, choices: Sequence[T]) -> T:
-    """The one of a few choices that a value names."""
-    for choice in choices:
-        if choice == value:
-            return choice
-    raise ValueError(f"--{option} must be one of {', '.join(choices)}, got {value!r}")
-
-
 def format_of(
     option: str, path: Path, formats: Mapping[T, Sequence[str]], given: str | None = None
 ) -> T:
@@ -149,7 +222,7 @@ def format_of(
         ValueError: for another suffix, or one that says another format than is given.
     """
     if given is not None:
-        chosen = one_of("format", given, tuple(formats))
+        chosen = one_of("--format", given, tuple(formats))
         formats = {chosen: formats[chosen]}
     suffix = path.suffix.lower()
     for name, suffixes in formats.items():
@@ -158,35 +231,3 @@ def format_of(
     known = " or ".join(suffix for suffixes in formats.values() for suffix in suffixes)
     said = f" with --format {given}" if given else ""
     raise ValueError(f"--{option} must end with {known}{said}, got {str(path)!r}")
-
-
-def channels(
-    option: str, text: str | None, default: tuple[float, float, float]
-) -> tuple[float, float, float]:
-    """One number for all channels, or three with commas."""
-    if text is None:
-        return default
-    try:
-        values = [float(part) for part in text.split(",")]
-        red, green, blue = values * 3 if len(values) == 1 else values
-    except ValueError as error:
-        raise ValueError(
-            f"--{option} must be one number or three with commas, got {text!r}"
-        ) from error
-    return red, green, blue
-
-
-def assignments(option: str, texts: Iterable[str] | None) -> dict[str, Any]:
-    """The pairs that a repeatable option was given as ``name=value``."""
-    return dict(assignment(f"--{option}", text) for text in texts or ())
-
-
-def assignment(what: str, text: str) -> tuple[str, Any]:
-    """A pair ``name=value``; the value is JSON where it can be, else text."""
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise ValueError(f"{what} must be name=value, got {text!r}")
-    try:
-        return name, json.loads(value)
-    except (ValueError, RecursionError):
-        return name, value

@@ -10,13 +10,14 @@ from optuna_layerwise.cli.options import (
     DEFAULT_STORAGE,
     Storage,
     StudyName,
-    assignments,
+    TrustPaths,
     console,
     load_study,
-    one_of,
 )
-from optuna_layerwise.cli.stored_paths import TrustPaths, check_paths, paths_of
+from optuna_layerwise.cli.stored_paths import check_paths, paths_of
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
+from optuna_layerwise.io.fields import assignments
+from optuna_layerwise.io.plain import one_of
 from optuna_layerwise.samplers import SAMPLERS
 
 _LR = 1e-3
@@ -73,12 +74,12 @@ def replay_command(
         if (encoding is None) != (blocks is None):
             raise ValueError("--encoding and --blocks are given together, or neither")
         settings = Settings(
-            sampler=one_of("sampler", sampler, tuple(SAMPLERS)),
-            sampler_options=assignments("sampler-option", sampler_option),
+            sampler=one_of("--sampler", sampler, tuple(SAMPLERS)),
+            sampler_options=assignments("--sampler-option", sampler_option),
         )
         if encoding and blocks:
             searched = Encoding.preset(
-                encoding, blocks.split(","), head=one_of("head", head, get_args(Head)), lr=lr
+                encoding, blocks.split(","), head=one_of("--head", head, get_args(Head)), lr=lr
             )
         made = settings.make_sampler(searched, joins=False)
     if not replay(console, opened, made, searched):

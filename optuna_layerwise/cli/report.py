@@ -14,14 +14,14 @@ from optuna_layerwise.cli.compare import find_studies
 from optuna_layerwise.cli.options import (
     DEFAULT_STORAGE,
     Storage,
-    assignments,
     console,
     format_of,
-    one_of,
     say_refused,
 )
 from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
+from optuna_layerwise.io.fields import assignments
 from optuna_layerwise.io.files import write_whole
+from optuna_layerwise.io.plain import one_of
 from optuna_layerwise.io.texts import file_name
 from optuna_layerwise.records.attributes import UnreadableAttribute
 
@@ -60,7 +60,7 @@ def report_command(
     without the figures.
     """
     if output is None or output == _STDOUT:
-        kind = one_of("format", format or ("md" if output else "html"), tuple(SUFFIXES))
+        kind = one_of("--format", format or ("md" if output else "html"), tuple(SUFFIXES))
     else:
         kind = format_of("output", output, SUFFIXES, format)
     studies, refused = find_studies(storage, study)
@@ -71,7 +71,7 @@ def report_command(
     if output is None:
         name = studies[0].study_name if len(studies) == 1 else "comparison"
         output = Path(f"{file_name(name)}.html")
-    groups = {name: str(pattern) for name, pattern in assignments("group", group).items()}
+    groups = {name: str(pattern) for name, pattern in assignments("--group", group).items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what cannot be read is said in the report
         commands = {s.study_name: command for s in studies if (command := command_of(s, storage))}

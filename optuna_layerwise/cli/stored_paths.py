@@ -13,10 +13,9 @@ import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import platformdirs
-import typer
 
 from optuna_layerwise.cli.options import default_output
 from optuna_layerwise.data.names import DATA_NAMES
@@ -26,14 +25,6 @@ if TYPE_CHECKING:
     import optuna
 
     from optuna_layerwise.experiments.settings import Settings
-
-TrustPaths = Annotated[
-    bool,
-    typer.Option(
-        "--trust-paths",
-        help="Follow the paths that the database names; remembered for this study and user.",
-    ),
-]
 
 
 def _is_file(weights: str) -> bool:

@@ -7,35 +7,26 @@ import signal
 import sys
 import time
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import optuna
 import typer
 
 from optuna_layerwise.cli import show
+from optuna_layerwise.cli.here import Here
 from optuna_layerwise.cli.options import (
     DEFAULT_STORAGE,
     STORAGE_VARIABLE,
+    LeaseSeconds,
     Storage,
     StudyName,
     console,
     load_study,
+    options_of,
+    takes,
+    told,
 )
 from optuna_layerwise.cli.progress import after_trials
-from optuna_layerwise.cli.resume import (
-    AllowDifferent,
-    Data,
-    DataRoot,
-    Device,
-    Download,
-    ImageRoot,
-    Model,
-    Output,
-    Threads,
-    Weights,
-    settings_here,
-)
-from optuna_layerwise.cli.stored_paths import TrustPaths
 from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.experiments.settings import Settings
 from optuna_layerwise.launch import DONE, FAILED, INTERRUPTED
@@ -49,46 +40,32 @@ from optuna_layerwise.storage import (
 from optuna_layerwise.studies import order_of
 from optuna_layerwise.studies.pausing import StopSignals
 
-Wait = Annotated[
-    bool, typer.Option("--wait", help="Wait through a pause instead of ending; a stop ends it.")
-]
-Finalize = Annotated[
-    bool, typer.Option("--finalize", help="Make the last test, too, once the target is reached.")
-]
-LeaseSeconds = Annotated[
-    float,
-    typer.Option(help="Without a sign of life, until another worker has this one's trial."),
-]
-PatienceSeconds = Annotated[
-    float | None,
-    typer.Option(help="That the database may be away, at the start, too; default 300, later on."),
-]
 _POLL_SECONDS = 2.0
 # Batch systems announce the end of a job with one of these, where there are any.
 _USER_SIGNALS = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Worker:
+class Worker(Here):
     """What the command takes, as plain data that can be sent to another machine and called."""
 
-    study: str
-    storage: str
-    data: str | None = None
-    data_root: str | None = None
-    image_root: list[str] | None = None
-    download: bool = False
-    weights: str | None = None
-    model: str | None = None
-    output: str | None = None
-    trust_paths: bool = False
-    device: str | None = None
-    threads: int | None = None
-    allow_different: bool = False
-    wait: bool = False
-    finalize: bool = False
-    lease_seconds: float = LEASE_SECONDS
-    patience_seconds: float | None = None
+    study: StudyName
+    storage: Storage = DEFAULT_STORAGE
+    wait: Annotated[
+        bool,
+        told("Study", "Wait through a pause instead of ending; a stop ends the wait.", "--wait"),
+    ] = False
+    finalize: Annotated[
+        bool, told("Result", "Test the result, too, once the target is reached.", "--finalize")
+    ] = False
+    lease_seconds: LeaseSeconds = LEASE_SECONDS
+    patience_seconds: Annotated[
+        float | None,
+        told(
+            "Machine",
+            "Seconds that the database may be away. Default: 0 at the start, then 300.",
+        ),
+    ] = None
 
     def __call__(self) -> int:
         """Work to the study's target; returns the exit code.
@@ -110,22 +87,9 @@ class Worker:
         )
         from optuna_layerwise.studies import StudyDeletedError, work
 
-        here = settings_here(
-            opened,
-            stored,
-            trust_paths=self.trust_paths,
-            data=self.data,
-            data_root=self.data_root,
-            image_root=self.image_root,
-            weights=self.weights,
-            model=self.model,
-            output=self.output,
-            device=self.device,
-            threads=self.threads,
-        )
         search = open_search(
             console,
-            here,
+            self.settings(opened, stored),
             stored,
             self.storage,
             self.study,
@@ -210,58 +174,22 @@ class Worker:
         return options
 
 
-def worker_command(
-    study: StudyName,
-    storage: Storage = DEFAULT_STORAGE,
-    data: Data = None,
-    data_root: DataRoot = None,
-    image_root: ImageRoot = None,
-    download: Download = False,
-    weights: Weights = None,
-    model: Model = None,
-    output: Output = None,
-    trust_paths: TrustPaths = False,
-    device: Device = None,
-    threads: Threads = None,
-    allow_different: AllowDifferent = False,
-    wait: Wait = False,
-    finalize: Finalize = False,
-    lease_seconds: LeaseSeconds = LEASE_SECONDS,
-    patience_seconds: PatienceSeconds = None,
-) -> None:
+@takes(options_of(Worker))
+def worker_command(**typed: Any) -> None:
     """Work on a study that `tune` created, beside any number of others, until its target.
 
     The last test is made by whoever ran `tune`, `resume` or `launch`, or by a worker with
     --finalize. Exit codes: 0 target reached, 3 paused or stopped, 130 interrupted, 1 a trial
     raised an error, 2 cannot work here.
     """
-    worker = Worker(
-        study=study,
-        storage=storage,
-        data=data,
-        data_root=data_root,
-        image_root=image_root,
-        download=download,
-        weights=weights,
-        model=model,
-        output=output,
-        trust_paths=trust_paths,
-        device=device,
-        threads=threads,
-        allow_different=allow_different,
-        wait=wait,
-        finalize=finalize,
-        lease_seconds=lease_seconds,
-        patience_seconds=patience_seconds,
-    )
-    raise typer.Exit(worker())
+    raise typer.Exit(Worker(**typed)())
 
 
 def checked_seconds(lease: float, patience: float | None) -> None:
-    """Refuse what the options cannot mean.
+    """Refuse times that cannot be meant.
 
     Raises:
-        ValueError: of such.
+        ValueError: if one is negative, or the lease is none or longer than an hour.
     """
     if not 0 < lease <= LONGEST_LEASE:
         raise ValueError(f"--lease-seconds must be above 0 and at most 3600, got {lease:g}")

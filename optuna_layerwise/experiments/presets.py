@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from optuna_layerwise.baselines import baseline_named
-from optuna_layerwise.data.names import PUBLISHED_NAMES
-from optuna_layerwise.encodings import Head
-from optuna_layerwise.recipe import Granularity, Recipe
+from optuna_layerwise.baselines import BASELINES
+from optuna_layerwise.data.names import GROUP_RULE, PUBLISHED_NAMES
+from optuna_layerwise.experiments.settings import SETTINGS, Settings
+from optuna_layerwise.recipe import Recipe
 
 BIOTUNE_RECIPE = Recipe(
     optimizer="adam",
@@ -51,65 +51,44 @@ ENCODING_OF = {"biotune": "biotune", "set-ga": "set", "cmaes": "continuous"}
 TRIALS_OF = {"biotune": 140}
 """Sampler to a number of trials that ends a generation; 100 for all others."""
 BASELINE_TRIALS = 20
-"""Of a method's rate and one or two options."""
+"""Trials that tune a method's rate and one or two options."""
 PAPER_OF = {"biotune": "biotune", "catcmawm": "revo", "set-ga": "revo"}
 """Sampler to the paper that published results with it."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Preset:
-    """The fields of `Settings` of the same names; ``seeds`` holds as many as may be asked for."""
-
-    encoding: str
-    recipe: Recipe
-    baseline: str | None = None
-    trials: int
-    seeds: Sequence[int]
-    n_seeds: int = 1
-    n_folds: int = 1
-    tie_break: bool = True
-    reuse: bool = True
-    granularity: Granularity = "stage"
-    head: Head = "always"
-    sampler_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    seed_recipes: bool = False
-    paper_split: bool = False
-    train_fraction: float = 1.0
-    finalists: int | None = None
-    final_seeds: int = 3
-    race: bool = True
-    retrain: bool = True
+_MORE_SEEDS = 1000
+"""Seeds of trainings that may be asked for, from the first one on; BioTune has its three."""
+Changes = dict[str, Any]
+"""Fields of `Settings` to the values that a preset gives them."""
 
 
-def default(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
+def default(sampler: str, encoding: str | None, data: str, seed: int) -> Changes:
     """What was best on LayerBench; the differences from the papers are listed in the README."""
-    return Preset(
-        encoding=encoding or ENCODING_OF.get(sampler, "binary"),
-        recipe=DIGITS_RECIPE if data == "digits" else Recipe(),
-        trials=TRIALS_OF.get(sampler, 100),
-        seeds=range(1000),
-    )
+    return {
+        "encoding": encoding or ENCODING_OF.get(sampler, "binary"),
+        "recipe": DIGITS_RECIPE if data == "digits" else Recipe(),
+        "trials": TRIALS_OF.get(sampler, 100),
+    }
 
 
-def biotune(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
+def biotune(sampler: str, encoding: str | None, data: str, seed: int) -> Changes:
     """BioTune (Davila et al.): its paper, and its code where the paper is silent."""
-    return Preset(
-        encoding=encoding or ENCODING_OF.get(sampler, "biotune"),
-        recipe=BIOTUNE_RECIPE,
-        trials=TRIALS_OF.get(sampler, 100),
-        seeds=PAPER_SEEDS,
-        n_seeds=3,
-        n_folds=2,
-        tie_break=False,
-        reuse=False,
-        head="search",
-        sampler_options={"preset": "paper"} if sampler == "biotune" else {},
-        finalists=5,
-        race=False,
-    )
+    return {
+        "encoding": encoding or ENCODING_OF.get(sampler, "biotune"),
+        "recipe": BIOTUNE_RECIPE,
+        "trials": TRIALS_OF.get(sampler, 100),
+        "seeds": PAPER_SEEDS,
+        "n_folds": 2,
+        "tie_break": False,
+        "reuse": False,
+        "head": "search",
+        "sampler_options": {"preset": "paper"} if sampler == "biotune" else {},
+        "finalists": 5,
+        "race": False,
+    }
 
 
-def revo(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
+def revo(sampler: str, encoding: str | None, data: str, seed: int) -> Changes:
     """REVO-Tune: 100 trials, each layer a gene, the best trial's own training is the result.
 
     Its runs differ in the seed of the search, which is that of the trainings as well. An encoding
@@ -118,44 +97,90 @@ def revo(sampler: str, encoding: str | None, data: str, seed: int) -> Preset:
     encoding = encoding or ENCODING_OF.get(sampler, "binary")
     lr = 2 * REVO_RECIPE.lr if encoding == "continuous-multiplier" else REVO_RECIPE.lr
     has_own_splits = data in ("digits", *PUBLISHED_NAMES) or Path(data).suffix == ".npz"
-    return Preset(
-        encoding=encoding,
-        recipe=dataclasses.replace(REVO_RECIPE, lr=lr),
-        trials=100,
-        seeds=range(seed, seed + 1000),
-        tie_break=False,
-        reuse=False,
-        granularity="layer",
-        head="search",
-        sampler_options={"preset": "paper"} if sampler == "catcmawm" else {},
-        paper_split=not has_own_splits,
-        train_fraction=1.0 if has_own_splits else 0.6,
-        finalists=1,
-        final_seeds=1,
-        race=False,
-        retrain=False,
-    )
+    return {
+        "encoding": encoding,
+        "recipe": dataclasses.replace(REVO_RECIPE, lr=lr),
+        "trials": 100,
+        "seeds": (seed,),
+        "tie_break": False,
+        "reuse": False,
+        "granularity": "layer",
+        "head": "search",
+        "sampler_options": {"preset": "paper"} if sampler == "catcmawm" else {},
+        "paper_split": not has_own_splits,
+        "train_fraction": 1.0 if has_own_splits else 0.6,
+        "finalists": 1,
+        "final_seeds": 1,
+        "race": False,
+        "retrain": False,
+    }
 
 
-def tuning(preset: Preset, baseline: str) -> Preset:
+def tuning(chosen: Changes, baseline: str) -> Changes:
     """The preset for a baseline, which is first tried as published."""
-    method = baseline_named(baseline)
-    leaves_open = method.encoding(("stem", "head"), lr=preset.recipe.lr).search_space
-    return dataclasses.replace(
-        preset,
-        baseline=baseline,
-        recipe=method.applied(preset.recipe),
-        trials=BASELINE_TRIALS if leaves_open else 1,
-        seed_recipes=True,
-    )
+    method = BASELINES[baseline]
+    leaves_open = method.encoding(("stem", "head"), lr=chosen["recipe"].lr).search_space
+    return {
+        **chosen,
+        "baseline": baseline,
+        "recipe": method.applied(chosen["recipe"]),
+        "trials": BASELINE_TRIALS if leaves_open else 1,
+        "seed_recipes": True,
+    }
 
 
-PRESETS: dict[str, Callable[[str, str | None, str, int], Preset]] = {
+PRESETS: dict[str, Callable[[str, str | None, str, int], Changes]] = {
     "default": default,
     "biotune": biotune,
     "revo": revo,
 }
 """Name to a function of sampler, encoding (``None``: the preset's choice), data and seed."""
+
+
+def filled_in(given: Mapping[str, Any], preset: str = "default") -> dict[str, Any]:
+    """Fields of `Settings`: what a preset says, and in its place what is given.
+
+    Args:
+        given: Name of a setting, as in `SETTINGS`, to its value; of ``seeds`` how many.
+        preset: A name of `PRESETS`, or ``paper``.
+
+    Raises:
+        ValueError: if options exclude each other, or a name does not exist.
+    """
+    given, baseline = dict(given), given.get("baseline")
+    if baseline is not None and ("encoding" in given or "head" in given):
+        raise ValueError(
+            f"--baseline {baseline} says which blocks are trained; leave --encoding and --head out"
+        )
+    sampler = given.get("sampler") or (None if baseline is None else "tpe")
+    preset, given["sampler"] = preset_named(preset, sampler)
+    data, seed = given.get("data", Settings.data), given.get("seed", Settings.seed)
+    chosen = PRESETS[preset](given["sampler"], given.get("encoding"), data, seed)
+    if baseline is not None:
+        chosen = tuning(chosen, baseline)
+    of_recipe = {name: given.pop(name) for name in [*given] if SETTINGS[name].path[0] == "recipe"}
+    for field in of_recipe:
+        if baseline is not None and field in BASELINES[baseline].tuned:
+            option = SETTINGS[field].option
+            raise ValueError(f"--baseline {baseline} tunes {field}; leave {option} out")
+    if (n_seeds := given.pop("seeds", None)) is not None:
+        seeds = chosen.get("seeds", (0,))
+        known = seeds if len(seeds) > 1 else range(seeds[0], seeds[0] + _MORE_SEEDS)
+        if not 1 <= n_seeds <= len(known):
+            raise ValueError(
+                f"--seeds-per-trial must be from 1 to {len(known)} with --preset {preset}, "
+                f"got {n_seeds}"
+            )
+        given["seeds"] = tuple(known[:n_seeds])
+    options = {**chosen.get("sampler_options", {}), **given.get("sampler_options", {})}
+    return {
+        "group_rule": GROUP_RULE,
+        **chosen,
+        **given,
+        "prune": given.get("prune", False) or "pruner" in given,
+        "recipe": dataclasses.replace(chosen["recipe"], **of_recipe),
+        "sampler_options": options,
+    }
 
 
 def preset_named(name: str, sampler: str | None) -> tuple[str, str]:
@@ -175,3 +200,31 @@ def preset_named(name: str, sampler: str | None) -> tuple[str, str]:
     if name not in PRESETS:
         raise ValueError(f"--preset must be one of {', '.join([*PRESETS, 'paper'])}, got {name!r}")
     return name, sampler or ("biotune" if name == "biotune" else "catcmawm")
+
+
+_CASES: dict[str, tuple[dict[str, Any], str]] = {
+    "": ({"data": ""}, "default"),
+    "--data digits": ({"data": "digits"}, "default"),
+    "--sampler biotune": ({"data": "", "sampler": "biotune"}, "default"),
+    "--baseline": ({"data": "", "baseline": "full"}, "default"),
+    "--preset biotune": ({"data": ""}, "biotune"),
+    "--preset revo": ({"data": ""}, "revo"),
+}
+"""Options to what they give, and the preset, where defaults of other options depend on them."""
+
+
+def defaults() -> dict[str, str]:
+    """Name to words for the default, of settings that depend on others; so do all of a recipe."""
+    cases = {case: Settings(**filled_in(*given)) for case, given in _CASES.items()}
+    found = {name: setting.default for name, setting in SETTINGS.items() if setting.default}
+    for name in set(SETTINGS) - set(found) - {"data"}:
+        values: dict[str, list[str]] = {}
+        for case, settings in cases.items():
+            words = SETTINGS[name].words(SETTINGS[name].of(settings))
+            values.setdefault(words[0][-1] if words else "", []).append(case)
+        (first, _), *others = values.items()
+        if first and (others or SETTINGS[name].path[0] == "recipe"):
+            found[name] = "; ".join(
+                [first, *(f"{value} with {' or '.join(which)}" for value, which in others)]
+            )
+    return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
+import os
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,10 @@ from optuna.samplers import BaseSampler
 from pydantic import ConfigDict
 
 from optuna_layerwise.baselines import BASELINES, Baseline
+from optuna_layerwise.data.names import DATA_NAMES, GROUP_RULE
 from optuna_layerwise.encodings import ENCODINGS, N_RECIPES, Encoding, Head
 from optuna_layerwise.experiments.optuna_samplers import OPTUNA_SAMPLERS
+from optuna_layerwise.io.fields import panel, settings_of
 from optuna_layerwise.io.plain import MANY, within
 from optuna_layerwise.recipe import Granularity, Recipe
 from optuna_layerwise.records.attributes import VERSION_FIELD, UnreadableAttribute, read
@@ -33,115 +35,240 @@ if TYPE_CHECKING:  # torch is imported where it is needed: `status` answers with
 
 VERSION = 1
 SAMPLER_NAMES = sorted([*SAMPLERS, *OPTUNA_SAMPLERS])
-MAY_CHANGE = {
-    *("trials", "reuse", "data", "data_root", "image_root", "weights", "output"),
-    *("device", "threads", "compute", "keep_weights", "checkpoint_seconds", "live"),
-}
 
 _NOT_OF_SAMPLER = ("seed", "encoding", "init_from")
 """Arguments of samplers that are settings of their own."""
-_SEEDS = 2**32 - 1
-"""The largest seed that all samplers and libraries take."""
-_RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("trials", "finalists"), (1, MANY)),
-    **dict.fromkeys(("final_seeds", "n_folds"), (1, 1000)),
-    **dict.fromkeys(("seed", "split_seed"), (0, _SEEDS)),
-    **dict.fromkeys(("image_size", "resize"), (1, 10_000)),
-    **dict.fromkeys(("val", "test"), (0, 1)),
-    "train_fraction": (0, 1),
-    **dict.fromkeys(("epochs", "patience", "batch_size"), (1, MANY)),  # of the recipe
-    "keep_weights": (0, MANY),
-    "checkpoint_seconds": (0, MANY),
-    "threads": (1, 1024),
-}
-"""Field to the least and the largest value; what is in between may still be too much."""
+_SEED = (0, 2**32 - 1)
+"""The seeds that all samplers and libraries take."""
+_study, _data, _network = panel("Study"), panel("Data"), panel("Network")
+_search, _result, _machine = panel("Search"), panel("Result"), panel("Machine", may_change=True)
+
+
+def absolute(place: str) -> str:
+    """An absolute path, if it is one that exists or looks like one; names stay."""
+    if place in DATA_NAMES or not place.strip() or "://" in place:
+        return place
+    path = Path(place)
+    return str(path.absolute()) if path.exists() or path.suffix or os.sep in place else place
+
+
+def absolute_folder(place: str) -> str:
+    """An absolute path of a folder, also of one that is not there."""
+    return os.path.abspath(os.path.expanduser(place))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """One study of the command line.
 
-    A ``baseline`` is tuned in the place of a search over an ``encoding``; ``recipe`` has what it
-    changes. ``data``, ``data_root``, ``image_root`` and ``weights`` are paths, which may move;
-    ``data_fingerprint`` and ``model_digest`` are what must stay the same. Empty ones are not known
-    yet.
+    The fields with a help text, here and in the recipe, are the options of ``tune``. A
+    ``baseline`` is tuned in the place of a search over an ``encoding``; ``recipe`` has what it
+    changes. Paths may move; ``data_fingerprint`` and ``model_digest`` are what must stay the
+    same, and are empty as long as they are not known.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # what is not known cannot be continued
 
-    data: str = "digits"
-    data_root: str | None = None
-    image_root: tuple[str, ...] = ()
-    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    group_by: str | None = "auto"
-    group_rule: int = 1  # of studies that were stored without it; `tune` has the present one
-    val: float = 0.2
-    test: float = 0.2
-    split_seed: int = 0
-    train_fraction: float = 1.0
-    paper_split: bool = False
-    skip_bad_images: bool = False
-    resize: int | None = None
-    model: str = "digits_cnn"
-    model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    weights: str | None = None
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    image_size: int = 224
-    granularity: Granularity = "stage"
-    encoding: str = "biotune"
-    baseline: str | None = None
-    head: Head = "always"
-    sampler: str = "biotune"
-    sampler_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    seed: int = 0
+    data: str = _data(
+        "digits",
+        f"Images to learn from: a folder, a .csv or .npz file, or one of {', '.join(DATA_NAMES)}.",
+        place=absolute,
+    )
+    data_root: str | None = _data(
+        None, "Folder that holds the data sets that go by name.", place=absolute_folder
+    )
+    image_root: tuple[str, ...] = _data(
+        (),
+        "Folder of the images that a .csv names, if they do not lie beside it; repeatable.",
+        place=absolute_folder,
+    )
+    columns: Mapping[str, str] = _data(
+        {},
+        "Column of a .csv that holds the image, label or split, as in label=dx; repeatable.",
+        option="--column",
+    )
+    group_by: str | None = _data(
+        "auto",
+        "Column of groups that no split may divide; auto looks for one, none ignores groups.",
+        none="none",
+    )
+    group_rule: int = _data(
+        1,  # of studies that were stored without it
+        "How --group-by auto finds groups: 2 takes columns that look like groups; 1 takes a "
+        "column named group only, as version 0.1.0 did.",
+        default=str(GROUP_RULE),
+        within=(1, GROUP_RULE),
+    )
+    val: float = _data(0.2, "Share of the images to validate on.", within=(0, 1))
+    test: float = _data(0.2, "Share of the images to test on.", within=(0, 1))
+    split_seed: int = _data(0, "Seed that draws the splits.", within=_SEED)
+    train_fraction: float = _data(1.0, "Share of the training split to train on.", within=(0, 1))
+    paper_split: bool = _data(
+        False,
+        "Split n images as REVO-Tune does: floor(train-fraction n) to train, floor(val n) to "
+        "validate, the rest to test.",
+    )
+    skip_bad_images: bool = _data(False, "Leave out images that cannot be read.")
+    model: str = _network(
+        "digits_cnn",
+        "The network: a name of torchvision, timm/NAME, transformers/NAME or digits_cnn.",
+        default="digits_cnn for the digits",
+    )
+    model_args: Mapping[str, Any] = _network(
+        {}, "Argument of the network as name=value; repeatable.", option="--model-arg"
+    )
+    weights: str | None = _network(
+        None,
+        "Pretrained weights: a file, the name of published ones, or none for random ones.",
+        default="the published ones, which are downloaded once",
+        place=absolute,
+    )
+    mean: tuple[float, float, float] = _network(
+        (0.485, 0.456, 0.406),
+        "Channel mean for pixels in [0, 1]: one value, or three separated by commas.",
+        default="as published with the weights",
+    )
+    std: tuple[float, float, float] = _network(
+        (0.229, 0.224, 0.225),
+        "Channel standard deviation for pixels in [0, 1]: one value, or three.",
+        default="as published with the weights",
+    )
+    image_size: int = _network(
+        224,
+        "Side in pixels of the images that the network sees.",
+        default="as published with the weights",
+        within=(1, 10_000),
+    )
+    resize: int | None = _network(
+        None,
+        "Short side in pixels before images are cropped.",
+        default="as published with the weights, else 232/224 of --image-size",
+        within=(1, 10_000),
+    )
+    granularity: Granularity = _network("stage", "Unit of the network that is one block.")
+    encoding: str = _search(
+        "biotune",
+        "What a trial's parameters say of the blocks: which are trained, and how fast.",
+        default="what suits the sampler",
+        choices=ENCODINGS,
+    )
+    baseline: str | None = _search(
+        None,
+        "Published method to tune instead of searching over blocks; the first trial is the "
+        "method as published.",
+        choices=BASELINES,
+    )
+    head: Head = _search(
+        "always", "Whether the head is trained in every trial, or searched like the other blocks."
+    )
+    sampler: str = _search(
+        "biotune",
+        "Algorithm that suggests the parameters of trials.",
+        default="catcmawm; biotune with --preset biotune; tpe with --baseline",
+        choices=SAMPLER_NAMES,
+    )
+    sampler_options: Mapping[str, Any] = _search(
+        {},
+        "Option of the sampler as name=value, such as reproduction=batched; repeatable.",
+        option="--sampler-option",
+    )
+    seed: int = _study(0, "Seed of the search.", within=_SEED)
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
-    seeds: tuple[int, ...] = (0,)
-    n_folds: int = 1
+    seeds: tuple[int, ...] = _search(
+        (0,),
+        "Number of trainings of a trial, each with a seed of its own.",
+        option="--seeds-per-trial",
+    )
+    n_folds: int = _search(
+        1,
+        "Number of folds: each generation trains and validates on the next; 1 uses all images.",
+        option="--folds",
+        within=(1, 1000),
+    )
     tie_break: bool = True
-    reuse: bool = True
-    prune: bool = False
-    pruner: str = "generation"
-    seed_recipes: bool = False
-    init_from: str | None = None
-    trials: int = 140
-    finalists: int | None = None
-    final_seeds: int = 3
-    race: bool = True
-    retrain: bool = True
-    output: str = ""
-    keep_weights: int = 0
-    checkpoint_seconds: float = 10.0
-    device: str = "auto"
-    compute: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    threads: int | None = None
-    live: bool = True
+    reuse: bool = _search(
+        True, "Take over the result of an equal trial instead of training again.", may_change=True
+    )
+    prune: bool = _search(
+        False, "Stop trials early that are worse than others of their generation."
+    )
+    pruner: str = _search(
+        "generation",
+        "Rule that stops trials early: by generation, or by successive halving. Implies --prune.",
+        default="generation",
+        choices=PRUNERS,
+    )
+    seed_recipes: bool = _search(False, "Begin with known recipes, such as full fine-tuning.")
+    init_from: str | None = _study(
+        None, "Another study of this database, whose best trials the search begins from."
+    )
+    trials: int = _search(
+        140, "Number of finished trials to reach.", within=(1, MANY), may_change=True
+    )
+    finalists: int | None = _result(
+        None,
+        "Number of best policies that are trained again.",
+        default="1 for 10 trials, at most 5; 5 with --preset biotune; 1 with --preset revo",
+        within=(1, MANY),
+    )
+    final_seeds: int = _result(3, "Number of trainings of each finalist.", within=(1, 1000))
+    race: bool = _result(True, "Stop training finalists that are clearly behind.")
+    retrain: bool = _result(
+        True, "Train finalists again with new seeds; if not, test the search's own training."
+    )
+    output: str = _study(
+        "",
+        "Folder for the best weights and for unfinished trials.",
+        default="optuna-layerwise-runs/STUDY",
+        place=absolute_folder,
+        repeats=False,
+    )
+    keep_weights: int = _result(
+        0,
+        "Number of the search's best trials whose weights are kept.",
+        within=(0, MANY),
+        may_change=True,
+    )
+    checkpoint_seconds: float = _machine(
+        10.0,
+        "Seconds after which a trial saves a checkpoint again, at the end of an epoch.",
+        within=(0, MANY),
+    )
+    device: str = _machine("auto", "Device to train on: auto, cpu, cuda, cuda:1 or mps.")
+    compute: Mapping[str, Any] = _machine(
+        {},
+        "How the device computes, as name=value: precision=bf16, channels_last=true, "
+        "compile=true, micro_batch=8, deterministic=true, prefix_memory=BYTES, "
+        "prefix_disk=BYTES; repeatable.",
+    )
+    threads: int | None = _machine(
+        None, "Number of threads that torch uses.", default="torch's own choice", within=(1, 1024)
+    )
+    live: bool = _study(
+        True,
+        "Keep figures and notes of the study up to date in optuna-dashboard.",
+        may_change=True,
+    )
     data_fingerprint: str = ""
     model_digest: str = ""
 
     def __post_init__(self) -> None:
-        known("encoding", self.encoding, ENCODINGS)
-        known("sampler", self.sampler, SAMPLER_NAMES)
-        known("pruner", self.pruner, PRUNERS)
+        for name, each in SETTINGS.items():
+            if name != "encoding" or self.baseline is None:
+                each.check(each.of(self))
         for name in _NOT_OF_SAMPLER:
             if name in self.sampler_options:
-                option, value = f"--{name.replace('_', '-')}", self.sampler_options[name]
+                option, value = SETTINGS[name].option, self.sampler_options[name]
                 raise ValueError(
                     f"say {option} {value} instead of --sampler-option {name}={value}"
                 )
-        if self.baseline is not None:
-            known("baseline", self.baseline, BASELINES)
         if self.compute:
             from optuna_layerwise.training import Compute
 
             Compute.from_json(self.compute)
-        for field, (least, most) in _RANGES.items():
-            value = getattr(self if hasattr(self, field) else self.recipe, field)
-            if value is not None:
-                within(field, value, least, most)
         within("number of seeds", len(self.seeds), 1, 1000)
         for seed in self.seeds:
-            within("seeds", seed, 0, _SEEDS)
+            within("seeds", seed, *_SEED)
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", self.device):
             raise ValueError(
                 f"device must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {self.device!r}"
@@ -324,15 +451,6 @@ def weights_of(text: str | None) -> str | None:
     return None if text == "none" else text or "DEFAULT"
 
 
-def known(kind: str, name: str, names: Any) -> None:
-    """Refuse a name that is not one of those that there are.
-
-    Raises:
-        ValueError: it has all of them, and the nearest.
-    """
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"{kind} must be one of {', '.join(sorted(names))}, got {name!r}; "
-            f"did you mean {near!r}?"
-        )
+SETTINGS = settings_of(Settings)
+"""Name to what each field of `Settings`, and of its recipe, says of itself."""
+MAY_CHANGE = {name for name, each in SETTINGS.items() if each.may_change}

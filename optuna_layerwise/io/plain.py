@@ -7,13 +7,15 @@ value enters, once.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T", bound=str)
 YAML = (".yaml", ".yml")
 MANY = 1_000_000
 """More than anybody means, of trials, epochs, seeds, workers or minutes."""
@@ -162,3 +164,17 @@ def there_and_here(differences: Mapping[str, tuple[Any, Any]], *, most: int = 60
         f"{name} is {cut(theirs)} there and {cut(ours)} here"
         for name, (ours, theirs) in differences.items()
     )
+
+
+def one_of(what: str, value: str, choices: Collection[T]) -> T:
+    """The one of a few names that a value is.
+
+    Raises:
+        ValueError: if it is none; the message has all of them, and the nearest.
+    """
+    for choice in choices:
+        if choice == value:
+            return choice
+    near = difflib.get_close_matches(str(value), choices, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{what} must be one of {', '.join(choices)}, got {value!r}{hint}")

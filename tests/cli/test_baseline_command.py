@@ -117,8 +117,8 @@ def test_options_that_a_baseline_excludes_are_refused(cli: Cli) -> None:
         (("--baseline", "full-wd", "--weight-decay", "0.1"), "leave --weight-decay out"),
         (("--baseline", "probe", "--preset", "paper"), "to run tpe with a paper's protocol"),
         (
-            ("--pruner", "sha"),
-            "--pruner must be one of generation, halving, got 'sha'; did you mean",
+            ("--pruner", "halve"),
+            "--pruner must be one of generation, halving, got 'halve'; did you mean 'halving'?",
         ),
     ):
         code, _, error = cli("tune", *arguments)

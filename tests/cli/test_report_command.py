@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -166,12 +165,10 @@ EXAMPLES = {
 }
 for name, make in PRESETS.items():
     sampler = "catcmawm" if name == "revo" else "biotune"
-    preset = make(sampler, None, "/x/leaves", 3)
-    fields = {f.name: getattr(preset, f.name) for f in dataclasses.fields(preset)}
-    n = fields.pop("n_seeds")
-    fields["seeds"] = tuple(fields["seeds"][:n])
     places = {"data": "/x/leaves", "model": "resnet18", "weights": "none", "seed": 3}
-    EXAMPLES[name] = Settings(sampler=sampler, **places, **fields)
+    EXAMPLES[name] = Settings(
+        sampler=sampler, **places, **make(sampler, None, places["data"], places["seed"])
+    )
 
 
 @pytest.mark.sweep

@@ -14,7 +14,7 @@ _SHORT: dict[str, Any] = {"recipe": RECIPE, "final_seeds": 2}
 EXPERIMENT = Experiment(
     name="trial",
     arms={
-        "full": Arm(title="full_tuned", baseline="full", known_first=True, trials=3, **_SHORT),
+        "full": Arm(title="full_tuned", baseline="full", seed_recipes=True, trials=3, **_SHORT),
         "set": Arm(title="set", encoding="set", sampler="set-ga", trials=4, **_SHORT),
         "hybrid": Arm(
             title="hybrid", encoding="hybrid", sampler="catcmawm", work=1.5, trials=30, **_SHORT
