@@ -174,7 +174,7 @@ def pages(study: optuna.Study, folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def later(study: optuna.Study, final: Final) -> list[Text]:
-    return after_the_choice(study, final, "--study tied", "sqlite:///a.db")
+    return after_the_choice(study, final, "sqlite:///a.db")
 
 
 def test_every_page_says_that_trials_came_after_the_choice_and_what_to_do(tmp_path: Path) -> None:

@@ -43,30 +43,37 @@ _SIDE_BY_SIDE = 4
 def compare_command(
     studies: Annotated[
         list[str] | None,
-        typer.Argument(help="Names, or patterns with *; default all of the database."),
+        typer.Argument(help="Names of studies, or patterns with *. Default: all of the database."),
     ] = None,
     storage: Storage = DEFAULT_STORAGE,
     group: Annotated[
         list[str] | None,
         typer.Option(
-            help="A method and a pattern of its studies, 'biotune=leaves-bt-*'; repeatable. "
-            "Default: studies whose settings differ by seed and data only are one method."
+            help="Name of a method and a pattern of its studies, as in 'biotune=leaves-bt-*'; "
+            "repeatable. Default: studies that differ in seed and data only are one method."
         ),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Compare after so many; default as many as all have.")
+        int | None,
+        typer.Option(
+            min=1, help="Number of trials to compare after. Default: as many as all have."
+        ),
     ] = None,
     images: Annotated[
-        int | None, typer.Option(min=1, help="Compare after so many training images.")
+        int | None, typer.Option(min=1, help="Number of training images to compare after.")
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0, help="Compare after so many seconds of training.")
+        float | None, typer.Option(min=0, help="Seconds of training to compare after.")
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write everything as JSON; - prints that only.")
+        Path | None,
+        typer.Option(
+            "--json", help="File to write everything to as JSON; - prints that and nothing else."
+        ),
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option(help="Write the best value so far of each method as HTML.")
+        Path | None,
+        typer.Option(help="File to draw the best value so far of each method in, as HTML."),
     ] = None,
 ) -> None:
     """Compare methods over seeds and data sets, at equal trials, images and seconds."""

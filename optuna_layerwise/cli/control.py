@@ -9,7 +9,11 @@ import typer
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
 
 Now = Annotated[
-    bool, typer.Option("--now", help="Give running trials back at their next step, too.")
+    bool,
+    typer.Option(
+        "--now",
+        help="Give running trials back at their next step instead of waiting for their end.",
+    ),
 ]
 
 

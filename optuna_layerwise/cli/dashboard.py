@@ -20,12 +20,12 @@ def dashboard_command(
     host: Annotated[
         str, typer.Option(help="Address to listen on; others than loopback need --open-to-all.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
     open_to_all: Annotated[
         bool,
         typer.Option(
             "--open-to-all",
-            help="Listen where others can reach it: they can change and delete studies.",
+            help="Listen where others can reach it, who can then change and delete studies.",
         ),
     ] = False,
     trust_paths: TrustPaths = False,

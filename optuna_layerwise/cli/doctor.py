@@ -42,13 +42,15 @@ FINDINGS = 1
 
 def doctor_command(
     storage: Storage = DEFAULT_STORAGE,
-    study: Annotated[str | None, typer.Option(help="One study; default all.")] = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Do what can be done.")] = False,
+    study: Annotated[
+        str | None, typer.Option(help="Name of the study to examine. Default: all studies.")
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
     replay: Annotated[
-        bool, typer.Option("--replay", help="Draw every suggestion again, too.")
+        bool, typer.Option("--replay", help="Draw every suggestion again, too, and compare.")
     ] = False,
     trust_paths: TrustPaths = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Say what is wrong with studies, one line each (exit code 1), and repair what can be."""
     found: list[tuple[str, Finding, bool]] = []

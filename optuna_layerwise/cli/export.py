@@ -34,13 +34,16 @@ def export_command(
     to: Annotated[
         Path, typer.Option(help="Folder for the plan, the card and the weights.")
     ] = Path("exported"),
-    format: Annotated[str, typer.Option(help="Of the plan: json or yaml.")] = "json",
+    format: Annotated[str, typer.Option(help="Format of the plan: json or yaml.")] = "json",
     trial: Annotated[
-        int | None, typer.Option(help="Only the plan of this trial, which need not be tested.")
+        int | None,
+        typer.Option(
+            help="Number of a trial, of which the plan alone is written; it need not be tested."
+        ),
     ] = None,
     result: Annotated[
         int | None,
-        typer.Option(help="Number of the result, if there are several; default the latest."),
+        typer.Option(help="Number of the result, if there are several. Default: the latest."),
     ] = None,
 ) -> None:
     """Write the chosen policy, its fine-tuned weights (safetensors) and a model card."""

@@ -12,13 +12,11 @@ from optuna_layerwise.cli.options import (
     LeaseSeconds,
     Storage,
     StudyName,
-    console,
     load_study,
     options_of,
     takes,
     told,
 )
-from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.cli.worker import checked_seconds
 from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.records.final import stored_final
@@ -63,15 +61,14 @@ def finalize_command(
             f"study {study!r} was not created by `optuna-layerwise tune`, so its data and model "
             "are not known here; finalize it in Python: objective.finalize(study)"
         )
-    stored, where = Settings.from_study(opened), study_options(storage, study)
+    stored = Settings.from_study(opened)
     if (final := stored_final(opened)) is not None and not again:
-        show.show(console, *show.result(opened, final, stored))
-        show.show(console, *show.after_the_choice(opened, final, where, storage, always=True))
+        show.show(*show.result(opened, final, stored))
+        show.show(*show.after_the_choice(opened, final, storage, always=True))
         return
     from optuna_layerwise.cli.searching import conclude, introduce, open_search  # with torch
 
     search = open_search(
-        console,
         here.settings(opened, stored),
         stored,
         storage,
@@ -85,13 +82,11 @@ def finalize_command(
     if final_seeds is not None:
         settings = dataclasses.replace(settings, final_seeds=final_seeds, retrain=True)
     search = dataclasses.replace(search, settings=settings)
-    introduce(console, search)
+    introduce(search)
     conclude(
-        console,
         search,
-        storage,
         again=again,
         lease_seconds=lease_seconds,
         go_on="finalize --again" if again else "finalize",
     )
-    show.show(console, *show.commands(where, storage))
+    show.show(*show.commands(opened, storage))

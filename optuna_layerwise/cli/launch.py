@@ -24,7 +24,6 @@ from optuna_layerwise.cli.options import (
     told,
 )
 from optuna_layerwise.cli.status import study_progress
-from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.cli.worker import Worker, checked_seconds
 from optuna_layerwise.experiments.settings import Settings
 from optuna_layerwise.io.fields import assignments
@@ -142,7 +141,7 @@ def launch_command(
     )
     last = dataclasses.replace(worker, finalize=finalize)
     with launcher_named(engine)(request) as starts:
-        with study_progress(console, opened) as on_poll:
+        with study_progress(opened) as on_poll:
             code = supervise(
                 [partial(starts[0], last), *(partial(start, worker) for start in starts[1:])],
                 restarts=restarts,
@@ -158,12 +157,11 @@ def launch_command(
                     on_poll=lambda: None,
                 )
     if code == DONE:
-        where = study_options(storage, study)
         if (final := stored_final(opened)) is not None:
-            show.show(console, *show.result(opened, final, settings))
-            show.show(console, *show.after_the_choice(opened, final, where, storage))
+            show.show(*show.result(opened, final, settings))
+            show.show(*show.after_the_choice(opened, final, storage))
         else:
-            show.show(console, *show.how_to_finalize(opened, where, storage))
+            show.show(*show.how_to_finalize(opened, storage))
     raise typer.Exit(code)
 
 

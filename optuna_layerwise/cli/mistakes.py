@@ -11,7 +11,7 @@ from typing import Any
 from optuna_layerwise.io.texts import visible
 
 _ALONE = {"and", "or"}
-_ELSEWHERE = {"root": "data_root", "columns": "column", "model_args": "model_arg"}
+_ELSEWHERE = {"root": "data_root"}
 """Names of arguments elsewhere in the package to those of the commands' parameters."""
 _BEGINNING = re.compile(r"unknown (\w+) |(\w+)(?:=| of )|([a-z]+_[a-z_]+)[ :]")
 _SUBJECT = re.compile(r"[a-z_]+(?:(?:,|,? and|,? or) [a-z_]+)*")

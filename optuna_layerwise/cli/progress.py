@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import FrozenTrial
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from optuna_layerwise.cli.options import console
 from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.experiments.settings import Settings
 from optuna_layerwise.io.texts import brief_value
@@ -44,18 +44,17 @@ def live_dashboard(study: optuna.Study, storage: str) -> LiveDashboard:
 
 @contextmanager
 def after_trials(
-    console: Console, study: optuna.Study, settings: Settings, storage: str
+    study: optuna.Study, settings: Settings, storage: str
 ) -> Iterator[Callable[[optuna.Study, FrozenTrial], None]]:
     """Yields a callback that shows the progress, here and in the study's dashboard.
 
     Args:
-        console: Where to print.
         study: The study.
         settings: Its own.
         storage: URL.
     """
     with ExitStack() as stack:
-        progress = stack.enter_context(search_progress(console, study, settings.trials))
+        progress = stack.enter_context(search_progress(study, settings.trials))
         if not settings.live:
             yield progress
             return
@@ -70,7 +69,7 @@ def after_trials(
 
 @contextmanager
 def search_progress(
-    console: Console, study: optuna.Study, n_finished: int
+    study: optuna.Study, n_finished: int
 ) -> Iterator[Callable[[optuna.Study, FrozenTrial], None]]:
     """Yields a callback for `study.optimize`."""
     if not console.is_terminal:

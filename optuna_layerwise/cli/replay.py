@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, get_args
 
+import optuna
 import typer
+from optuna.samplers import BaseSampler
+from rich.table import Table
 
 from optuna_layerwise.cli.options import (
     DEFAULT_STORAGE,
@@ -13,14 +16,19 @@ from optuna_layerwise.cli.options import (
     TrustPaths,
     console,
     load_study,
+    told,
 )
 from optuna_layerwise.cli.stored_paths import check_paths, paths_of
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
+from optuna_layerwise.experiments.replaying import edited_records, first_cause, stored_search
+from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.io.fields import assignments
 from optuna_layerwise.io.plain import one_of
-from optuna_layerwise.samplers import SAMPLERS
+from optuna_layerwise.samplers import SAMPLERS, rederive
 
 _LR = 1e-3
+_ROWS = 20
+"""Differences that are shown."""
 
 
 def replay_command(
@@ -28,30 +36,27 @@ def replay_command(
     storage: Storage = DEFAULT_STORAGE,
     sampler: Annotated[
         str | None,
-        typer.Option(help=f"Sampler of a study that `tune` did not make: {', '.join(SAMPLERS)}."),
+        told("Search", f"Sampler of a study that `tune` did not make: {', '.join(SAMPLERS)}."),
     ] = None,
     sampler_option: Annotated[
         list[str] | None,
-        typer.Option(help="Option that the sampler was made with, as name=value; repeatable."),
+        told("Search", "Option that the sampler was made with, as name=value; repeatable."),
     ] = None,
     encoding: Annotated[
         str | None,
-        typer.Option(help=f"Encoding that the sampler was given: {', '.join(ENCODINGS)}."),
+        told("Search", f"Encoding that the sampler was given: {', '.join(ENCODINGS)}."),
     ] = None,
     blocks: Annotated[
-        str | None, typer.Option(help="Blocks of the encoding, as in stem,layer1,...,head.")
+        str | None, told("Search", "Blocks of the encoding, as in stem,layer1,...,head.")
     ] = None,
     head: Annotated[
-        str, typer.Option(help="Head of the encoding: always (trained) or search.")
+        str, told("Search", "Head of the encoding: always trained, or search.")
     ] = "always",
-    lr: Annotated[float, typer.Option(help="Learning rate of the encoding.")] = _LR,
+    lr: Annotated[float, told("Training", "Learning rate of the encoding.")] = _LR,
     trust_paths: TrustPaths = False,
 ) -> None:
     """Draw every suggestion of a study again, and say where one differs (exit code 1)."""
     opened = load_study(storage, study, read_only=True)
-    from optuna_layerwise.experiments.replaying import replay, stored_search
-    from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
-
     searched: Encoding | None = None
     of_sampler = {
         "--sampler-option": sampler_option,
@@ -82,5 +87,31 @@ def replay_command(
                 encoding, blocks.split(","), head=one_of("--head", head, get_args(Head)), lr=lr
             )
         made = settings.make_sampler(searched, joins=False)
-    if not replay(console, opened, made, searched):
+    if not replay(opened, made, searched):
         raise typer.Exit(1)
+
+
+def replay(study: optuna.Study, sampler: BaseSampler, encoding: Encoding | None) -> bool:
+    """Print whether every suggestion is drawn again; returns whether it is."""
+    found, edited = rederive(study, sampler), edited_records(study, encoding)
+    for versions, number in found.skipped.items():
+        console.print(f"not compared: {number} trials drawn with {versions}", soft_wrap=True)
+    if found.others:
+        console.print(f"not compared: {found.others} trials that the sampler did not draw")
+    compared = f"{found.trials} trials, {found.genes:,} genes"
+    differences = [*edited, *found.differences]
+    if not differences:
+        says = "every suggestion re-derives" if found.trials else "nothing to compare"
+        console.print(f"{compared}: {says}", highlight=False)
+        return True
+    table = Table("trial", "parameter", "stored", "derived")
+    for difference in differences[:_ROWS]:
+        values = (difference.trial, difference.part, difference.stored, difference.derived)
+        table.add_row(*map(str, values))
+    console.print(table)
+    if (more := len(differences) - _ROWS) > 0:
+        console.print(f"... and {more} more")
+    differ = len({difference.trial for difference in differences})
+    console.print(f"{compared}: {differ} trials differ", highlight=False)
+    console.print(f"first cause: {first_cause(edited, found)}", soft_wrap=True)
+    return False

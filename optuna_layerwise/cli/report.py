@@ -39,19 +39,28 @@ _STDOUT = Path("-")
 def report_command(
     study: Annotated[
         list[str],
-        typer.Option(help="Name or pattern with *; repeatable: several are compared."),
+        typer.Option(
+            help="Name of a study, or pattern with *; repeatable. Several studies are compared."
+        ),
     ],
     storage: Storage = DEFAULT_STORAGE,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File, .html or .md; - prints; default STUDY.html."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write, .html or .md; - prints the report. Default: STUDY.html.",
+        ),
     ] = None,
     format: Annotated[
-        str | None, typer.Option(help="html or md; default by the file's name.")
+        str | None,
+        typer.Option(help="Format of the report, html or md. Default: what the file's name says."),
     ] = None,
     group: Annotated[
         list[str] | None,
-        typer.Option(help="A method and a pattern of its studies, as in compare; repeatable."),
+        typer.Option(
+            help="Name of a method and a pattern of its studies, as for `compare`; repeatable."
+        ),
     ] = None,
 ) -> None:
     """Write what a study found, how sure that is, what it cost and how to repeat it.

@@ -45,7 +45,6 @@ def resume_command(
     stored = Settings.from_study(opened)
     changes = {} if trials is None else {"trials": trials}
     run(
-        console,
         here.settings(opened, stored, **changes),
         stored,
         storage,

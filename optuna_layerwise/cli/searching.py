@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from optuna_layerwise.cli import show
-from optuna_layerwise.cli.options import load_study
+from optuna_layerwise.cli.options import console, load_study
 from optuna_layerwise.cli.progress import after_trials, live_dashboard
 from optuna_layerwise.cli.stored_paths import paths_of, remember_paths
 from optuna_layerwise.cli.terminal import about_secrets, study_options
@@ -66,10 +65,10 @@ class Search:
     objective: FinetuneObjective
     data: Splits
     settings: Settings
+    storage: str
 
 
 def open_search(
-    console: Console,
     settings: Settings,
     stored: Settings | None,
     storage: str,
@@ -82,11 +81,10 @@ def open_search(
     """Load data and model, and open the study with its sampler.
 
     Args:
-        console: Where to print.
         settings: What to run.
         stored: What the study was created with, if it exists.
         storage: URL.
-        name: Of the study.
+        name: The name of the study.
         download: Download data that are not there.
         allow_different: Work on a study that exists with other data, weights, packages or code.
         patience_seconds: How long the database may be away, from now on; by default only later.
@@ -135,10 +133,10 @@ def open_search(
     if stored is not None:
         join(study, objective.fingerprint, allow_different=allow_different)
         enqueue_first(study, settings, objective.encoding)
-    return Search(study, objective, data, settings)
+    return Search(study, objective, data, settings, storage)
 
 
-def introduce(console: Console, search: Search) -> None:
+def introduce(search: Search) -> None:
     """Say what is about to be run."""
     data, settings, objective = search.data, search.settings, search.objective
     console.print(
@@ -163,7 +161,6 @@ def introduce(console: Console, search: Search) -> None:
 
 
 def run(
-    console: Console,
     settings: Settings,
     stored: Settings | None,
     storage: str,
@@ -178,11 +175,10 @@ def run(
     """Search a study to its target, retrain and test its finalists, and print what came out.
 
     Args:
-        console: Where to print.
         settings: What to run.
         stored: What the study was created with, if it exists.
         storage: URL.
-        name: Of the study.
+        name: The name of the study.
         unpause: Take a pause or a stop back.
         download: Download data that are not there.
         to_work: Or only create the study.
@@ -193,7 +189,6 @@ def run(
         ValueError: see `open_search`.
     """
     search = open_search(
-        console,
         settings,
         stored,
         storage,
@@ -212,15 +207,15 @@ def run(
     objective.describe_data(study)
     if unpause:
         resume(study)
-    introduce(console, search)
+    introduce(search)
     if (final := stored_final(study)) is not None:
         console.print(
             f"study {name!r} was finalized before: {final.chosen.name} was chosen and tested. "
             "Trials that come now do not change that, unless you finalize it again",
             soft_wrap=True,
         )
-    where = study_options(storage, name)
     if not to_work:
+        where = study_options(storage, name)
         console.print(
             "the study is ready; work on it from here or elsewhere with any number of\n"
             f"  optuna-layerwise worker {where}\n"
@@ -236,26 +231,24 @@ def run(
     while worked < (target := Settings.from_study(study).trials):  # `resume --trials` raises it
         settings, worked = dataclasses.replace(settings, trials=target), target
         try:
-            with after_trials(console, study, settings, storage) as on_trial:
+            with after_trials(study, settings, storage) as on_trial:
                 done = work(study, objective, n_finished=target, on_trial=on_trial)
         except StorageUnusableError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(FAILED) from error
         if not done:
-            raise typer.Exit(say_why_it_ended(console, study, where))
+            raise typer.Exit(say_why_it_ended(study, storage))
     if finalize:
-        conclude(console, search, storage)
+        conclude(search)
     console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
     if finalize:
-        show.show(console, *show.commands(where, storage))
+        show.show(*show.commands(study, storage))
     else:
-        show.show(console, *show.how_to_finalize(study, where, storage))
+        show.show(*show.how_to_finalize(study, storage))
 
 
 def conclude(
-    console: Console,
     search: Search,
-    storage: str,
     *,
     again: bool = False,
     lease_seconds: float = LEASE_SECONDS,
@@ -264,20 +257,19 @@ def conclude(
     """Retrain and test the finalists of a study, or wait for who does, and print the result.
 
     Args:
-        console: Where to print.
         search: The study.
-        storage: URL.
         again: Also where there is a result: choose anew, and open the test split once more.
         lease_seconds: After how long without a sign of life another process takes over.
         go_on: The command that goes on after an interruption.
     """
-    study, objective, settings = search.study, search.objective, search.settings
+    study, settings, storage = search.study, search.settings, search.storage
     if (before := stored_final(study)) is not None and not again:
         times = opened_words(before, readable_openings(study))
         console.print(f"finalized before: the test split was opened {times}, so its result stays")
+    objective = search.objective
     seeds = objective.unused_seeds(settings.final_seeds) if settings.retrain else objective.seeds
     with (
-        _interruptible(console, f"{go_on} {study_options(storage, study.study_name)}"),
+        _interruptible(f"{go_on} {study_options(storage, study.study_name)}"),
         console.status("training the finalists and the baselines"),
     ):
         final = objective.finalize(
@@ -295,17 +287,16 @@ def conclude(
         console.print(f"the result is not among the study's artifacts: {error}", soft_wrap=True)
     if settings.live:
         live_dashboard(study, storage).refresh(study)
-    show.show(console, *show.result(study, final, settings))
+    show.show(*show.result(study, final, settings))
     if final.weights is not None:
         console.print(f"its weights: {final.weights['path']}", markup=False, soft_wrap=True)
     for text in objective.data_notices:
         console.print(f"about the data: {text}", markup=False, soft_wrap=True)
-    for text in search.objective.notices:
+    for text in objective.notices:
         console.print(f"about the network: {text}", markup=False, soft_wrap=True)
     costs = [run.cost for run in readable_runs(study, study.get_trials(deepcopy=False)).values()]
     console.print(f"operations of the search: {show.saving(costs)} over training every block")
-    where = study_options(storage, study.study_name)
-    show.show(console, *show.after_the_choice(study, final, where, storage))
+    show.show(*show.after_the_choice(study, final, storage))
 
 
 def weights_file(study: optuna.Study, output: Path) -> Path:
@@ -325,7 +316,7 @@ def weights_file(study: optuna.Study, output: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _interruptible(console: Console, command: str) -> Iterator[None]:
+def _interruptible(command: str) -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into one line and an exit code, after the claim was given back."""
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -341,19 +332,13 @@ def _interruptible(console: Console, command: str) -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def say_why_it_ended(console: Console, study: optuna.Study, where: str) -> int:
-    """Tell what stopped the work before its target; returns the exit code.
-
-    Args:
-        console: Where to print.
-        study: The study.
-        where: Its options ``--storage`` and ``--study``.
-    """
+def say_why_it_ended(study: optuna.Study, storage: str) -> int:
+    """Tell what stopped the work before its target; returns the exit code."""
     order = order_of(study)
     why = "stopped" if order.ends else "paused" if order.halts else "interrupted"
     console.print(
         f"{why} after {finished(study)} finished trials, nothing is lost; go on with\n"
-        f"  optuna-layerwise resume {where}",
+        f"  optuna-layerwise resume {study_options(storage, study.study_name)}",
         soft_wrap=True,
     )
     return HALTED if order.halts else INTERRUPTED

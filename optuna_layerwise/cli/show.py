@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 import optuna
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from optuna_layerwise.cli.terminal import about_secrets, storage_option
+from optuna_layerwise.cli.options import console
+from optuna_layerwise.cli.terminal import about_secrets, storage_option, study_options
 from optuna_layerwise.cost import Cost
 from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.io.texts import brief_value, visible
@@ -78,14 +78,13 @@ def result(study: optuna.Study, final: Final, settings: Settings) -> list[Table 
 
 
 def after_the_choice(
-    study: optuna.Study, final: Final, where: str, storage: str, *, always: bool = False
+    study: optuna.Study, final: Final, storage: str, *, always: bool = False
 ) -> list[Text]:
     """Lines that say how many trials finished after the choice, and how to choose anew.
 
     Args:
         study: The study.
         final: Its result.
-        where: The options for the storage and the study.
         storage: URL.
         always: Also if no trial did.
     """
@@ -101,23 +100,26 @@ def after_the_choice(
     if not lines:
         return []
     lines += ["To do so:" if lost else "To choose among all, and open the test split once more:"]
+    where = study_options(storage, study.study_name)
     lines += [f"  optuna-layerwise finalize {where} --again", *about_secrets(storage)]
     return list(map(Text, lines))
 
 
-def how_to_finalize(study: optuna.Study, where: str, storage: str) -> list[Text]:
+def how_to_finalize(study: optuna.Study, storage: str) -> list[Text]:
     """Lines that say how to finalize a study that was only searched, or was searched on."""
     if (final := stored_final(study)) is not None:
-        return after_the_choice(study, final, where, storage, always=True)
+        return after_the_choice(study, final, storage, always=True)
     lost = lost_opening(0, readable_openings(study), "")
     lines = [lost or "The test split was not opened."]
     lines += ["To retrain the best trials, and test one of them:"]
+    where = study_options(storage, study.study_name)
     lines += [f"  optuna-layerwise finalize {where}", *about_secrets(storage)]
     return list(map(Text, lines))
 
 
-def commands(where: str, storage: str) -> list[Text]:
-    """What to type next; ``where`` has the options for the storage and the study."""
+def commands(study: optuna.Study, storage: str) -> list[Text]:
+    """What to type next."""
+    where = study_options(storage, study.study_name)
     return [
         Text("\nNext", style="bold"),
         Text(f"  optuna-layerwise report {where}    # how sure this is, and what it cost"),
@@ -177,7 +179,7 @@ def saving(costs: Sequence[Cost]) -> str:
     return f"{spent:.2e}, {1 - spent / of_all:.0%} saved" if of_all else "-"
 
 
-def show(console: Console, *things: Table | Text | str) -> None:
+def show(*things: Table | Text | str) -> None:
     """Print tables and text."""
     for thing in things:
         console.print(thing, soft_wrap=not isinstance(thing, Table), highlight=False)

@@ -14,7 +14,7 @@ import optuna
 import typer
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -43,12 +43,19 @@ _LOOK_SECONDS = 2.0
 
 def status_command(
     storage: Storage = DEFAULT_STORAGE,
-    study: Annotated[str | None, typer.Option(help="One study; default all.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a study.")] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Show it live until it ends, or Ctrl-C.")
+    study: Annotated[
+        str | None, typer.Option(help="Name of the study to show. Default: all studies.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object for each study.")
     ] = False,
-    every: Annotated[float, typer.Option(help="Seconds between two looks, with --watch.")] = 2.0,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Show the studies live until they end, or until Ctrl-C."),
+    ] = False,
+    every: Annotated[
+        float, typer.Option(help="Seconds between two looks at the studies, with --watch.")
+    ] = 2.0,
 ) -> None:
     """How far the studies of a database are."""
     if as_json and watch:
@@ -89,7 +96,7 @@ Look = Callable[[], tuple[Sequence[Snapshot], Mapping[str, str]]]
 def snapshots_of(
     storage: BaseStorage | SQLiteFile, names: Sequence[str]
 ) -> tuple[list[Snapshot], dict[str, str]]:
-    """Of each study, or why there is none; the number of statements is the same for any number."""
+    """A snapshot of each study, or why there is none, in as many statements for any number."""
     shown, snapshots = picture_of(storage, names), []
     refused = dict(refused_of(shown))
     for name in names:
@@ -120,7 +127,7 @@ def watch_studies(look: Look, every: float) -> None:
 
 
 @contextlib.contextmanager
-def study_progress(console: Console, study: optuna.Study) -> Iterator[Callable[[], None]]:
+def study_progress(study: optuna.Study) -> Iterator[Callable[[], None]]:
     """Yields a function that shows how far a study is: live, or a line for each new result."""
     from rich.live import Live
 

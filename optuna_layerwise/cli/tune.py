@@ -12,7 +12,6 @@ from optuna_layerwise.cli.options import (
     Download,
     Finalize,
     Storage,
-    console,
     default_output,
     load_study,
     option_for,
@@ -92,7 +91,6 @@ def tune_command(
             if "group_rule" not in given:
                 settings = dataclasses.replace(settings, group_rule=stored.group_rule)
     run(
-        console,
         settings,
         stored,
         storage,

@@ -27,7 +27,6 @@ from optuna_layerwise.cli.options import (
     told,
 )
 from optuna_layerwise.cli.progress import after_trials
-from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.experiments.settings import Settings
 from optuna_layerwise.launch import DONE, FAILED, INTERRUPTED
 from optuna_layerwise.records.final import stored_final
@@ -88,7 +87,6 @@ class Worker(Here):
         from optuna_layerwise.studies import StudyDeletedError, work
 
         search = open_search(
-            console,
             self.settings(opened, stored),
             stored,
             self.storage,
@@ -98,14 +96,14 @@ class Worker(Here):
             patience_seconds=self.patience_seconds,
         )
         study = search.study
-        introduce(console, search)
+        introduce(search)
         order_of(study)  # one that cannot be read is a mistake, and no failure of a trial
         with StopSignals(*_USER_SIGNALS) as stop:
             while True:
                 stored = Settings.from_study(study)
                 target = stored.trials  # `resume --trials` may have raised it
                 try:
-                    with after_trials(console, study, stored, self.storage) as on_trial:
+                    with after_trials(study, stored, self.storage) as on_trial:
                         done = work(
                             study,
                             search.objective,
@@ -125,17 +123,15 @@ class Worker(Here):
                     break
                 if done or goes_on(study, stop, wait=self.wait):
                     continue
-                where = study_options(self.storage, self.study)
-                code = say_why_it_ended(console, study, where)
+                code = say_why_it_ended(study, self.storage)
                 return INTERRUPTED if stop.received else code
         console.print(f"study {self.study!r} has its {target} finished trials")
         if not self.finalize:
             if (final := stored_final(study)) is not None:
-                where = study_options(self.storage, self.study)
-                show.show(console, *show.after_the_choice(study, final, where, self.storage))
+                show.show(*show.after_the_choice(study, final, self.storage))
             return DONE
         try:
-            conclude(console, search, self.storage, lease_seconds=self.lease_seconds)
+            conclude(search, lease_seconds=self.lease_seconds)
         except typer.Exit as ended:  # interrupted
             return ended.exit_code
         except Exception:

@@ -42,8 +42,8 @@ def begin_or_join(
 
     Args:
         study: Without settings when it was looked at.
-        objective: Of the settings.
-        settings: Of this process.
+        objective: What these settings make a trial do.
+        settings: The settings of this process.
         allow_different: Join one with other data, weights, packages or code.
 
     Raises:
@@ -82,8 +82,8 @@ def as_stored(settings: Settings, stored: Settings, *, places: bool = True) -> S
     """Settings with the data and the weights of those that are stored.
 
     Args:
-        settings: Of this process.
-        stored: Of the study.
+        settings: The settings of this process.
+        stored: The settings of the study.
         places: Where they lie, too, instead of only what they are.
     """
     fields = (*_DIGESTS, *_PLACES) if places else _DIGESTS

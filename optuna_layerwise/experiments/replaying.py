@@ -8,18 +8,14 @@ from typing import Any
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
-from rich.console import Console
-from rich.table import Table
 
 from optuna_layerwise.encodings import Encoding
 from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.recipe import Metric
 from optuna_layerwise.records.deriving import edited_trials
 from optuna_layerwise.records.run import TRAINED, run_of
-from optuna_layerwise.samplers import SAMPLERS, Difference, Rederivation, rederive
+from optuna_layerwise.samplers import SAMPLERS, Difference, Rederivation
 from optuna_layerwise.storage import TIE_KEY, all_trials
-
-_ROWS = 20
 
 
 def stored_encoding(settings: Settings) -> Encoding:
@@ -49,34 +45,6 @@ def stored_search(study: optuna.Study) -> tuple[BaseSampler, Encoding]:
     settings = Settings.from_study(study)
     encoding = stored_encoding(settings)
     return settings.make_sampler(encoding, joins=False), encoding
-
-
-def replay(
-    console: Console, study: optuna.Study, sampler: BaseSampler, encoding: Encoding | None
-) -> bool:
-    """Print whether every suggestion is drawn again; returns whether it is."""
-    found, edited = rederive(study, sampler), edited_records(study, encoding)
-    for versions, number in found.skipped.items():
-        console.print(f"not compared: {number} trials drawn with {versions}", soft_wrap=True)
-    if found.others:
-        console.print(f"not compared: {found.others} trials that the sampler did not draw")
-    compared = f"{found.trials} trials, {found.genes:,} genes"
-    differences = [*edited, *found.differences]
-    if not differences:
-        says = "every suggestion re-derives" if found.trials else "nothing to compare"
-        console.print(f"{compared}: {says}", highlight=False)
-        return True
-    table = Table("trial", "parameter", "stored", "derived")
-    for difference in differences[:_ROWS]:
-        values = (difference.trial, difference.part, difference.stored, difference.derived)
-        table.add_row(*map(str, values))
-    console.print(table)
-    if (more := len(differences) - _ROWS) > 0:
-        console.print(f"... and {more} more")
-    differ = len({difference.trial for difference in differences})
-    console.print(f"{compared}: {differ} trials differ", highlight=False)
-    console.print(f"first cause: {first_cause(edited, found)}", soft_wrap=True)
-    return False
 
 
 def edited_records(study: optuna.Study, encoding: Encoding | None) -> list[Difference]:

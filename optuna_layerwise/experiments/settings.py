@@ -38,6 +38,16 @@ SAMPLER_NAMES = sorted([*SAMPLERS, *OPTUNA_SAMPLERS])
 
 _NOT_OF_SAMPLER = ("seed", "encoding", "init_from")
 """Arguments of samplers that are settings of their own."""
+_OF_DATA = (
+    *("image_root", "group_by", "group_rule", "image_size", "resize", "val", "test"),
+    *("split_seed", "train_fraction", "paper_split", "skip_bad_images"),
+)
+_OF_NETWORK = ("mean", "std", "image_size", "granularity")
+_OF_OBJECTIVE = (
+    *("encoding", "head", "recipe", "seeds", "n_folds", "tie_break", "reuse", "device"),
+    *("checkpoint_seconds", "keep_weights"),
+)
+"""Fields that are arguments of the same name of data, network and objective."""
 _SEED = (0, 2**32 - 1)
 """The seeds that all samplers and libraries take."""
 _study, _data, _network = panel("Study"), panel("Data"), panel("Network")
@@ -295,10 +305,7 @@ class Settings:
             name=self.model,
             args=self.model_args,
             weights=weights_of(self.weights),
-            mean=self.mean,
-            std=self.std,
-            image_size=self.image_size,
-            granularity=self.granularity,
+            **{name: getattr(self, name) for name in _OF_NETWORK},
         )
         spec.check_arguments()  # the data take longer
         return spec
@@ -312,17 +319,7 @@ class Settings:
             root=self.data_root,
             download=download,
             columns=self.columns or None,
-            image_root=self.image_root,
-            group_by=self.group_by,
-            group_rule=self.group_rule,
-            image_size=self.image_size,
-            resize=self.resize,
-            val=self.val,
-            test=self.test,
-            split_seed=self.split_seed,
-            train_fraction=self.train_fraction,
-            paper_split=self.paper_split,
-            skip_bad_images=self.skip_bad_images,
+            **{name: getattr(self, name) for name in _OF_DATA},
         )
 
     def objective(self, spec: ModelSpec, data: Splits) -> FinetuneObjective:
@@ -333,19 +330,10 @@ class Settings:
         return FinetuneObjective(
             model=spec,
             data=data,
-            encoding=self.encoding,
             baseline=self.method,
-            head=self.head,
-            recipe=self.recipe,
-            seeds=self.seeds,
-            n_folds=self.n_folds,
-            tie_break=self.tie_break,
-            reuse=self.reuse,
-            device=self.device,
             compute=Compute.from_json(self.compute),
             checkpoints=Path(self.output) / "trials" if self.output else None,
-            checkpoint_seconds=self.checkpoint_seconds,
-            keep_weights=self.keep_weights,
+            **{name: getattr(self, name) for name in _OF_OBJECTIVE},
         )
 
     @property
@@ -368,7 +356,7 @@ class Settings:
         return encoding.recipes()[:N_RECIPES] if self.baseline is None else [encoding.first]
 
     def first(self, encoding: Encoding) -> list[dict[str, Any]]:
-        """Of these the ones to enqueue: samplers that start informed ask for theirs."""
+        """Those of the first trials to enqueue; samplers that start informed ask for theirs."""
         return [] if self.sampler in STARTS_INFORMED else self.recipes(encoding)[: self.trials]
 
     def make_sampler(
@@ -381,8 +369,9 @@ class Settings:
         """The sampler.
 
         Args:
-            encoding: Of the study.
-            joins: One of Optuna's would repeat itself in a process that joins a study.
+            encoding: The encoding of the study.
+            joins: Whether this process joins a study, where Optuna's samplers would draw again
+                what the first process drew.
             init_from: The study of the setting of that name; only a new study needs it.
 
         Raises:

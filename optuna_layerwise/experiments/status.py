@@ -32,10 +32,10 @@ class RunningTrial:
 
     Args:
         trial: Number.
-        host: Of the worker.
-        pid: Of the worker.
+        host: The machine of the worker.
+        pid: The process of the worker.
         dead: Whether the worker is known to be gone: its trial is about to be given back.
-        epoch: That was reported last, from 0, of ``epochs``.
+        epoch: The epoch that was reported last, counted from 0.
         epochs: At most.
         seconds: Since the trial was begun or taken up again, by this machine's clock.
         lease_age: Seconds since its worker last gave a sign of life, by the two clocks.
@@ -60,7 +60,7 @@ class Snapshot:
         state: ``running``, ``paused``, ``stopped`` (by an order, or because nobody works),
             ``searched`` (the target is reached, the last test is not made), ``finalizing`` or
             ``finalized``.
-        order: That holds: see `Order`.
+        order: The order that holds; see `Order`.
         target: Finished trials asked for; ``None`` if `tune` did not create the study.
         finished: Complete, pruned or failed trials.
         trials: Number in each state.
@@ -73,7 +73,7 @@ class Snapshot:
             that is not recorded.
         opened: How often the test split was opened.
         running: Trials that run.
-        median_seconds: Of the finished trials.
+        median_seconds: Median duration of the finished trials.
         remaining_seconds: Until the target, if the living workers go on at that pace.
     """
 
@@ -142,7 +142,7 @@ def _best(answer: Answer) -> tuple[float, int] | None:
 
 
 def stored_settings(study: optuna.Study) -> Settings | None:
-    """Of a study that is not ours, or not of this version, nothing is known."""
+    """The settings, or none of a study that is not ours or not of this version."""
     try:
         return Settings.from_study(study)
     except ValueError:
@@ -189,7 +189,7 @@ def _lease_age(trial: FrozenTrial) -> float | None:
 
 
 def _seconds(trial: FrozenTrial) -> float | None:
-    """Of a finished trial from start to end; of a running one since its start."""
+    """Seconds from a trial's start to its end, or to now while it runs."""
     if trial.datetime_start is None:
         return None
     end = trial.datetime_complete or type(trial.datetime_start).now()

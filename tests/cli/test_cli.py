@@ -17,7 +17,6 @@ import torch
 from commands import DIGITS, Cli, load
 from forking import Command
 from PIL import Image
-from rich.console import Console
 from safetensors.torch import load_file
 
 from optuna_layerwise.cli.searching import run
@@ -244,7 +243,7 @@ def test_of_two_that_start_a_study_at_once_the_later_must_agree(cli: Cli) -> Non
     recipe = dataclasses.replace(theirs.recipe, lr=0.5)
     ours = dataclasses.replace(theirs, recipe=recipe, trials=2)
     with pytest.raises(ValueError, match="another configuration"):
-        run(Console(), ours, None, "sqlite:///optuna-layerwise.db", "digits")
+        run(ours, None, "sqlite:///optuna-layerwise.db", "digits")
     assert Settings.from_study(load("digits")) == theirs
     assert len(load("digits").trials) == 1
 

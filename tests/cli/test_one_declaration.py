@@ -31,7 +31,7 @@ def run(*words):
 
 assert run("tune", "--help") == 0
 given = []
-searching.run = lambda console, settings, *rest, **more: given.append(settings)
+searching.run = lambda settings, *rest, **more: given.append(settings)
 assert run("tune", "--zoom", "5") == 2
 assert run("tune", "--zoom", "3", "--study", "s") == 0
 [settings] = given

@@ -177,7 +177,7 @@ def test_the_command_gives_the_settings_that_it_came_from(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
     given: list[Settings] = []
-    monkeypatch.setattr(searching, "run", lambda console, made, *rest, **more: given.append(made))
+    monkeypatch.setattr(searching, "run", lambda made, *rest, **more: given.append(made))
     command = tune_command_of(settings, "postgresql://me:secret@host/db", "a b")
     assert "secret" not in command
     assert shlex.split(command)[-2:] == ["--study", "a b"]
