@@ -97,9 +97,7 @@ def launch_command(
     one_of("--engine", engine, tuple(LAUNCHERS))
     one_of("--cluster", cluster, _CLUSTERS)
     of_slurm = assignments("--slurm-option", slurm_option)
-    worker = Worker(
-        study=study, storage=absolute_url(storage), patience_seconds=patience_seconds, **typed
-    )
+    worker = Worker(study=study, storage=storage, patience_seconds=patience_seconds, **typed)
     checked_seconds(worker.lease_seconds, patience_seconds)
     opened = load_study(storage, study, patience_seconds=patience_seconds)
     stored = Settings.from_study(opened)
@@ -117,6 +115,7 @@ def launch_command(
     check_folder(folder, "--output")
     worker = dataclasses.replace(
         worker,  # with what was chosen here, which other machines are told
+        storage=absolute_url(storage),
         data=settings.data,
         data_root=settings.data_root,
         image_root=list(settings.image_root) or None,

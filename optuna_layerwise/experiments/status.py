@@ -36,7 +36,7 @@ class RunningTrial:
         pid: The process of the worker.
         dead: Whether the worker is known to be gone: its trial is about to be given back.
         epoch: The epoch that was reported last, counted from 0.
-        epochs: At most.
+        epochs: The most epochs that the trial may train.
         seconds: Since the trial was begun or taken up again, by this machine's clock.
         lease_age: Seconds since its worker last gave a sign of life, by the two clocks.
     """
