@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
-import optuna
 import typer
-from optuna.samplers import BaseSampler
 from rich.table import Table
 
 from optuna_layerwise.cli.options import (
@@ -20,11 +18,13 @@ from optuna_layerwise.cli.options import (
 )
 from optuna_layerwise.cli.stored_paths import check_paths, paths_of
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
-from optuna_layerwise.experiments.replaying import edited_records, first_cause, stored_search
-from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.io.fields import assignments
 from optuna_layerwise.io.plain import one_of
-from optuna_layerwise.samplers import SAMPLERS, rederive
+from optuna_layerwise.samplers import SAMPLERS
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.samplers import BaseSampler
 
 _LR = 1e-3
 _ROWS = 20
@@ -57,6 +57,9 @@ def replay_command(
 ) -> None:
     """Draw every suggestion of a study again, and say where one differs (exit code 1)."""
     opened = load_study(storage, study, read_only=True)
+    from optuna_layerwise.experiments.replaying import stored_search  # with SciPy
+    from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
+
     searched: Encoding | None = None
     of_sampler = {
         "--sampler-option": sampler_option,
@@ -93,6 +96,9 @@ def replay_command(
 
 def replay(study: optuna.Study, sampler: BaseSampler, encoding: Encoding | None) -> bool:
     """Print whether every suggestion is drawn again; returns whether it is."""
+    from optuna_layerwise.experiments.replaying import edited_records, first_cause
+    from optuna_layerwise.samplers import rederive
+
     found, edited = rederive(study, sampler), edited_records(study, encoding)
     for versions, number in found.skipped.items():
         console.print(f"not compared: {number} trials drawn with {versions}", soft_wrap=True)
