@@ -5,9 +5,10 @@ Names are imported when first used, so that the samplers come without torch.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from optuna_layerwise.lazy import lazily
+from optuna_layerwise.lazy import FormerNames, lazily
 
 if TYPE_CHECKING:
     from optuna_layerwise.data import load_data
@@ -46,3 +47,23 @@ __all__ = [
 ]
 
 __getattr__, __dir__ = lazily(__name__)
+
+sys.meta_path.append(
+    FormerNames(
+        __name__,
+        {
+            "attributes": "records.attributes",
+            "digits": "training.pretrained_digits",
+            "fingerprint": "records.fingerprint",
+            "methods": "recipe_methods",
+            "pausing": "studies.pausing",
+            "pruning": "samplers.pruning",
+            "reporting.compare": "analysis.comparison",
+            "reporting.rows": "analysis.history",
+            "reporting.statistics": "analysis.statistics",
+            "results": "records.final",
+            "runs": "records.run",
+            "trial_files": "objective.trial_files",
+        },
+    )
+)

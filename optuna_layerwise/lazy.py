@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.abc
+import importlib.util
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -50,3 +53,36 @@ def homes_of(package: str) -> dict[str, str]:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
+
+
+class FormerNames(importlib.abc.MetaPathFinder):
+    """Finds modules by the names that they had, and warns; for one version.
+
+    Args:
+        package: The name of the package.
+        names: Former name of a module to the present one, both within the package.
+    """
+
+    def __init__(self, package: str, names: Mapping[str, str]) -> None:
+        self._names = {f"{package}.{old}": f"{package}.{new}" for old, new in names.items()}
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        """A module with all that the present one has; see `importlib.abc.MetaPathFinder`."""
+        present = self._names.get(fullname)
+        if present is None:
+            return None
+        return importlib.util.spec_from_loader(fullname, _Former(present))
+
+
+class _Former(importlib.abc.Loader):
+    def __init__(self, present: str) -> None:
+        self._present = present
+
+    def exec_module(self, module: Any) -> None:
+        warnings.warn(
+            f"{module.__name__} is now {self._present}; the next version drops the former name",
+            FutureWarning,
+            stacklevel=2,
+        )
+        found = vars(importlib.import_module(self._present))
+        vars(module).update({name: found[name] for name in found if not name.startswith("__")})

@@ -74,10 +74,7 @@ def is_type_checking(node: ast.stmt) -> bool:
 
 
 def walk_at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but what only type checkers see: it imports nothing, so it makes no arrow.
-
-    `finalists` needs that exemption: the objective calls `finalize` with itself as an argument.
-    """
+    """All nodes but what only type checkers see: it imports nothing, so it makes no arrow."""
     for node in ast.iter_child_nodes(tree):
         if not (isinstance(node, ast.stmt) and is_type_checking(node)):
             yield node
@@ -249,3 +246,9 @@ def test_editors_complete_names_that_nobody_has_used_yet() -> None:
 def test_a_name_that_the_package_does_not_have_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Polcy'"):
         getattr(optuna_layerwise, "Polcy")  # noqa: B009
+
+
+def test_former_names_of_modules_still_work_and_warn() -> None:
+    with pytest.warns(FutureWarning, match=r"methods is now optuna_layerwise\.recipe_methods"):
+        former = importlib.import_module("optuna_layerwise.methods")
+    assert former.LowRank is importlib.import_module("optuna_layerwise.recipe_methods").LowRank

@@ -51,12 +51,17 @@ def layerbench_command(
         ),
     ] = None,
     tables: Annotated[Path, typer.Option(help="Folder of the tables.")] = TABLES,
-    sets: Annotated[list[str] | None, typer.Option("--set", help="Default all tables.")] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Data set to search; repeatable. Default: all."),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Searches of each cell.")] = 50,
-    trials: Annotated[int, typer.Option(help="Of a search.")] = 100,
+    trials: Annotated[int, typer.Option(help="Number of trials of a search.")] = 100,
     mode: Annotated[str, typer.Option(help=f"{' or '.join(MODES)}.")] = "batches",
     metric: Annotated[str, typer.Option(help=f"{' or '.join(METRICS)}.")] = "accuracy",
-    processes: Annotated[int, typer.Option(help="That search at once.")] = 1,
+    processes: Annotated[
+        int, typer.Option(help="Number of processes that search at the same time.")
+    ] = 1,
     output: Annotated[Path, typer.Option(help="JSON lines; finished cells stay.")] = RESULTS,
 ) -> None:
     """Search tables of real fine-tunings with many samplers, and rank them."""

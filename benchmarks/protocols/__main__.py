@@ -4,10 +4,10 @@ import typer
 
 from benchmarks.layerbench.searches import layerbench_command
 from benchmarks.protocols.commands import commands
-from optuna_layerwise.cli.app import run
+from optuna_layerwise.cli.app import be_quiet, run
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
-app.callback()(lambda: None)
+app.callback()(be_quiet)
 app.command("layerbench")(layerbench_command)
 for name, command in commands().items():
     app.command(name)(command)

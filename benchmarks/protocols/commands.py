@@ -34,12 +34,23 @@ Storage = Annotated[
     str, typer.Option(help="URL of the database of all studies.", envvar=STORAGE_VARIABLE)
 ]
 Output = Annotated[Path, typer.Option(help="Folder: one JSON file a cell, and the table.")]
-Processes = Annotated[int, typer.Option(help="That run cells at once.")]
-Methods = Annotated[list[str] | None, typer.Option("--method", help="Only these; repeatable.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="Only these; repeatable.")]
-Runs = Annotated[int | None, typer.Option(help="Only the first so many.")]
-Download = Annotated[bool, typer.Option(help="What torchvision can download and is not there.")]
-TableOnly = Annotated[bool, typer.Option("--table-only", help="Of the results that are there.")]
+Processes = Annotated[
+    int, typer.Option(help="Number of processes that run cells at the same time.")
+]
+Methods = Annotated[
+    list[str] | None, typer.Option("--method", help="Method to run; repeatable. Default: all.")
+]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="Data set to run; repeatable. Default: all.")
+]
+Runs = Annotated[int | None, typer.Option(help="Number of runs of each cell. Default: all.")]
+Download = Annotated[
+    bool, typer.Option(help="Download missing data sets that torchvision offers.")
+]
+TableOnly = Annotated[
+    bool,
+    typer.Option("--table-only", help="Write the table from existing results, and run nothing."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Computes = Annotated[
     list[str] | None, typer.Option("--compute", help="As of `tune`: name=value; repeatable.")

@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from optuna_layerwise.cli.mistakes import as_typed, is_mistake, one_line, usage
 from optuna_layerwise.cli.options import group
 from optuna_layerwise.cli.terminal import safe_errors
+from optuna_layerwise.io.packages import version_of
 from optuna_layerwise.io.texts import command
 from optuna_layerwise.launch.exits import WRONG
 
@@ -66,9 +67,10 @@ class Commands(TyperGroup):
             ValueError: for ``bench``, which has left the command line.
         """
         if args[:1] == ["bench"]:
+            words = command(["python", "-m", "benchmarks.protocols", *args[1:]])
             raise ValueError(
                 "the benchmarks are no longer part of the package; in a copy of the repository, "
-                f"`python -m benchmarks.protocols {command(args[1:])}` runs them"
+                f"`{words}` runs them"
             )
         return super().resolve_command(ctx, args)
 
@@ -92,12 +94,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            print(version("optuna-layerwise"))
-        except PackageNotFoundError:  # run from a source tree
-            print("unknown")
+        print(version_of("optuna-layerwise"))
         raise typer.Exit
 
 
@@ -109,6 +106,11 @@ def prepare(
     ] = False,
 ) -> None:
     """Which layers of a pretrained network to fine-tune, and how fast."""
+    be_quiet()
+
+
+def be_quiet() -> None:
+    """Let Optuna say what is wrong, and nothing else."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

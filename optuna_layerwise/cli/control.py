@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, StudyName, console, load_study
+from optuna_layerwise.cli.terminal import study_options
 
 Now = Annotated[
     bool,
@@ -22,7 +23,10 @@ def pause_command(study: StudyName, storage: Storage = DEFAULT_STORAGE, now: Now
     from optuna_layerwise.studies import pause
 
     pause(load_study(storage, study, whole=False), now=now)
-    console.print(f"study {study!r} pauses{_when(now)}; go on with `optuna-layerwise resume`")
+    console.print(
+        f"study {study!r} pauses{_when(now)}; go on with\n  {_resume(storage, study)}",
+        soft_wrap=True,
+    )
 
 
 def stop_command(study: StudyName, storage: Storage = DEFAULT_STORAGE, now: Now = False) -> None:
@@ -31,8 +35,13 @@ def stop_command(study: StudyName, storage: Storage = DEFAULT_STORAGE, now: Now 
 
     stop(load_study(storage, study, whole=False), now=now)
     console.print(
-        f"study {study!r} stops{_when(now)}; take it back with `optuna-layerwise resume`"
+        f"study {study!r} stops{_when(now)}; take it back with\n  {_resume(storage, study)}",
+        soft_wrap=True,
     )
+
+
+def _resume(storage: str, study: str) -> str:
+    return f"optuna-layerwise resume {study_options(storage, study)}"
 
 
 def _when(now: bool) -> str:

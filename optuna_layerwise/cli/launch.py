@@ -24,6 +24,7 @@ from optuna_layerwise.cli.options import (
     told,
 )
 from optuna_layerwise.cli.status import study_progress
+from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.cli.worker import Worker, checked_seconds
 from optuna_layerwise.experiments.settings import Settings
 from optuna_layerwise.io.fields import assignments
@@ -102,7 +103,11 @@ def launch_command(
     opened = load_study(storage, study, patience_seconds=patience_seconds)
     stored = Settings.from_study(opened)
     if (order := order_of(opened)).halts and (order.ends or not worker.wait):
-        console.print(f"study {study!r} is told to {order.value}; go on with `resume --no-work`")
+        console.print(
+            f"study {study!r} is told to {order.value}; go on with\n"
+            f"  optuna-layerwise resume {study_options(storage, study)} --no-work",
+            soft_wrap=True,
+        )
         raise typer.Exit(HALTED)
     settings = worker.settings(opened, stored)
     from optuna_layerwise.data.data_sources import takes

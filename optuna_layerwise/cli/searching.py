@@ -254,7 +254,7 @@ def conclude(
     lease_seconds: float = LEASE_SECONDS,
     go_on: str = "resume",
 ) -> None:
-    """Retrain and test the finalists of a study, or wait for who does, and print the result.
+    """Retrain and test the finalists, or wait while another process does, and print the result.
 
     Args:
         search: The study.

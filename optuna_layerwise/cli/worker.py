@@ -140,7 +140,7 @@ class Worker(Here):
         return DONE
 
     def placed(self, *, on_gpu: bool, threads: int) -> Worker:
-        """The worker with the device and threads of its place, where nothing else was said."""
+        """A copy; device and threads that the user left open are those of its place."""
         return dataclasses.replace(
             self,
             device=self.device or ("cuda" if on_gpu else None),
@@ -164,7 +164,7 @@ class Worker(Here):
             option = f"--{name.replace('_', '-')}"
             if value is True:
                 options += [option]
-            elif value not in (None, False):
+            elif value is not None and value is not False:
                 values = value if isinstance(value, list) else [value]
                 options += [f"{option}={one}" for one in values]
         return options

@@ -11,6 +11,7 @@ import optuna
 from optuna_layerwise.experiments.repeating import option_of
 from optuna_layerwise.experiments.settings import MAY_CHANGE, SETTINGS_KEY, Settings
 from optuna_layerwise.io.plain import there_and_here
+from optuna_layerwise.io.texts import quoted
 from optuna_layerwise.records.fingerprint import join
 from optuna_layerwise.storage import (
     FIRST_TRIALS_KEY,
@@ -103,5 +104,6 @@ def refuse_differences(name: str, settings: Settings, stored: Settings) -> None:
         raise ValueError(
             f"study {name!r} exists with another configuration: "
             f"{there_and_here(named, most=40)}. Choose another --study "
-            f"name, or continue it as it is with `optuna-layerwise resume`{told}"
+            f"name, or continue it as it is with "
+            f"`optuna-layerwise resume --study {quoted(name)}`{told}"
         )

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,12 @@ from pydantic import ConfigDict
 from optuna_layerwise.baselines import BASELINES, Baseline
 from optuna_layerwise.data.names import DATA_NAMES, GROUP_RULE
 from optuna_layerwise.encodings import ENCODINGS, N_RECIPES, Encoding, Head
-from optuna_layerwise.experiments.optuna_samplers import OPTUNA_SAMPLERS
 from optuna_layerwise.io.fields import panel, settings_of
 from optuna_layerwise.io.plain import MANY, within
 from optuna_layerwise.recipe import Granularity, Recipe
 from optuna_layerwise.records.attributes import VERSION_FIELD, UnreadableAttribute, read
 from optuna_layerwise.samplers import SAMPLERS, STARTS_INFORMED
+from optuna_layerwise.samplers.optuna_samplers import OPTUNA_SAMPLERS
 from optuna_layerwise.samplers.pruning import PRUNERS
 from optuna_layerwise.storage import SETTINGS_KEY as SETTINGS_KEY
 from optuna_layerwise.storage import study_attr
@@ -34,7 +35,7 @@ if TYPE_CHECKING:  # torch is imported where it is needed: `status` answers with
     from optuna_layerwise.objective.finetune import FinetuneObjective
 
 VERSION = 1
-SAMPLER_NAMES = sorted([*SAMPLERS, *OPTUNA_SAMPLERS])
+SAMPLER_NAMES = ChainMap(SAMPLERS, OPTUNA_SAMPLERS)
 
 _NOT_OF_SAMPLER = ("seed", "encoding", "init_from")
 """Arguments of samplers that are settings of their own."""

@@ -25,7 +25,7 @@ class Worker(Protocol):
         """Environment variables of that command: what others must not see among its words."""
 
     def placed(self, *, on_gpu: bool, threads: int) -> Worker:
-        """The worker with the device and threads of its place, where nothing else was said."""
+        """A copy; device and threads that the user left open are those of its place."""
 
 
 Start = Callable[[Any], Running]

@@ -40,11 +40,11 @@ class _Seat:
 
     Args:
         start: Starts one.
-        worker: That runs, or has ended.
-        deaths: In a row.
+        worker: The one that runs, or the one that ended last.
+        deaths: Number of deaths in a row.
         since: When the worker was started.
         due: When the next one is to be started.
-        code: Of the last worker, once there is to be no other.
+        code: Exit code of the last worker; set when no other one will be started.
     """
 
     start: Callable[[], Running]

@@ -23,7 +23,6 @@ _EXPECTED = (
     "Expected sqlite:///tune.db, postgresql://user@host/db, mysql://user@host/db or "
     "journal:///tune.log"
 )
-_FAILURES = (StorageInternalError, ImportError, ValueError, OSError)
 
 
 class OtherSchemaError(ConnectionError):

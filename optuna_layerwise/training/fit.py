@@ -58,8 +58,8 @@ class Fit:
         history: Per finished epoch ``train_loss`` (mean over its images, as they were trained),
             ``lr`` (of a block with multiplier 1) and the validation metrics.
         best_epoch: The epoch whose weights the model has, counted from 0; `START` (-1) if no
-            epoch was better than a fitted head before the first step; ``None`` if it diverged
-            before the first one ended (then it has the weights it started with).
+            epoch was better than a fitted head before the first step; ``None`` if no epoch has
+            ended (then it has the weights it started with).
         metrics: Validation metrics of the best epoch; all NaN without one, and without a
             validation split.
         diverged: The training or the validation loss stopped being finite.

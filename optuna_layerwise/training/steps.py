@@ -43,7 +43,8 @@ class Steps:
         seed: Of the order of the images.
         flops: Operations of each block on one image.
         store: Of the outputs of frozen prefixes; ``None`` stores none.
-        stage: Holds what freezes the model otherwise.
+        stage: Holds the freezing that takes the place of the policy's, for methods that change
+            it between epochs.
         watch: Counts the seconds of its phases.
         started: `time.perf_counter` at the start.
         spent: Operations before the first step.
@@ -124,7 +125,7 @@ class Steps:
         )
 
     def is_over(self) -> bool:
-        """Whether the epochs or the patience is at its end, once all blocks are trained."""
+        """Whether all epochs are done, or patience has run out since all blocks are trained."""
         state, course = self.state, self.course
         waited = state.epoch - 1 - max(state.best_epoch or 0, course.settled)
         stuck = self.recipe.patience is not None and state.epoch > 0

@@ -102,8 +102,8 @@ class Trainer:
             seed: Of everything random.
             model: Of `model` or `untrained_model`, for a caller who wants the trained weights: it
                 gives the weights to begin with and gets those of the end.
-            pretrained: Whether that has the pretrained weights; without a model, whether it
-                begins with them or with random ones.
+            pretrained: Whether the training starts from the pretrained weights, or else from
+                random ones. For a ``model`` that is given, say which it has.
             recipe: In the place of the trainer's own, for what is tuned in other ways.
             on_epoch: See `fit`.
             should_stop: See `fit`.

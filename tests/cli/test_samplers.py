@@ -12,8 +12,8 @@ import pytest
 from commands import DIGITS, Cli, load
 
 from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.experiments.optuna_samplers import OPTUNA_SAMPLERS
 from optuna_layerwise.experiments.settings import SAMPLER_NAMES, Settings
+from optuna_layerwise.samplers.optuna_samplers import OPTUNA_SAMPLERS
 
 BLOCKS = ["stem", "layer1", "layer2", "head"]
 CONTINUOUS = Encoding.preset("continuous", BLOCKS)

@@ -14,8 +14,8 @@ from optuna.samplers import (
     TPESampler,
 )
 
-from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.experiments.replayed_cmaes import ReplayedCmaEsSampler
+from optuna_layerwise.samplers._algorithm import Encoding
+from optuna_layerwise.samplers.replayed_cmaes import ReplayedCmaEsSampler
 
 
 def random(encoding: Encoding, *, seed: int, **options: Any) -> BaseSampler:
