@@ -63,7 +63,7 @@ def test_processes_that_begin_at_once_enqueue_each_trial_once(
     for racer in racers:
         racer.start()
     for racer in racers:
-        racer.join(120)
+        racer.join(600)
         assert racer.exitcode == 0
     assert queued(study) == POINTS
     close(storage)
