@@ -276,5 +276,5 @@ def test_policies_and_methods_need_nothing_but_the_standard_library() -> None:
     result = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True
     )
-    ours = {"io", "io.files", "io.plain", "recipe", "recipe_methods"}
+    ours = {"io", "io.fields", "io.files", "io.plain", "recipe", "recipe_methods"}
     assert set(result.stdout.split()) == {f"optuna_layerwise.{name}" for name in ours}

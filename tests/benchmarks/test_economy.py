@@ -58,6 +58,7 @@ def test_without_a_pruner_every_epoch_is_told() -> None:
     assert prunings(cell(gap=0), NopPruner) == (0, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_the_report_has_a_row_a_rule_and_says_how_many_searches_there_are() -> None:
     text = report([cell(gap=0.1), cell(gap=0.2)])
     assert "2 BioTune searches of 24 trials of 4 epochs" in text

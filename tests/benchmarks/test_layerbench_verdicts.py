@@ -76,6 +76,7 @@ def test_the_line_of_a_budget_counts_the_trainings_of_finalists() -> None:
     assert not others and (at, mean) == (18.0, pytest.approx(70.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_a_search_is_ended_after_each_budget(repeats: int) -> None:
     path = str(ROOT / TABLES / "mobilenet-busi-5.jsonl.xz")

@@ -202,6 +202,7 @@ def test_a_journal_in_which_one_study_cannot_be_read(cli: Cli, name: str, tmp_pa
         assert "study 'digits' was left out: line 3 of the journal is wrong" in err
 
 
+@pytest.mark.slow
 @pytest.mark.sweep
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "doctor"])
 def test_a_database_of_an_older_optuna(cli: Cli, name: str, database: Path) -> None:
@@ -211,6 +212,7 @@ def test_a_database_of_an_older_optuna(cli: Cli, name: str, database: Path) -> N
     assert "optuna-layerwise doctor --repair` upgrades them, and keeps a copy" in err
 
 
+@pytest.mark.slow
 def test_the_doctor_upgrades_a_database_of_an_older_optuna(cli: Cli, database: Path) -> None:
     """With the tables of Optuna 3.1: an index is not there yet."""
     url = f"sqlite:///{database}"

@@ -55,6 +55,7 @@ def weights_of(study: optuna.Study, number: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_study_is_finalized_before_its_target_and_once_more_when_told(
     cli: Cli, tmp_path: Path
 ) -> None:

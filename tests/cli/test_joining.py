@@ -32,6 +32,7 @@ def made_with_numpy(version: str) -> None:
     database.close()
 
 
+@pytest.mark.slow
 @pytest.mark.sweep
 @pytest.mark.parametrize("command", ["tune", "resume", "worker"])
 def test_another_package_version_is_refused_by_name_and_joins_when_told(

@@ -424,8 +424,8 @@ BROKEN: dict[str, tuple[list[str], str]] = {
     "text after quote": (["image,label", 'a0.png,"a"b', *rows()], "line 2 cannot be read"),
     "one label": (["image,label", "a0.png,a", "a1.png,a"], "at least two labels, got only 'a'"),
     "unknown split": (
-        ["image,label,split", *rows(4, ",dev")],
-        "line 2: the split must be .*'dev'",
+        ["image,label,split", *rows(4, ",fold1")],
+        "line 2: the split must be .*'fold1'",
     ),
     "no train": (
         ["image,label,split", *rows(4, ",test")],

@@ -100,6 +100,7 @@ def test_the_command_ranks_contestants_and_runs_nothing_twice(tmp_path: Path) ->
     assert {json.loads(line)["contestant"] for line in lines} == set(command[1:4])
 
 
+@pytest.mark.slow
 def test_what_the_command_cannot_do_is_one_error(tmp_path: Path) -> None:
     def fails(*arguments: str) -> str:
         result = CliRunner().invoke(app, ["layerbench", *arguments])

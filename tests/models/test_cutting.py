@@ -63,6 +63,7 @@ def test_a_step_from_the_cut_has_the_bits_of_a_whole_one_in_every_family(name: s
                 assert all(map(torch.equal, whole, cut_off)), where
 
 
+@pytest.mark.slow
 def test_the_cut_of_a_linear_probe_is_behind_the_pooling() -> None:
     for name in ("resnet18", "mobilenet_v2", "densenet121", "vit_b_32", "convnext_tiny"):
         model = NETWORKS[name].spec.build(5)

@@ -29,6 +29,7 @@ from optuna_layerwise.storage import Owner, open_storage
 from optuna_layerwise.studies import open_study
 from optuna_layerwise.studies.claiming import FinalizedElsewhere, claimed
 
+pytestmark = pytest.mark.slow
 Found = dict[Cell, dict[str, Any]]
 CELLS = list(EXPERIMENT.cells())
 
@@ -45,7 +46,6 @@ def found(folder: Path) -> Found:
     return read_records(CELLS, folder / "results")
 
 
-@pytest.mark.slow
 def test_two_processes_run_every_cell_once(found: Found, folder: Path) -> None:
     assert list(found) == CELLS
     storage = open_storage(places(folder).storage)
@@ -201,7 +201,6 @@ def wait_for_trials(folder: Path, n: int) -> None:
     raise AssertionError(f"no {n} trials in time")
 
 
-@pytest.mark.slow
 def test_cells_that_were_killed_and_stopped_end_as_if_they_had_not_been(
     tmp_path: Path, start: Callable[[Path], subprocess.Popen[str]]
 ) -> None:

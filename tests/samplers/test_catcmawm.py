@@ -333,6 +333,7 @@ def test_category_without_effect_keeps_its_probabilities() -> None:
     )
 
 
+@pytest.mark.slow
 def test_deviations_stay_below_half_of_the_range_on_a_slope() -> None:
     for space in (cube(3), cube(3, levels=[0, 20, 5])):
         search = Serial(CatCMA(), space)
@@ -343,6 +344,7 @@ def test_deviations_stay_below_half_of_the_range_on_a_slope() -> None:
             assert model_of(state).std[: state.layout.n_continuous].max() <= 0.5 + 1e-9
 
 
+@pytest.mark.slow
 def test_converged_search_starts_again_elsewhere_and_finds_a_better_basin() -> None:
     def trap(genes: Genes) -> float:
         wide, narrow = ((genes - 0.5) ** 2).sum(), ((genes - 0.12) ** 2).sum()

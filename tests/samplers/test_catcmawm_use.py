@@ -228,6 +228,7 @@ def test_best_of_a_maximised_study_are_its_highest(source: optuna.Study) -> None
     assert best_params(mirrored) == best_params(source)
 
 
+@pytest.mark.slow
 def test_warm_started_study_goes_on_without_the_other_one(
     source: optuna.Study, tmp_path: Path
 ) -> None:

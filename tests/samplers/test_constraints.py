@@ -59,6 +59,7 @@ def test_search_finds_a_small_feasible_part_by_way_of_the_least_infeasible(name:
     assert feasible_share(MAKE[name](0), limit=4.8) > 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(3)
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 @pytest.mark.parametrize("name", MAKE)

@@ -104,6 +104,7 @@ def test_study_killed_at_random_moments_equals_an_uninterrupted_one(
         close(study._storage)
 
 
+@pytest.mark.slow
 def test_second_worker_on_optunas_own_sqlite_gets_one_warning_and_a_dead_ones_trial(
     tmp_path: Path,
 ) -> None:
