@@ -203,7 +203,6 @@ def test_a_journal_in_which_one_study_cannot_be_read(cli: Cli, name: str, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.sweep
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "doctor"])
 def test_a_database_of_an_older_optuna(cli: Cli, name: str, database: Path) -> None:
     execute(database, "UPDATE alembic_version SET version_num = 'v2.6.0.a'")

@@ -33,7 +33,6 @@ def made_with_numpy(version: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.sweep
 @pytest.mark.parametrize("command", ["tune", "resume", "worker"])
 def test_another_package_version_is_refused_by_name_and_joins_when_told(
     cli: Cli, command: str

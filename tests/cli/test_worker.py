@@ -112,7 +112,6 @@ def test_the_signals_of_batch_systems_give_the_trial_back(
 
 
 @pytest.mark.slow
-@pytest.mark.sweep
 @pytest.mark.parametrize("order", ["pause", "stop"])
 def test_an_order_to_halt_at_once_is_noticed_in_a_long_trial(
     cli: Cli, worker: Worker, order: str

@@ -60,7 +60,6 @@ def test_search_finds_a_small_feasible_part_by_way_of_the_least_infeasible(name:
 
 
 @pytest.mark.slow
-@pytest.mark.sweep(3)
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 @pytest.mark.parametrize("name", MAKE)
 def test_search_with_the_largest_numbers_as_penalties_goes_on_and_finds_the_best(
