@@ -18,24 +18,9 @@ from optuna_layerwise.samplers._algorithm import Encoding
 from optuna_layerwise.samplers.replayed_cmaes import ReplayedCmaEsSampler
 
 
-def random(encoding: Encoding, *, seed: int, **options: Any) -> BaseSampler:
-    """Independent draws."""
-    return RandomSampler(seed=seed, **options)
-
-
-def tpe(encoding: Encoding, *, seed: int, **options: Any) -> BaseSampler:
-    """Tree-structured Parzen estimators."""
-    return TPESampler(seed=seed, **options)
-
-
-def gp(encoding: Encoding, *, seed: int, **options: Any) -> BaseSampler:
-    """A Gaussian process with its expected improvement."""
-    return GPSampler(seed=seed, **options)
-
-
-def nsga2(encoding: Encoding, *, seed: int, **options: Any) -> BaseSampler:
-    """A genetic algorithm; Optuna's population of 50 would see two generations of 100 trials."""
-    return NSGAIISampler(seed=seed, **{"population_size": 20, **options})
+def _any(kind: Callable[..., BaseSampler], **usual: Any) -> Callable[..., BaseSampler]:
+    """A sampler that takes any encoding, with options that differ from its defaults."""
+    return lambda encoding, **options: kind(**{**usual, **options})
 
 
 def cmaes(encoding: Encoding, *, seed: int, **options: Any) -> BaseSampler:
@@ -56,9 +41,9 @@ def cmaes(encoding: Encoding, *, seed: int, **options: Any) -> BaseSampler:
 
 OPTUNA_SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
     "cmaes": cmaes,
-    "gp": gp,
-    "nsga2": nsga2,
-    "random": random,
-    "tpe": tpe,
+    "gp": _any(GPSampler),
+    "nsga2": _any(NSGAIISampler, population_size=20),  # 50 would leave 100 trials two generations
+    "random": _any(RandomSampler),
+    "tpe": _any(TPESampler),
 }
 """Name to a function of the encoding, the seed and the sampler's own options."""
