@@ -95,7 +95,7 @@ def test_a_paused_study_is_not_started(cli: Cli) -> None:
         (("--workers", "0"), "--workers must be at least 1, got 0"),
         (("--workers", "1", "--restarts", "-1"), "--restarts must be at least 0, got -1"),
         (("--engine", "dask"), "--engine must be one of local, ray, slurm, got 'dask'"),
-        (("--engine", "ray", "--gpus", "0"), "with ray say --gpus-per-worker"),
+        (("--engine", "ray", "--gpus", "0"), "elsewhere say --gpus-per-worker"),
         (("--engine", "slurm"), "there is no sbatch in PATH"),
         (("--engine", "slurm", "--gpus-per-worker", "0.5"), "of Slurm is whole, got 0.5"),
     ],
