@@ -16,6 +16,7 @@ from commands import DIGITS, Cli, load
 from optuna.trial import TrialState
 
 from optuna_layerwise.cli.launch import absolute_url
+from optuna_layerwise.cli.worker import Worker
 from optuna_layerwise.storage import all_trials, owner_of
 
 LAUNCH = [sys.executable, "-m", "optuna_layerwise.cli", "launch", "--study", "digits"]
@@ -134,3 +135,9 @@ def test_the_database_of_a_file_is_found_from_any_folder(
     assert absolute_url("a.log") == f"journal:///{tmp_path}/a.log"
     for url in ("sqlite://", f"sqlite:///{tmp_path}/a.db", "postgresql://u:p@h/d", "nonsense"):
         assert absolute_url(url) == url
+
+
+@pytest.mark.parametrize("seconds", [0.0, 2.5])
+def test_a_worker_is_told_its_patience_even_where_that_is_none(seconds: float) -> None:
+    worker = Worker(study="s", storage="sqlite:///s.db", patience_seconds=seconds)
+    assert f"--patience-seconds={seconds}" in worker.arguments()
