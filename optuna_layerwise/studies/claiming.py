@@ -41,13 +41,13 @@ class Held:
 
     Args:
         study: The study.
-        lease: As it was first stored.
-        since: When that was.
+        seconds: How long it holds without being renewed.
     """
 
-    def __init__(self, study: optuna.Study, lease: Lease, since: str) -> None:
-        self._study, self._token, self._since = study, lease.token, since
-        self._heart = Heartbeat(storage_of(study), lease.seconds, renew=self.renew)
+    def __init__(self, study: optuna.Study, seconds: float) -> None:
+        self._lease = Lease.of_this_process(seconds)
+        self._study, self._since = study, ""
+        self._heart = Heartbeat(storage_of(study), seconds, renew=self.renew)
 
     @property
     def lost(self) -> bool:
@@ -61,10 +61,18 @@ class Held:
             also: Attributes of the study to store with it, in one transaction: only who holds
                 the claim stores them.
         """
-        return self._replace(lambda lease: self.as_json(lease.renewed()), also)
+        return self._replace(lambda lease: self._as_json(lease.renewed()), also)
 
-    def as_json(self, lease: Lease) -> dict[str, Any]:
-        """For the database."""
+    def take(self, stored: Any) -> bool:
+        """Put this claim in the place of what is stored, unless that has changed meanwhile."""
+        self._since = utc_now()
+        return compare_and_set(self._study, CLAIM_KEY, stored, self._as_json(self._lease))
+
+    def release(self) -> None:
+        """Give the claim back, if it is this process that has it."""
+        self._replace(lambda lease: None)
+
+    def _as_json(self, lease: Lease) -> dict[str, Any]:
         return {**lease.as_json(), "since": self._since}
 
     def _replace(
@@ -73,7 +81,7 @@ class Held:
         while True:
             stored = study_attr(self._study, CLAIM_KEY)
             lease = Lease.from_json(stored)
-            if lease is None or lease.token != self._token:
+            if lease is None or lease.token != self._lease.token:
                 return False
             if compare_and_set(self._study, CLAIM_KEY, stored, change(lease), also=also):
                 return True
@@ -84,7 +92,6 @@ class Held:
 
     def __exit__(self, *raised: Any) -> None:
         self._heart.__exit__(*raised)
-        self._replace(lambda lease: None)
 
 
 @contextlib.contextmanager
@@ -109,16 +116,19 @@ def claimed(
         FinalizedElsewhere: if another process lives, and ``over`` is not given.
         UnreadableAttribute: if what is stored of a claim cannot be read.
     """
-    held = _taken(study, seconds, over)
-    if held is None:
-        yield None
-    else:
-        with held:
-            yield held
+    held = Held(study, seconds)
+    try:  # from before it is taken on: an interruption may come the moment after
+        if _take(held, study, over):
+            with held:
+                yield held
+        else:
+            yield None
+    finally:
+        held.release()
 
 
-def _taken(study: optuna.Study, seconds: float, over: Callable[[], bool] | None) -> Held | None:
-    lease, sight, pause = Lease.of_this_process(seconds), None, _SHORTEST_POLL
+def _take(held: Held, study: optuna.Study, over: Callable[[], bool] | None) -> bool:
+    sight, pause = None, _SHORTEST_POLL
     while not (over and over()):
         stored = study_attr(study, CLAIM_KEY)
         other = claim_in(stored, study.study_name)
@@ -138,10 +148,9 @@ def _taken(study: optuna.Study, seconds: float, over: Callable[[], bool] | None)
                 time.sleep(min(pause, patience / 4))
                 pause = min(1.3 * pause, _LONGEST_POLL)
                 continue
-        held = Held(study, lease, utc_now())
-        if compare_and_set(study, CLAIM_KEY, stored, held.as_json(lease)):
-            return held
-    return None
+        if held.take(stored):
+            return True
+    return False
 
 
 def _say(study: optuna.Study, other: Claim, patience: float) -> None:

@@ -31,6 +31,7 @@ from optuna_layerwise.records.final import (
 )
 from optuna_layerwise.reporting.report import report
 from optuna_layerwise.storage import FINAL_KEY, Owner, is_there
+from optuna_layerwise.studies import claiming
 
 __all__ = ["url"]
 
@@ -320,3 +321,21 @@ def test_a_crash_after_a_further_opening_is_said_and_made_good_by_the_same_choic
     assert "The test split was opened 3 times, and this is result 2 of the study" in page
     assert "whose result is not stored" not in page
     close(study._storage)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_interruption_at_the_very_moment_of_the_claim_leaves_none(
+    monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    study, store = optuna.create_study(), claiming.compare_and_set
+
+    def interrupted(*arguments: Any, **options: Any) -> bool:
+        monkeypatch.setattr(claiming, "compare_and_set", store)
+        if after:
+            assert store(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(claiming, "compare_and_set", interrupted)
+    with pytest.raises(KeyboardInterrupt), claiming.claimed(study):
+        raise AssertionError("interrupted before")
+    assert claim_of(study) is None
