@@ -14,9 +14,10 @@ from optuna_layerwise.io.plain import MANY, object_in, plain, read_object
 from optuna_layerwise.recipe_methods import METHODS, Method, Regression, method_from
 
 Schedule = Literal["constant", "cosine"]
-Metric = Literal["accuracy", "balanced_accuracy", "auc", "loss"]
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "auc", "loss"]
 BatchNorm = Literal["eval_frozen", "train", "eval_all"]
 HeadStart = Literal["random", "fitted"]
+ClassWeights = Literal["none", "balanced"]
 OPTIMIZERS = {
     "adam": "optuna_layerwise.training.optimizers:adam",
     "adamw": "optuna_layerwise.training.optimizers:adamw",
@@ -26,6 +27,8 @@ OPTIMIZERS = {
 _training = panel("Training")
 Granularity = Literal["stage", "block", "layer"]
 """What a block is: a group as in the papers, a residual block, or a layer."""
+_LATER = ("head_start", "label_smoothing", "class_weights", "method")
+"""Fields that were added since recipes are stored."""
 
 
 def higher_is_better(metric: Metric) -> bool:
@@ -71,6 +74,12 @@ class Recipe:
         head_start: The head's weights before the first step: ``random``, or ``fitted``, the
             logistic regression of what the network feeds it (see `fit_linear`). A fitted head is
             validated before the first step, and kept if no epoch improves on it.
+        label_smoothing: The share, in [0, 1), of a training label that is spread evenly over all
+            classes (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567).
+        class_weights: ``balanced`` weighs the training loss of each image by
+            ``n / (k * count)``, with n training images of k different classes, and ``count`` of
+            the image's own, so that all classes weigh the same together. Validation, and a fitted
+            head, count each image once.
         method: What a published method changes; ``None`` is plain fine-tuning of the policy.
 
     Raises:
@@ -105,6 +114,14 @@ class Recipe:
         "Weights of the head before the first step: random, or fitted by logistic regression to "
         "the features of the pretrained network.",
     )
+    label_smoothing: float = _training(
+        0.0, "Share of each training label that is spread over all classes.", within=(0, 1)
+    )
+    class_weights: ClassWeights = _training(
+        "none",
+        "Weights of the classes in the training loss: none, or balanced, which makes up for "
+        "classes with few images.",
+    )
     method: Method | None = None
 
     def __post_init__(self) -> None:
@@ -116,6 +133,7 @@ class Recipe:
             ("metric", get_args(Metric)),
             ("bn", get_args(BatchNorm)),
             ("head_start", get_args(HeadStart)),
+            ("class_weights", get_args(ClassWeights)),
         ):
             if (value := getattr(self, field)) not in choices:
                 raise ValueError(f"{field} must be one of {list(choices)}, got {value!r}")
@@ -130,6 +148,8 @@ class Recipe:
         for field in ("weight_decay", "momentum"):
             if not (_is_finite(value := getattr(self, field)) and value >= 0):
                 raise ValueError(f"{field} must be finite and at least 0, got {value!r}")
+        if not (_is_finite(value := self.label_smoothing) and 0 <= value < 1):
+            raise ValueError(f"label_smoothing must be at least 0 and below 1, got {value!r}")
         for field in ("lr", "max_lr"):
             if not (_is_finite(value := getattr(self, field)) and value > 0):
                 raise ValueError(f"{field} must be finite and above 0, got {value!r}")
@@ -151,15 +171,16 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """Field to value, as plain data.
 
-        ``method`` and ``head_start`` are left out at their defaults, so that the digests of
-        recipes from before these fields stay what they were.
+        The fields of `_LATER` are left out at their defaults, so that the digests of recipes from
+        before these fields stay what they were.
         """
         content = dataclasses.asdict(self)
-        if self.method is None:
-            del content["method"]
-        if self.head_start == "random":
-            del content["head_start"]
-        return content
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return {
+            name: value
+            for name, value in content.items()
+            if name not in _LATER or value != defaults[name]
+        }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Recipe:

@@ -231,6 +231,11 @@ def test_a_file_that_holds_no_policy_is_one_short_line_with_its_name(
         ("max_lr", float("inf")),
         ("max_lr", 0.0),
         ("decay_norms_and_biases", "no"),
+        ("label_smoothing", 1.0),
+        ("label_smoothing", -0.1),
+        ("label_smoothing", None),
+        ("class_weights", "rare"),
+        ("metric", "ece"),
     ],
 )
 def test_a_recipes_value_out_of_range_or_type_is_refused_by_name(field: str, value: Any) -> None:

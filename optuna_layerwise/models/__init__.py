@@ -9,7 +9,7 @@ from optuna_layerwise.models.heads import (
     reset_head,
 )
 from optuna_layerwise.models.lora import Adapted, adapted
-from optuna_layerwise.models.outputs import logits_of, training_loss
+from optuna_layerwise.models.outputs import balanced_weights, logits_of, training_loss
 from optuna_layerwise.models.parameter_groups import param_groups, trained_share
 from optuna_layerwise.models.partition import (
     Blocks,
@@ -34,6 +34,7 @@ __all__ = [
     "Preprocessing",
     "ResNet20",
     "adapted",
+    "balanced_weights",
     "check_input",
     "check_partition",
     "classifier_parameters",

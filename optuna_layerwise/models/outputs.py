@@ -40,18 +40,62 @@ def logits_of(outputs: Any) -> torch.Tensor:
     return found
 
 
-def training_loss(model: nn.Module, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+def training_loss(
+    model: nn.Module,
+    outputs: Any,
+    labels: torch.Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Cross-entropy, and in train mode the weighted ones of Inception's auxiliary classifiers.
 
     An auxiliary classifier that is frozen adds nothing: it is as random as a new head.
+
+    Args:
+        model: The network.
+        outputs: What it returned for n images.
+        labels: Their classes, int64 [n].
+        label_smoothing: The share of a label that is spread evenly over all classes.
+        class_weights: float [classes]; the loss is then the mean over the images of their
+            cross-entropies times the weights of their classes. The mean is over n, and not over
+            the weights of these images, so that batches that are cut in parts give the same.
     """
-    loss = cross_entropy(logits_of(outputs), labels)
+
+    def loss_of(logits: torch.Tensor) -> torch.Tensor:
+        if class_weights is None:
+            return cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        each = cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
+        return (each * class_weights[labels]).mean()
+
+    loss = loss_of(logits_of(outputs))
     if classifiers := AUXILIARY.get(type(outputs)):
         paths = auxiliary_heads(model)
         for logits, (name, weight) in zip(outputs[1:], classifiers, strict=True):
             if any(p.requires_grad for p in model.get_submodule(paths[name]).parameters()):
-                loss = loss + weight * cross_entropy(logits, labels)
+                loss = loss + weight * loss_of(logits)
     return loss
+
+
+def balanced_weights(labels: torch.Tensor, n_classes: int) -> torch.Tensor:
+    """Weights that make classes count the same, as scikit-learn's ``balanced`` has them.
+
+    Args:
+        labels: Classes of the n training images, int64 [n].
+        n_classes: The number of classes.
+
+    Returns:
+        float32 [n_classes]: ``n / (k * count)`` with the k classes that occur, whose mean over
+        the images is 1; 0 for classes without an image.
+
+    Example:
+        >>> balanced_weights(torch.tensor([0, 0, 0, 1]), 3)
+        tensor([0.6667, 2.0000, 0.0000])
+    """
+    counts = torch.bincount(labels, minlength=n_classes).double()
+    present = counts > 0
+    weights = len(labels) / (present.sum() * counts)
+    return torch.where(present, weights, 0.0).float()
 
 
 def auxiliary_heads(model: nn.Module) -> dict[str, str]:

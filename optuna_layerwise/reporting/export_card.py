@@ -21,7 +21,7 @@ from optuna_layerwise.reporting.report_grid import Grid, clean, mean_and_spread
 from optuna_layerwise.reporting.report_study import plan_rows
 from optuna_layerwise.reporting.report_warnings import warnings_of
 
-_METRICS = {"auc": "roc_auc"}
+_METRICS = {"auc": "roc_auc", "macro_f1": "f1"}
 """What the hub calls a metric otherwise."""
 
 

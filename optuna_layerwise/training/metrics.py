@@ -1,7 +1,9 @@
-"""What a classifier's outputs are worth: loss, accuracy, balanced accuracy and AUC.
+"""What a classifier's outputs are worth: loss, accuracies, F1, AUC and calibration.
 
 Accuracy is over images (micro), balanced accuracy the mean recall over the classes that occur
-in the labels (macro); BioTune's "accuracy" is the second. AUC is one-vs-rest, macro-averaged.
+in the labels (macro); BioTune's "accuracy" is the second. Macro F1 is the mean over the same
+classes. AUC is one-vs-rest, macro-averaged. The expected calibration error is reported, and no
+metric to choose by: a network that always answers with the classes' shares has none.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from numpy.typing import NDArray
 from optuna_layerwise.data import Images
 from optuna_layerwise.recipe import Metric, improves
 
-METRICS: tuple[Metric, ...] = ("loss", "accuracy", "balanced_accuracy", "auc")
-
+METRICS = ("loss", "accuracy", "balanced_accuracy", "auc", "macro_f1", "ece")
+"""What `classification_metrics` returns; records of earlier versions lack the last two."""
+_N_BINS = 15
 
 START = -1
 """In the place of an epoch's number: before the first step."""
@@ -57,8 +60,9 @@ def classification_metrics(
         classes: Their names, for the warning about those without an image; default the indices.
 
     Returns:
-        ``loss`` (mean cross-entropy), ``accuracy``, ``balanced_accuracy`` and ``auc``. Every one
-        is NaN if a logit is not finite, and ``auc`` is NaN if fewer than two classes occur.
+        ``loss`` (mean cross-entropy), ``accuracy``, ``balanced_accuracy``, ``auc``, ``macro_f1``
+        and ``ece``. Every one is NaN if a logit is not finite, and ``auc`` is NaN if fewer than
+        two classes occur.
 
     Raises:
         ValueError: if there is no image, or the shapes or the labels do not fit each other.
@@ -81,15 +85,21 @@ def classification_metrics(
         )
     if not torch.isfinite(scores).all():
         return dict.fromkeys(METRICS, math.nan)
-    hit = (scores.argmax(dim=1) == target).double()
-    counts = torch.bincount(target, minlength=scores.shape[1])
+    answer, n_classes = scores.argmax(dim=1), scores.shape[1]
+    hit = (answer == target).double()
+    counts = torch.bincount(target, minlength=n_classes)
     present = counts.nonzero().flatten()
-    recalls = torch.bincount(target, weights=hit, minlength=scores.shape[1])[present]
+    hits = torch.bincount(target, weights=hit, minlength=n_classes)[present]
+    answers = torch.bincount(answer, minlength=n_classes)[present]
+    probabilities = scores.softmax(dim=1)
     return {
         "loss": torch.nn.functional.cross_entropy(scores, target).item(),
         "accuracy": hit.mean().item(),
-        "balanced_accuracy": (recalls / counts[present]).mean().item(),
-        "auc": _auc(scores.softmax(dim=1), target, present, classes),
+        "balanced_accuracy": (hits / counts[present]).mean().item(),
+        "auc": _auc(probabilities, target, present, classes),
+        # 2 TP / (2 TP + FP + FN): the denominator is images of the class plus answers of it
+        "macro_f1": (2 * hits / (counts[present] + answers)).mean().item(),
+        "ece": _calibration_error(probabilities.max(dim=1).values, hit),
     }
 
 
@@ -110,6 +120,16 @@ def check_metric(metric: Metric, val: Images) -> None:
             f"the validation split has no image of the classes {absent}: auc skips them",
             stacklevel=3,
         )
+
+
+def _calibration_error(confidence: torch.Tensor, hit: torch.Tensor) -> float:
+    """The sum over bins b of n_b / n |accuracy - mean confidence|; b are 15 parts of (0, 1].
+
+    Guo et al. 2017, https://arxiv.org/abs/1706.04599, equation 3.
+    """
+    bins = (confidence * _N_BINS).ceil().long() - 1
+    gaps = torch.bincount(bins, weights=hit - confidence, minlength=_N_BINS)
+    return (gaps.abs().sum() / len(hit)).item()
 
 
 def _auc(

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from optuna_layerwise.cost import training_flops
-from optuna_layerwise.models import Blocks, frozen, training_loss
+from optuna_layerwise.models import Blocks, balanced_weights, frozen, training_loss
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.forward import Forward
@@ -81,6 +81,9 @@ class Steps:
             per_tensor=course.group_per_tensor,
         )
         self.schedule = make_schedule(self.optimizer, self.recipe)
+        self._class_weights = None
+        if self.recipe.class_weights == "balanced":
+            self._class_weights = balanced_weights(train.labels, len(train.images.classes))
         self._shuffle = torch.Generator().manual_seed(seed)
         model.train()
         self.state = FitState(
@@ -187,7 +190,11 @@ class Steps:
             at_this_size = len(part) * sizes[len(part)] / len(self.train)
             outputs = self.forward(self.train, part, at_this_size)
             with self.watch.phase("forward"), engine.compute.autocast(engine.device):
-                loss = training_loss(self.model, outputs, self.train.labels_of(part))
+                loss = training_loss(
+                    *(self.model, outputs, self.train.labels_of(part)),
+                    label_smoothing=self.recipe.label_smoothing,
+                    class_weights=self._class_weights,
+                )
             with self.watch.phase("backward"):
                 total = loss if len(part) == n else loss * (len(part) / n)
                 if part is parts[0] and (penalty := self.course.penalty()) is not None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = ["biotune", "full tuned", "probe tuned"]
-METRICS = {"accuracy", "balanced_accuracy", "auc", "loss"}
+METRICS = {"accuracy", "balanced_accuracy", "auc", "loss", "macro_f1", "ece"}
 
 
 def run(script: str, *arguments: object) -> str:

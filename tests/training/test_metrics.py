@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
 from optuna_layerwise.data import Images
+from optuna_layerwise.recipe import Metric
 from optuna_layerwise.training import METRICS, classification_metrics, higher_is_better
 from optuna_layerwise.training.metrics import check_metric, improves
 
@@ -27,6 +29,8 @@ def test_values_equal_those_by_hand() -> None:
     assert metrics["loss"] == pytest.approx(-np.log([0.7, 0.8, 0.3, 0.6, 0.8]).mean())
     # Every class's images outrank the others in that class's column.
     assert metrics["auc"] == pytest.approx(1.0)
+    # Of one image each: answered with .7, .8 and .6 twice (once in vain), and with .8.
+    assert metrics["ece"] == pytest.approx((0.3 + 2 * 0.2 + abs(1 - 2 * 0.6)) / 5)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -42,6 +46,29 @@ def test_values_equal_those_of_sklearn(seed: int) -> None:
     assert metrics["balanced_accuracy"] == pytest.approx(
         balanced_accuracy_score(labels, logits.argmax(axis=1))
     )
+    assert metrics["macro_f1"] == pytest.approx(
+        f1_score(labels, logits.argmax(axis=1), average="macro")
+    )
+    kept = labels != 2  # still answered: the mean is over the classes that occur
+    with pytest.warns(UserWarning, match=r"classes \[2\] have no image"):
+        metrics = classification_metrics(logits[kept], labels[kept])
+    assert metrics["macro_f1"] == pytest.approx(
+        f1_score(labels[kept], logits[kept].argmax(axis=1), average="macro", labels=[0, 1, 3])
+    )
+
+
+def test_the_calibration_error_is_the_gap_in_each_of_15_bins_weighted_by_its_images() -> None:
+    rng = np.random.default_rng(0)
+    positive = rng.uniform(0.5, 1, 400)
+    hits = rng.random(400) < positive**2  # overconfident
+    logits = np.log(np.stack([1 - positive, positive], axis=1))
+    expected = 0.0
+    for low in np.arange(15) / 15:
+        inside = (positive > low) & (positive <= low + 1 / 15)
+        if inside.any():
+            expected += inside.mean() * abs(hits[inside].mean() - positive[inside].mean())
+    assert expected > 0.1
+    assert classification_metrics(logits, hits.astype(int))["ece"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -110,7 +137,8 @@ def test_what_does_not_fit_is_named(logits: object, labels: object, message: str
 
 
 def test_only_the_loss_is_minimised_and_ties_and_nan_do_not_improve() -> None:
-    assert [m for m in METRICS if not higher_is_better(m)] == ["loss"]
+    assert set(get_args(Metric)) < set(METRICS)
+    assert [m for m in get_args(Metric) if not higher_is_better(m)] == ["loss"]
     assert improves("loss", 0.1, 0.2) and not improves("loss", 0.2, 0.1)
     assert improves("auc", 0.2, 0.1) and not improves("auc", 0.1, 0.2)
     assert improves("auc", 0.0, None) and not improves("auc", math.nan, None)
