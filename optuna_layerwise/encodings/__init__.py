@@ -13,10 +13,12 @@ from optuna_layerwise.encodings.rates import (
     Linear,
     PerBlock,
 )
+from optuna_layerwise.encodings.tuned_fields import TUNABLE, tuned_genes
 
 __all__ = [
     "ENCODINGS",
     "N_RECIPES",
+    "TUNABLE",
     "All",
     "Bits",
     "Decay",
@@ -35,4 +37,5 @@ __all__ = [
     "Profile",
     "Rate",
     "Threshold",
+    "tuned_genes",
 ]

@@ -24,6 +24,7 @@ from optuna_layerwise.encodings.rates import (
     Linear,
     PerBlock,
 )
+from optuna_layerwise.encodings.tuned_fields import tuned_genes
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.recipe import Recipe
 
@@ -102,6 +103,29 @@ class Encoding:
                 f"The encodings are {sorted(ENCODINGS)}"
             )
         return cls(tuple(blocks), *ENCODINGS[name], head=head, lr=lr)
+
+    def tuning(self, fields: Iterable[str], recipe: Recipe) -> Encoding:
+        """The same encoding, which tunes fields of a recipe as well.
+
+        A search begins at the recipe's own values, and `recipes` have them.
+
+        Args:
+            fields: Names in `TUNABLE`.
+            recipe: The recipe that trials change; see `Encoding.recipe`.
+
+        Raises:
+            ValueError: if a field cannot be tuned, or is tuned already.
+
+        Example:
+            >>> encoding = Encoding.preset("binary", ["stem", "head"])
+            >>> tuned = encoding.tuning(["weight_decay"], Recipe(weight_decay=1e-4))
+            >>> tuned.recipes()[0]["weight_decay"]
+            0.0001
+        """
+        genes = tuned_genes(fields, recipe)
+        if twice := [field for field in genes if field in self.genes]:
+            raise ValueError(f"{', '.join(twice)} is searched already; do not tune it again")
+        return dataclasses.replace(self, tuned={**self.tuned, **genes})
 
     @cached_property
     def layout(self) -> Layout:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def revo(sampler: str, encoding: str | None, data: str, seed: int) -> Changes:
     }
 
 
-def tuning(chosen: Changes, baseline: str) -> Changes:
+def tuning(chosen: Changes, baseline: str, tune: Sequence[str] = ()) -> Changes:
     """The preset for a baseline, which is first tried as published."""
     method = BASELINES[baseline]
     leaves_open = method.encoding(("stem", "head"), lr=chosen["recipe"].lr).search_space
@@ -124,7 +124,7 @@ def tuning(chosen: Changes, baseline: str) -> Changes:
         **chosen,
         "baseline": baseline,
         "recipe": method.applied(chosen["recipe"]),
-        "trials": BASELINE_TRIALS if leaves_open else 1,
+        "trials": BASELINE_TRIALS if leaves_open or tune else 1,
         "seed_recipes": True,
     }
 
@@ -157,7 +157,7 @@ def filled_in(given: Mapping[str, Any], preset: str = "default") -> dict[str, An
     data, seed = given.get("data", Settings.data), given.get("seed", Settings.seed)
     chosen = PRESETS[preset](given["sampler"], given.get("encoding"), data, seed)
     if baseline is not None:
-        chosen = tuning(chosen, baseline)
+        chosen = tuning(chosen, baseline, given.get("tune", ()))
     of_recipe = {name: given.pop(name) for name in [*given] if SETTINGS[name].path[0] == "recipe"}
     for field in of_recipe:
         if baseline is not None and field in BASELINES[baseline].tuned:

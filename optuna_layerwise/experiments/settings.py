@@ -18,7 +18,7 @@ from pydantic import ConfigDict
 
 from optuna_layerwise.baselines import BASELINES, Baseline
 from optuna_layerwise.data.names import DATA_NAMES, GROUP_RULE
-from optuna_layerwise.encodings import ENCODINGS, N_RECIPES, Encoding, Head
+from optuna_layerwise.encodings import ENCODINGS, N_RECIPES, TUNABLE, Encoding, Head
 from optuna_layerwise.io.fields import panel, settings_of
 from optuna_layerwise.io.plain import MANY, within
 from optuna_layerwise.recipe import Granularity, Recipe
@@ -45,7 +45,7 @@ _OF_DATA = (
 )
 _OF_NETWORK = ("mean", "std", "image_size", "granularity")
 _OF_OBJECTIVE = (
-    *("encoding", "head", "recipe", "seeds", "n_folds", "tie_break", "reuse", "device"),
+    *("encoding", "head", "tune", "recipe", "seeds", "n_folds", "tie_break", "reuse", "device"),
     *("checkpoint_seconds", "keep_weights"),
 )
 """Fields that are arguments of the same name of data, network and objective."""
@@ -171,6 +171,12 @@ class Settings:
     )
     head: Head = _search(
         "always", "Whether the head is trained in every trial, or searched like the other blocks."
+    )
+    tune: tuple[str, ...] = _search(
+        (),
+        "Fields of the recipe that are searched beside the layers, separated by commas; "
+        "repeatable. The search begins at the values that their own options give.",
+        choices=TUNABLE,
     )
     sampler: str = _search(
         "biotune",
@@ -347,8 +353,10 @@ class Settings:
     def encoding_for(self, blocks: Sequence[str]) -> Encoding:
         """What is searched."""
         if self.method is not None:
-            return self.method.encoding(blocks, lr=self.recipe.lr)
-        return Encoding.preset(self.encoding, blocks, head=self.head, lr=self.recipe.lr)
+            encoding = self.method.encoding(blocks, lr=self.recipe.lr)
+        else:
+            encoding = Encoding.preset(self.encoding, blocks, head=self.head, lr=self.recipe.lr)
+        return encoding.tuning(self.tune, self.recipe) if self.tune else encoding
 
     def recipes(self, encoding: Encoding) -> list[dict[str, Any]]:
         """Parameters of the first trials: a baseline as published, or known recipes."""

@@ -67,7 +67,8 @@ class Setting:
         if value is not None and self.within is not None:
             within(self.path[-1], value, *self.within)
         if value is not None and self.choices:
-            one_of(self.path[-1], value, self.choices)
+            for each in value if isinstance(value, tuple) else (value,):
+                one_of(self.path[-1], each, self.choices)
 
     @property
     def typed(self) -> Any:
@@ -95,6 +96,8 @@ class Setting:
             value = channels(self.option, typed)
         elif self.place is not None and not isinstance(typed, str):
             value = tuple(map(self.place, typed))
+        elif get_args(self.kind) == (str, ...):
+            value = tuple(each.strip() for text in typed for each in text.split(","))
         elif self.place is not None and typed:
             value = self.place(typed)
         self.check(value)

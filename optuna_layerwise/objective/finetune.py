@@ -85,6 +85,8 @@ class FinetuneObjective:
             options of its own, the trials tune; ``objective.encoding.first`` are its parameters
             as published, to be enqueued.
         head: Of an encoding that is given by name: ``always`` trained, or ``search``.
+        tune: Fields of the recipe that trials tune beside the layers, of `TUNABLE`; a search
+            begins at the recipe's own values.
         recipe: How policies are trained.
         seeds: One training per seed; the value is their mean. One is usually best: spend the
             budget on more policies and repeat the finalists.
@@ -123,6 +125,7 @@ class FinetuneObjective:
         encoding: Encoding | str = "binary",
         baseline: Baseline | str | None = None,
         head: Head = "always",
+        tune: Sequence[str] = (),
         recipe: Recipe | None = None,
         seeds: Sequence[int] = (0,),
         n_folds: int = 1,
@@ -170,7 +173,7 @@ class FinetuneObjective:
                 f"the encoding divides learning rates by lr={encoding.lr}, but the recipe has "
                 f"lr={self.recipe.lr}; make the encoding with the recipe's"
             )
-        self.encoding = encoding
+        self.encoding = encoding.tuning(tune, recipe) if tune else encoding
         with kept_notices() as said_of_folds:
             self._folds = make_folds(data, n_folds)
         self.data_notices = (*data.notices, *said_of_folds)

@@ -26,17 +26,30 @@ def _any(kind: Callable[..., BaseSampler], **usual: Any) -> Callable[..., BaseSa
 def cmaes(encoding: Encoding, *, seed: int, **options: Any) -> BaseSampler:
     """CMA-ES; it begins anywhere, since Optuna deprecates the option to say where.
 
+    Fields of a recipe that are categories, which it cannot search, are left to TPE.
+
     Raises:
-        ValueError: for an encoding with categories, which it would draw at random.
+        ValueError: for an encoding with categories for its blocks.
     """
-    space = encoding.search_space
-    if categories := [n for n, d in space.items() if isinstance(d, CategoricalDistribution)]:
+    tuned = getattr(encoding, "tuned", {})
+    categories = [
+        name
+        for name, distribution in encoding.search_space.items()
+        if isinstance(distribution, CategoricalDistribution)
+    ]
+    if of_blocks := [name for name in categories if name not in tuned]:
         raise ValueError(
             "sampler cmaes cannot search categories, and this encoding has "
-            f"{', '.join(categories[:3])}{', ...' if len(categories) > 3 else ''}; choose "
+            f"{', '.join(of_blocks[:3])}{', ...' if len(of_blocks) > 3 else ''}; choose "
             "--encoding continuous, continuous-multiplier or biotune, or --sampler catcmawm"
         )
-    return ReplayedCmaEsSampler(seed=seed, **options)
+    beside: dict[str, Any] = {}
+    if categories:
+        beside = {
+            "independent_sampler": TPESampler(seed=seed),
+            "warn_independent_sampling": False,
+        }
+    return ReplayedCmaEsSampler(seed=seed, **{**beside, **options})
 
 
 OPTUNA_SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
