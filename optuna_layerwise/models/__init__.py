@@ -20,6 +20,7 @@ from optuna_layerwise.models.partition import (
 from optuna_layerwise.models.resnet20 import ResNet20
 from optuna_layerwise.models.sources import MODELS, Preprocessing
 from optuna_layerwise.models.spec import ModelSpec, check_input
+from optuna_layerwise.models.team import Team, is_team, load_team, save_team
 from optuna_layerwise.models.weights import load_weights
 from optuna_layerwise.recipe import Granularity
 
@@ -33,6 +34,7 @@ __all__ = [
     "Patterns",
     "Preprocessing",
     "ResNet20",
+    "Team",
     "adapted",
     "balanced_weights",
     "check_input",
@@ -40,12 +42,15 @@ __all__ = [
     "classifier_parameters",
     "frozen",
     "head_layers",
+    "is_team",
+    "load_team",
     "load_weights",
     "logits_of",
     "param_groups",
     "partition",
     "replace_head",
     "reset_head",
+    "save_team",
     "trained_share",
     "training_loss",
 ]

@@ -58,6 +58,21 @@ class Cut:
             return reached.features
         raise RuntimeError(f"{type(model).__name__} did not run its module {self.at!r}")
 
+    @contextmanager
+    def noted(self, model: nn.Module) -> Iterator[list[torch.Tensor]]:
+        """Yields a list that takes a copy of the tensor at the cut whenever the model runs."""
+        found: list[torch.Tensor] = []
+        module = model.get_submodule(self.at)
+        run: Callable[..., Any] = module._compiled_call_impl or module._call_impl
+
+        def note(*args: Any, **kwargs: Any) -> Any:
+            features = args[self.place] if isinstance(self.place, int) else kwargs[self.place]
+            found.append(features.clone())
+            return run(*args, **kwargs)
+
+        with _calling({module: note}):
+            yield found
+
     def suffix(self, model: nn.Module, features: torch.Tensor) -> Any:
         """What the model returns for inputs whose tensor at the cut is ``features``."""
         module = model.get_submodule(self.at)
