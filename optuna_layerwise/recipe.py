@@ -18,6 +18,7 @@ Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "auc", "loss"]
 BatchNorm = Literal["eval_frozen", "train", "eval_all"]
 HeadStart = Literal["random", "fitted"]
 ClassWeights = Literal["none", "balanced"]
+Augment = Literal["none", "flip", "flip-crop", "flip-crop-colour", "trivial"]
 OPTIMIZERS = {
     "adam": "optuna_layerwise.training.optimizers:adam",
     "adamw": "optuna_layerwise.training.optimizers:adamw",
@@ -27,7 +28,7 @@ OPTIMIZERS = {
 _training = panel("Training")
 Granularity = Literal["stage", "block", "layer"]
 """What a block is: a group as in the papers, a residual block, or a layer."""
-_LATER = ("head_start", "label_smoothing", "class_weights", "method")
+_LATER = ("head_start", "label_smoothing", "class_weights", "augment", "views", "method")
 """Fields that were added since recipes are stored."""
 
 
@@ -80,6 +81,12 @@ class Recipe:
             ``n / (k * count)``, with n training images of k different classes, and ``count`` of
             the image's own, so that all classes weigh the same together. Validation, and a fitted
             head, count each image once.
+        augment: What is done to training images: ``none``; ``flip``, half of them are mirrored;
+            ``flip-crop``, and a part of each is enlarged; ``flip-crop-colour``, and brightness,
+            contrast and saturation change; ``trivial``, flip-crop and then TrivialAugment.
+            Validation and a fitted head see the images themselves.
+        views: The number of augmented views of each image. They are the same in all trainings,
+            and epoch e, counted from 0, shows view e mod ``views``.
         method: What a published method changes; ``None`` is plain fine-tuning of the policy.
 
     Raises:
@@ -122,6 +129,12 @@ class Recipe:
         "Weights of the classes in the training loss: none, or balanced, which makes up for "
         "classes with few images.",
     )
+    augment: Augment = _training("none", "What is done to training images.")
+    views: int = _training(
+        8,
+        "Number of augmented views of each image; epochs show them in turn.",
+        within=(1, 1000),
+    )
     method: Method | None = None
 
     def __post_init__(self) -> None:
@@ -134,10 +147,11 @@ class Recipe:
             ("bn", get_args(BatchNorm)),
             ("head_start", get_args(HeadStart)),
             ("class_weights", get_args(ClassWeights)),
+            ("augment", get_args(Augment)),
         ):
             if (value := getattr(self, field)) not in choices:
                 raise ValueError(f"{field} must be one of {list(choices)}, got {value!r}")
-        for field in ("epochs", "batch_size", "patience", "cosine_epochs"):
+        for field in ("epochs", "batch_size", "views", "patience", "cosine_epochs"):
             value = getattr(self, field)
             optional = field in ("patience", "cosine_epochs")
             if not (optional and value is None) and not (type(value) is int and value >= 1):

@@ -236,6 +236,8 @@ def test_a_file_that_holds_no_policy_is_one_short_line_with_its_name(
         ("label_smoothing", None),
         ("class_weights", "rare"),
         ("metric", "ece"),
+        ("augment", "mixup"),
+        ("views", 0),
     ],
 )
 def test_a_recipes_value_out_of_range_or_type_is_refused_by_name(field: str, value: Any) -> None:

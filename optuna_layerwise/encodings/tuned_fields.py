@@ -14,6 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna_layerwise.encodings.genes import Gene
 from optuna_layerwise.recipe import (
     OPTIMIZERS,
+    Augment,
     BatchNorm,
     ClassWeights,
     HeadStart,
@@ -35,12 +36,13 @@ TUNABLE: dict[str, CategoricalDistribution | FloatDistribution] = {
     "head_start": CategoricalDistribution(get_args(HeadStart)),
     "label_smoothing": FloatDistribution(0.0, 0.3),
     "class_weights": CategoricalDistribution(get_args(ClassWeights)),
+    "augment": CategoricalDistribution(get_args(Augment)),
 }
 """Field of `Recipe` to its values; a recipe's own is added where it is another.
 
 Weight decay is a choice, since it may be 0, which no logarithmic range has. Left out are rates,
-which encodings search, what decides how much a trial costs (epochs and patience), and what decides
-what a value means (the metric).
+which encodings search, what decides how much a trial costs (epochs, patience, views), and what
+decides what a value means (the metric).
 """
 
 

@@ -38,7 +38,8 @@ class Compute:
             memory halves it.
         deterministic: Only deterministic kernels, on a GPU too, at some cost.
         prefix_memory: Bytes for the outputs of frozen prefixes on the training device, and as
-            much in host memory beside a GPU; 0 stores none there.
+            much in host memory beside a GPU; 0 stores none there. As much again in host memory
+            for the pixels of augmented views, for each split and kind; see `Resident.view`.
         prefix_disk: Bytes for those that memory has no room for, in the user's cache directory.
 
     Raises:

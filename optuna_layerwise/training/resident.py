@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from optuna_layerwise.data import Images
+from optuna_layerwise.training.augmentation import augmented
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,19 +28,23 @@ class Resident:
     std: torch.Tensor
     memory_format: torch.memory_format = torch.contiguous_format
     _chunks: dict[int, list[Resident]] = dataclasses.field(default_factory=dict, init=False)
+    _views: dict[tuple[str, int], View] = dataclasses.field(default_factory=dict, init=False)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def inputs(self, rows: torch.Tensor) -> torch.Tensor:
         """``(x / 255 - mean) / std``, float32 [n, 3, H, W], on the device."""
-        there = rows.to(self.labels.device)
-        if self.pixels is None:
-            pixels = torch.from_numpy(self.images.batch(rows.numpy())).to(there.device)
-        else:
-            pixels = self.pixels[there]
+        pixels = self._pixels_of(rows)
         planes = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=self.memory_format)
         return planes.div_(255).sub_(self.mean).div_(self.std)
+
+    def _pixels_of(self, rows: torch.Tensor) -> torch.Tensor:
+        """Pixels uint8 [n, H, W, 3] on the device."""
+        there = rows.to(self.labels.device)
+        if self.pixels is None:
+            return torch.from_numpy(self.images.batch(rows.numpy())).to(there.device)
+        return self.pixels[there]
 
     def labels_of(self, rows: torch.Tensor) -> torch.Tensor:
         """Class indices, int64 [n], on the device."""
@@ -58,6 +63,64 @@ class Resident:
                 for start in range(0, len(self), size)
             ]
         return self._chunks[size]
+
+    def view(self, augment: str, number: int, *, memory: int) -> View:
+        """An augmented view of the split; the same object each time.
+
+        Args:
+            augment: A name in `AUGMENTATIONS`.
+            number: Of the view, from 0.
+            memory: Bytes for the pixels of all views of this kind. The first ones that fit are
+                kept once they are made, and the others are made again in each epoch.
+        """
+        if (augment, number) not in self._views:
+            shape = (len(self), *self.images.pixels.shape[1:])
+            fits = (number + 1) * math.prod(shape) <= memory
+            made = View(
+                *(self.images, None, self.labels, self.mean, self.std, self.memory_format),
+                augment=augment,
+                number=number,
+                kept=torch.empty(shape, dtype=torch.uint8) if fits else None,
+                known=torch.zeros(len(self), dtype=torch.bool),
+            )
+            self._views.setdefault((augment, number), made)  # of two threads', the first one's
+        return self._views[augment, number]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class View(Resident):
+    """One augmented view of a split; each image's is made when a batch first asks for it.
+
+    Args:
+        augment: A name in `AUGMENTATIONS`.
+        number: Of the view, from 0.
+        kept: uint8 [N, H, W, 3] in host memory; ``None`` keeps nothing.
+        known: bool [N], the images whose pixels are kept.
+    """
+
+    augment: str
+    number: int
+    kept: torch.Tensor | None
+    known: torch.Tensor
+
+    def _pixels_of(self, rows: torch.Tensor) -> torch.Tensor:
+        """Pixels uint8 [n, H, W, 3] of the view, on the device."""
+        if self.kept is None:
+            return self._made(rows).to(self.labels.device)
+        missing = rows[~self.known[rows]]
+        if len(missing):
+            self.kept[missing] = self._made(missing)
+            self.known[missing] = True
+        return self.kept[rows].to(self.labels.device)
+
+    def _made(self, rows: torch.Tensor) -> torch.Tensor:
+        pixels = torch.from_numpy(self.images.batch(rows.numpy()))
+        return torch.stack(
+            [
+                augmented(each, self.augment, image=image, view=self.number)
+                for each, image in zip(pixels, rows.tolist(), strict=True)
+            ]
+        )
 
 
 def reside(

@@ -70,6 +70,7 @@ class Steps:
         self.model, self.blocks, self.course, self.engine = model, blocks, course, engine
         self.recipe, self.policy = course.recipe, course.policy
         self.train, self.val = train, val
+        self._shown = train
         self.flops, self.stage, self.watch, self._store = flops, stage, watch, store
         self._forward_flops = sum(flops.values())
         self._flops_of_all = training_flops(flops, dict.fromkeys(flops, 1.0))
@@ -143,6 +144,12 @@ class Steps:
         state, engine = self.state, self.engine
         self.model.train()
         self._freeze(self.course.trained(state.epoch))
+        if self.recipe.augment != "none":
+            self._shown = self.train.view(
+                self.recipe.augment,
+                state.epoch % self.recipe.views,
+                memory=engine.compute.prefix_memory,
+            )
         self._shuffle.set_state(state.order)
         order = torch.randperm(len(self.train), generator=self._shuffle)
         batches = [
@@ -188,7 +195,7 @@ class Steps:
         n = sum(map(len, parts))
         for part in parts:
             at_this_size = len(part) * sizes[len(part)] / len(self.train)
-            outputs = self.forward(self.train, part, at_this_size)
+            outputs = self.forward(self._shown, part, at_this_size)
             with self.watch.phase("forward"), engine.compute.autocast(engine.device):
                 loss = training_loss(
                     *(self.model, outputs, self.train.labels_of(part)),

@@ -18,12 +18,13 @@ from optuna_layerwise.records.run import run_of
 
 WHERE = ["--storage", "sqlite:///t.db", "--study", "s"]
 SMALL = ["--trials", "3", "--epochs", "1", "--finalists", "2", "--final-seeds", "1"]
-FIELDS = ("label_smoothing", "weight_decay", "class_weights")
-TUNE = ["--tune", "label_smoothing,weight_decay", "--tune", "class_weights"]
+FIELDS = ("label_smoothing", "weight_decay", "augment")
+TUNE = ["--tune", "label_smoothing,weight_decay", "--tune", "augment"]
 
 
 def test_tuned_fields_are_trained_with_stored_continued_and_repeated(cli: Cli) -> None:
-    given = [*TUNE, "--label-smoothing", "0.05", "--seed-recipes", "--threads", "1"]
+    given = [*TUNE, "--label-smoothing", "0.05", "--views", "3", "--seed-recipes"]
+    given += ["--threads", "1"]
     code, said, error = cli("tune", *SMALL, *given, *WHERE)
     assert code == 0, error
     assert cli("resume", *WHERE, "--trials", "5")[0] == 0
@@ -53,7 +54,7 @@ def test_tuned_fields_are_trained_with_stored_continued_and_repeated(cli: Cli) -
     assert "Tuned beside the rates: label" in Path("s.md").read_text().replace("\\", "")
 
     command = tune_command_of(settings, "sqlite:///t.db", "s")
-    assert "--tune label_smoothing --tune weight_decay --tune class_weights" in command
+    assert "--tune label_smoothing --tune weight_decay --tune augment" in command
     words = shlex.split(command)[1:]
     code, said, error = cli(*words[:-1], "again", "--no-work")
     assert code == 0, error

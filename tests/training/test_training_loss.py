@@ -1,9 +1,10 @@
-"""Smoothed labels and weighted classes: what they add to a step, beside every method."""
+"""Smoothed labels and weighted classes: what they change in a step, beside every method."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,11 +69,13 @@ def test_at_the_defaults_the_loss_is_the_plain_one_to_the_last_bit(digits: Trans
 def test_every_method_trains_with_them(digits: Transfer, method: Method) -> None:
     train = digits.splits.train.subset(slice(40))
     recipe = Recipe(lr=3e-3, epochs=1, batch_size=16, method=method)
+    changes: list[dict[str, Any]] = [{field: value} for field, value in CHANGED.items()]
+    changes += [{"augment": "flip-crop"}]
     losses = [
         digits.fit(digits.build(), recipe=r, train=train).history[0]["train_loss"]
-        for r in (recipe, *(dataclasses.replace(recipe, **{k: v}) for k, v in CHANGED.items()))
+        for r in (recipe, *(dataclasses.replace(recipe, **change) for change in changes))
     ]
-    assert all(map(math.isfinite, losses)) and len(set(losses)) == 3
+    assert all(map(math.isfinite, losses)) and len(set(losses)) == 4
 
 
 def test_recipes_from_before_have_the_json_that_they_had() -> None:
