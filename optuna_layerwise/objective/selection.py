@@ -1,0 +1,280 @@
+"""Who is in a team, with what weight, and what may be promised of the best of many candidates.
+
+Both ask for nothing but the candidates' probabilities of images that they were not trained on.
+
+* `select_members`: R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes, Ensemble selection from
+  libraries of models, 2004 (https://doi.org/10.1145/1015330.1015432).
+* `bias_corrected`: I. Tsamardinos, E. Greasidou and G. Borboudakis, Bootstrapping the
+  out-of-sample predictions for efficient and accurate cross-validation, 2018
+  (https://doi.org/10.1007/s10994-018-5714-4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optuna_layerwise.io.plain import one_of
+from optuna_layerwise.recipe import Metric, higher_is_better
+
+Floats = NDArray[np.float64]
+LEAST_PROBABILITY = 1e-7
+"""Smaller ones of the true class count as this, so that no image has an infinite loss."""
+LEAST_IN_A_BAG = 5
+_AT_ONCE = 4_000_000
+"""Images of resamples that are in memory at a time."""
+
+
+class Estimate(NamedTuple):
+    """What a chosen candidate scores on images that did not choose it.
+
+    Args:
+        estimate: The mean over resamples; NaN if no resample has a score.
+        low: The 2.5th percentile of the scores of single resamples.
+        high: The 97.5th percentile.
+    """
+
+    estimate: float
+    low: float
+    high: float
+
+
+def select_members(
+    probabilities: Floats,
+    labels: NDArray[np.integer],
+    *,
+    n_rounds: int = 50,
+    start: int = 5,
+    n_bags: int = 20,
+    seed: int = 0,
+) -> Floats:
+    """Weights of candidates in the team with the least log-loss, by greedy selection.
+
+    A team begins with the best candidates by log-loss. In each round the candidate joins whose
+    probabilities, added to the team's, make the mean with the least log-loss; it may be in the
+    team already. Of the teams on the way the one with the least loss is kept, the earliest of
+    equals. That is done in bags, random halves of the candidates, and the bags' weights are
+    averaged. A bag has at least `LEAST_IN_A_BAG` candidates, where there are as many: half of a
+    few would leave all good ones out by chance.
+
+    Args:
+        probabilities: [k candidates, n images, classes]. A candidate with a value that is not
+            finite is never chosen. Those of true classes count as at least `LEAST_PROBABILITY`.
+        labels: [n], the class of each image.
+        n_rounds: Candidates that join, of which the last ones may be left out again.
+        start: Candidates that a team begins with, or all of a bag if it has fewer.
+        n_bags: Bags.
+        seed: It decides which candidates are in which bag.
+
+    Returns:
+        [k], 0 or more, with the sum 1. Of equal candidates the earlier one is chosen.
+
+    Raises:
+        ValueError: if no candidate is finite, the shapes or labels do not fit each other, or a
+            number is out of its range.
+
+    Example:
+        >>> good, bad = [[0.9, 0.1], [0.2, 0.8]], [[0.1, 0.9], [0.8, 0.2]]
+        >>> select_members(np.array([bad, good]), np.array([0, 1]), start=1)
+        array([0., 1.])
+    """
+    if n_rounds < 0 or start < 1 or n_bags < 1:
+        raise ValueError(
+            "n_rounds must be at least 0, start and n_bags at least 1, "
+            f"got {n_rounds}, {start} and {n_bags}"
+        )
+    usable = _usable(probabilities, labels)
+    true_class = _of_true_classes(probabilities[usable], labels)
+    size = min(len(usable), max(LEAST_IN_A_BAG, (len(usable) + 1) // 2))
+    rng = np.random.default_rng(seed)
+    weights = np.zeros(len(probabilities))
+    for _ in range(n_bags):
+        bag = np.sort(rng.permutation(len(usable))[:size])
+        counts = _greedy(true_class[bag], n_rounds, start)
+        weights[usable[bag]] += counts / counts.sum() / n_bags
+    return weights / weights.sum()
+
+
+def _greedy(true_class: Floats, n_rounds: int, start: int) -> Floats:
+    """How often each candidate is in the best team on the way; of probabilities [k, n]."""
+    order = np.argsort(_loss(true_class), kind="stable")[:start]
+    counts = np.zeros(len(true_class))
+    counts[order] = 1
+    total = true_class[order].sum(axis=0)
+    best, least = counts.copy(), _loss(total / len(order))
+    for size in range(len(order) + 1, len(order) + n_rounds + 1):
+        losses = _loss((total + true_class) / size)
+        joins = int(np.argmin(losses))
+        counts[joins] += 1
+        total = total + true_class[joins]
+        if losses[joins] < least:
+            best, least = counts.copy(), losses[joins]
+    return best
+
+
+def bias_corrected(
+    probabilities: Floats,
+    labels: NDArray[np.integer],
+    metric: Metric,
+    *,
+    groups: Sequence[object] | NDArray[np.generic] | None = None,
+    n_resamples: int = 500,
+    seed: int = 0,
+) -> Estimate:
+    """The score that the best of several candidates may be expected to have on new images.
+
+    The best score of many is too good: some of it is luck on these images. So images are
+    resampled with replacement, the best candidate on the resample is chosen, and its score on the
+    images left out is taken. Resamples in which either score is undefined, such as the AUC of a
+    single class, are left out.
+
+    Args:
+        probabilities: [k candidates, n images, classes], as in `select_members`.
+        labels: [n], the class of each image.
+        metric: Chooses, and is what is estimated. The loss has probabilities of true classes of
+            at least `LEAST_PROBABILITY`; classes without an image in a resample are skipped.
+        groups: [n], what belongs together, such as the patient: it is resampled as a whole.
+        n_resamples: Resamples.
+        seed: It decides which images they have.
+
+    Raises:
+        ValueError: if no candidate is finite, the shapes or labels do not fit each other, or the
+            metric is unknown.
+    """
+    one_of("metric", metric, get_args(Metric))
+    usable = _usable(probabilities, labels)
+    found = probabilities[usable]
+    if groups is not None and len(groups) != len(labels):
+        raise ValueError(f"expected a group for each of {len(labels)} images, got {len(groups)}")
+    of_image = np.arange(len(labels))
+    if groups is not None:
+        of_image = np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+    n_groups = int(of_image.max()) + 1
+    sign = 1 if higher_is_better(metric) else -1
+    rng = np.random.default_rng(seed)
+    at_once = max(1, _AT_ONCE // len(labels))
+    scores: list[float] = []
+    for begin in range(0, n_resamples, at_once):
+        n = min(at_once, n_resamples - begin)
+        drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n)[:, of_image]
+        inside = sign * weighted_scores(found, labels, metric, drawn.astype(np.float64))
+        outside = weighted_scores(found, labels, metric, (drawn == 0).astype(np.float64))
+        chosen = np.where(np.isnan(inside), -np.inf, inside).argmax(axis=1)
+        rows = np.arange(n)
+        known = ~np.isnan(inside[rows, chosen]) & ~np.isnan(outside[rows, chosen])
+        scores.extend(outside[rows, chosen][known])
+    if not scores:
+        return Estimate(np.nan, np.nan, np.nan)
+    low, high = np.percentile(scores, [2.5, 97.5])
+    return Estimate(float(np.mean(scores)), float(low), float(high))
+
+
+def weighted_scores(
+    probabilities: Floats, labels: NDArray[np.integer], metric: Metric, weights: Floats
+) -> Floats:
+    """The metric of each candidate, with images that count several times or not at all.
+
+    Args:
+        probabilities: [k candidates, n images, classes], finite.
+        labels: [n], the class of each image.
+        metric: As `classification_metrics` defines it, with a loss that is bounded.
+        weights: [m, n], how often each image counts, for m different weightings.
+
+    Returns:
+        [m, k]; NaN where the metric is undefined.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if metric == "auc":
+            return _aucs(probabilities, labels, weights)
+        answers = probabilities.argmax(axis=2)
+        if metric in ("balanced_accuracy", "macro_f1"):
+            return _means_over_classes(answers, labels, metric, weights)
+        values = (answers == labels).astype(np.float64)
+        if metric == "loss":
+            values = -np.log(_of_true_classes(probabilities, labels))
+        mean: Floats = weights @ values.T / weights.sum(axis=1, keepdims=True)
+        return mean
+
+
+def _means_over_classes(
+    answers: NDArray[np.intp], labels: NDArray[np.integer], metric: Metric, weights: Floats
+) -> Floats:
+    """Balanced accuracy or macro F1, over classes with images; of answers [k, n]."""
+    found = []
+    for label in np.unique(labels):
+        answered = (answers == label).astype(np.float64).T
+        own = weights * (labels == label)
+        total, hits = own.sum(axis=1, keepdims=True), own @ answered
+        if metric == "balanced_accuracy":
+            found.append(hits / total)
+        else:  # 2 TP / (2 TP + FP + FN)
+            of_class = 2 * hits / (total + weights @ answered)
+            found.append(np.where(total > 0, of_class, np.nan))
+    return _mean_of_known(np.stack(found))
+
+
+def _aucs(probabilities: Floats, labels: NDArray[np.integer], weights: Floats) -> Floats:
+    """One class against the rest, the mean over those with images; of two classes the second.
+
+    ``AUC = sum_i w_i (N_i + T_i / 2) / (P N)`` over the class's own images i, where N_i is the
+    weight of others with smaller probabilities, T_i of those with equal ones, and P and N are all.
+    """
+    k, _, n_classes = probabilities.shape
+    classes = [1] if n_classes == 2 else range(n_classes)
+    found = np.full((len(classes), len(weights), k), np.nan)
+    for row, label in enumerate(classes):
+        own, rest = weights * (labels == label), weights * (labels != label)
+        pairs = own.sum(axis=1) * rest.sum(axis=1)
+        for candidate in range(k):
+            values = probabilities[candidate, :, label]
+            order = np.argsort(values, kind="stable")
+            _, ties = np.unique(values[order], return_index=True)
+            equal = np.add.reduceat(rest[:, order], ties, axis=1)
+            below = np.cumsum(equal, axis=1) - equal / 2
+            wins = np.add.reduceat(own[:, order], ties, axis=1) * below
+            found[row, :, candidate] = wins.sum(axis=1) / pairs
+    return _mean_of_known(found)
+
+
+def _mean_of_known(values: Floats) -> Floats:
+    """Over the first axis, without NaN; NaN where nothing else is."""
+    known = ~np.isnan(values)
+    mean: Floats = np.where(known, values, 0).sum(axis=0) / known.sum(axis=0)
+    return mean
+
+
+def _usable(probabilities: Floats, labels: NDArray[np.integer]) -> NDArray[np.intp]:
+    """The candidates whose values are all finite."""
+    if probabilities.ndim != 3 or labels.shape != probabilities.shape[1:2] or not len(labels):
+        raise ValueError(
+            "expected probabilities of shape (candidates, images, classes) and one label per "
+            f"image, at least one, got shapes {probabilities.shape} and {labels.shape}"
+        )
+    n_classes = probabilities.shape[2]
+    if labels.min() < 0 or labels.max() >= n_classes:
+        raise ValueError(
+            f"labels must lie in 0..{n_classes - 1} for {n_classes} probabilities, got "
+            f"{labels.min()}..{labels.max()}"
+        )
+    usable = np.flatnonzero(np.isfinite(probabilities).all(axis=(1, 2)))
+    if not len(usable):
+        raise ValueError(
+            f"none of {len(probabilities)} candidates has finite probabilities, so none can be "
+            "chosen"
+        )
+    return usable
+
+
+def _of_true_classes(probabilities: Floats, labels: NDArray[np.integer]) -> Floats:
+    """[k, n], at least `LEAST_PROBABILITY`."""
+    own: Floats = probabilities[:, np.arange(len(labels)), labels]
+    return np.maximum(own, LEAST_PROBABILITY)
+
+
+def _loss(true_class: Floats) -> Floats:
+    """The log-loss, over the last axis."""
+    loss: Floats = -np.log(true_class).mean(axis=-1)
+    return loss
