@@ -95,7 +95,8 @@ def select_members(
         bag = np.sort(rng.permutation(len(usable))[:size])
         counts = _greedy(true_class[bag], n_rounds, start)
         weights[usable[bag]] += counts / counts.sum() / n_bags
-    return weights / weights.sum()
+    mean: Floats = weights / weights.sum()
+    return mean
 
 
 def _greedy(true_class: Floats, n_rounds: int, start: int) -> Floats:
@@ -104,7 +105,8 @@ def _greedy(true_class: Floats, n_rounds: int, start: int) -> Floats:
     counts = np.zeros(len(true_class))
     counts[order] = 1
     total = true_class[order].sum(axis=0)
-    best, least = counts.copy(), _loss(total / len(order))
+    best: Floats = counts.copy()
+    least = _loss(total / len(order))
     for size in range(len(order) + 1, len(order) + n_rounds + 1):
         losses = _loss((total + true_class) / size)
         joins = int(np.argmin(losses))
@@ -137,7 +139,8 @@ def bias_corrected(
         metric: Chooses, and is what is estimated. The loss has probabilities of true classes of
             at least `LEAST_PROBABILITY`; classes without an image in a resample are skipped.
         groups: [n], what belongs together, such as the patient: it is resampled as a whole.
-        n_resamples: Resamples.
+        n_resamples: Resamples; with 500 the AUC of 40 candidates, 2000 images and 102 classes
+            takes a minute, and any other metric seconds.
         seed: It decides which images they have.
 
     Raises:
@@ -161,11 +164,11 @@ def bias_corrected(
         n = min(at_once, n_resamples - begin)
         drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n)[:, of_image]
         inside = sign * weighted_scores(found, labels, metric, drawn.astype(np.float64))
-        outside = weighted_scores(found, labels, metric, (drawn == 0).astype(np.float64))
-        chosen = np.where(np.isnan(inside), -np.inf, inside).argmax(axis=1)
-        rows = np.arange(n)
-        known = ~np.isnan(inside[rows, chosen]) & ~np.isnan(outside[rows, chosen])
-        scores.extend(outside[rows, chosen][known])
+        best = np.where(np.isnan(inside), -np.inf, inside).argmax(axis=1)
+        chosen, at = np.unique(best, return_inverse=True)
+        left_out = (drawn == 0).astype(np.float64)
+        outside = weighted_scores(found[chosen], labels, metric, left_out)[np.arange(n), at]
+        scores.extend(outside[~np.isnan(inside).all(axis=1) & ~np.isnan(outside)])
     if not scores:
         return Estimate(np.nan, np.nan, np.nan)
     low, high = np.percentile(scores, [2.5, 97.5])
@@ -181,7 +184,7 @@ def weighted_scores(
         probabilities: [k candidates, n images, classes], finite.
         labels: [n], the class of each image.
         metric: As `classification_metrics` defines it, with a loss that is bounded.
-        weights: [m, n], how often each image counts, for m different weightings.
+        weights: [m, n], how often each image counts: whole numbers, for m resamples.
 
     Returns:
         [m, k]; NaN where the metric is undefined.
@@ -219,24 +222,29 @@ def _means_over_classes(
 def _aucs(probabilities: Floats, labels: NDArray[np.integer], weights: Floats) -> Floats:
     """One class against the rest, the mean over those with images; of two classes the second.
 
-    ``AUC = sum_i w_i (N_i + T_i / 2) / (P N)`` over the class's own images i, where N_i is the
-    weight of others with smaller probabilities, T_i of those with equal ones, and P and N are all.
+    ``AUC = (sum_i w_i B_i - P^2 / 2) / (P N)`` over the class's own images i, where B_i is the
+    weight of all images with smaller probabilities and half of that with equal ones; P is the
+    weight of the class, N that of the rest. P^2 / 2 is what its own images add to B_i.
     """
-    k, _, n_classes = probabilities.shape
-    classes = [1] if n_classes == 2 else range(n_classes)
-    found = np.full((len(classes), len(weights), k), np.nan)
-    for row, label in enumerate(classes):
-        own, rest = weights * (labels == label), weights * (labels != label)
-        pairs = own.sum(axis=1) * rest.sum(axis=1)
-        for candidate in range(k):
-            values = probabilities[candidate, :, label]
-            order = np.argsort(values, kind="stable")
-            _, ties = np.unique(values[order], return_index=True)
-            equal = np.add.reduceat(rest[:, order], ties, axis=1)
-            below = np.cumsum(equal, axis=1) - equal / 2
-            wins = np.add.reduceat(own[:, order], ties, axis=1) * below
-            found[row, :, candidate] = wins.sum(axis=1) / pairs
-    return _mean_of_known(found)
+    counts = np.ascontiguousarray(weights.T.astype(np.float32))  # exact up to 16 million images
+    up_to = np.zeros((len(counts) + 1, len(weights)), dtype=np.float32)
+    found = []
+    for label in [1] if probabilities.shape[2] == 2 else np.unique(labels):
+        own = weights.T[labels == label]
+        total = own.sum(axis=0)
+        pairs = total * (weights.sum(axis=1) - total)
+        for values in probabilities[:, :, label]:
+            order = np.argsort(values)
+            np.cumsum(counts[order], axis=0, out=up_to[1:])
+            left, right = (
+                np.searchsorted(values, values[labels == label], side, sorter=order)
+                for side in ("left", "right")
+            )
+            wins = (own * (up_to[left] + up_to[right])).sum(axis=0) / 2 - total**2 / 2
+            found.append(wins / pairs)
+    by_class = np.stack(found).reshape(-1, len(probabilities), len(weights))
+    mean: Floats = _mean_of_known(by_class).T
+    return mean
 
 
 def _mean_of_known(values: Floats) -> Floats:
