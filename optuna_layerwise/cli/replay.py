@@ -20,6 +20,8 @@ from optuna_layerwise.cli.stored_paths import check_paths, paths_of
 from optuna_layerwise.encodings import ENCODINGS, Encoding, Head
 from optuna_layerwise.io.fields import assignments
 from optuna_layerwise.io.plain import one_of
+from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.records.fingerprint import used_fingerprints
 from optuna_layerwise.samplers import SAMPLERS
 
 if TYPE_CHECKING:
@@ -52,13 +54,17 @@ def replay_command(
     head: Annotated[
         str, told("Search", "Head of the encoding: always trained, or search.")
     ] = "always",
+    tune: Annotated[
+        list[str] | None,
+        told("Search", "Fields of the recipe that the encoding tunes, separated by commas."),
+    ] = None,
     lr: Annotated[float, told("Training", "Learning rate of the encoding.")] = _LR,
     trust_paths: TrustPaths = False,
 ) -> None:
     """Draw every suggestion of a study again, and say where one differs (exit code 1)."""
     opened = load_study(storage, study, read_only=True)
     from optuna_layerwise.experiments.replaying import stored_search  # with SciPy
-    from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
+    from optuna_layerwise.experiments.settings import SETTINGS, SETTINGS_KEY, Settings
 
     searched: Encoding | None = None
     of_sampler = {
@@ -66,6 +72,7 @@ def replay_command(
         "--encoding": encoding,
         "--blocks": blocks,
         "--head": head != "always",
+        "--tune": tune,
         "--lr": lr != _LR,
     }
     if sampler is None:
@@ -81,6 +88,8 @@ def replay_command(
     else:
         if (encoding is None) != (blocks is None):
             raise ValueError("--encoding and --blocks are given together, or neither")
+        if tune and encoding is None:
+            raise ValueError("--tune needs --encoding and --blocks")
         settings = Settings(
             sampler=one_of("--sampler", sampler, tuple(SAMPLERS)),
             sampler_options=assignments("--sampler-option", sampler_option),
@@ -89,9 +98,17 @@ def replay_command(
             searched = Encoding.preset(
                 encoding, blocks.split(","), head=one_of("--head", head, get_args(Head)), lr=lr
             )
+            if tune:
+                searched = searched.tuning(SETTINGS["tune"].read(tune), _stored_recipe(opened))
         made = settings.make_sampler(searched, joins=False)
     if not replay(opened, made, searched):
         raise typer.Exit(1)
+
+
+def _stored_recipe(study: optuna.Study) -> Recipe:
+    """The recipe that the trials of a study changed; the default one, if none is stored."""
+    recipes = [each.recipe for each in used_fingerprints(study).values()]
+    return Recipe.from_dict(recipes[0]) if recipes else Recipe()
 
 
 def replay(study: optuna.Study, sampler: BaseSampler, encoding: Encoding | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import optuna
 import pytest
 from commands import Cli, load
 
@@ -15,6 +16,8 @@ from optuna_layerwise.objective.reuse import training_key
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.records.final import stored_final
 from optuna_layerwise.records.run import run_of
+from optuna_layerwise.samplers import CatCMAwMSampler
+from optuna_layerwise.storage import open_storage
 
 WHERE = ["--storage", "sqlite:///t.db", "--study", "s"]
 SMALL = ["--trials", "3", "--epochs", "1", "--finalists", "2", "--final-seeds", "1"]
@@ -81,7 +84,7 @@ def test_a_field_that_cannot_be_tuned_is_one_line(cli: Cli) -> None:
     assert code == 2 and "--weight-decay is searched already" in error
 
 
-def test_python_tunes_the_same_fields() -> None:
+def test_python_tunes_the_same_fields_and_replay_is_told_which(cli: Cli) -> None:
     objective = FinetuneObjective(
         model="digits_cnn",
         data=load_data("digits", image_size=8),
@@ -92,5 +95,19 @@ def test_python_tunes_the_same_fields() -> None:
     )
     first = objective.encoding.recipes()[0]
     assert (first["label_smoothing"], first["class_weights"]) == (0.1, "none")
+    study = optuna.create_study(
+        storage=open_storage("sqlite:///t.db"),
+        study_name="s",
+        direction="maximize",
+        sampler=CatCMAwMSampler(seed=3, encoding=objective.encoding),
+    )
+    study.optimize(objective, n_trials=6)
+    blocks = ",".join(objective.blocks)
+    named = ["replay", *WHERE, "--sampler", "catcmawm", "--encoding", "binary", "--blocks", blocks]
+    code, said, error = cli(*named, "--tune", "label_smoothing,class_weights")
+    assert code == 0 and "every suggestion re-derives" in said, error
+    assert cli(*named)[0] != 0, "another search space"
+    code, _, error = cli(*named[:5], "--tune", "augment")
+    assert code == 2 and "--tune must be left out without --sampler" in error
     with pytest.raises(ValueError, match="cannot tune 'epochs'"):
         FinetuneObjective(model="digits_cnn", data="digits", tune=("epochs",))
