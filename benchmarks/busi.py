@@ -29,6 +29,7 @@ from records import append, processor, provenance, read
 from optuna_layerwise import BioTuneSampler, FinetuneObjective, ModelSpec, Recipe, load_data
 from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.encodings import Gene
+from optuna_layerwise.records.final import PUBLISHED_ENDING
 from optuna_layerwise.records.run import RUN_KEY, utc_now
 from optuna_layerwise.training import resolve_device
 
@@ -134,7 +135,14 @@ def run_biotune(
     study.optimize(objective, trials, callbacks=[_progress(name)])
     search = _search(study, seed, clock)
     say(f"{name}: retraining finalists and baselines")
-    final = objective.finalize(study, top=finalists, seeds=seeds, race=False)
+    final = objective.finalize(
+        study,
+        top=finalists,
+        seeds=seeds,
+        race=False,
+        references=("full", "probe", "scratch"),
+        ending=PUBLISHED_ENDING,
+    )
     return {
         "search": search,
         "finalists": [dataclasses.asdict(c) for c in final.finalists],
@@ -161,7 +169,9 @@ def run_tuned(
         study.optimize(objective, n_trials=1, callbacks=[_progress(name, images)])
     search = _search(study, seed, clock)
     say(f"{name}: retraining finalists")
-    final = objective.finalize(study, top=finalists, seeds=seeds, race=False, references=())
+    final = objective.finalize(
+        study, top=finalists, seeds=seeds, race=False, references=(), ending=PUBLISHED_ENDING
+    )
     return {
         "search": search,
         "finalists": [dataclasses.asdict(c) for c in final.finalists],

@@ -50,7 +50,14 @@ METHODS: dict[str, tuple[str, str, str, Mapping[str, Any]]] = {
     "continuous-default": ("CatCMAwM, continuous", "catcmawm", "continuous", ADDED),
     "profile-default": ("CatCMAwM, profile", "catcmawm", "profile", ADDED),
 }
-REFERENCES = ("full fine-tuning", "linear probe")
+PUBLISHED = {
+    "compete": False,
+    "refit": False,
+    "deliver": "one",
+    "final-folds": 1,
+    "head-start": "random",
+}
+"""Nothing of the search's own end: encodings are compared."""
 METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
 
 Cells = dict[tuple[str, int, str], dict[str, Any]]
@@ -109,7 +116,9 @@ def run(
         **{"device": "cpu", "threads": args.threads, **options},
     }
     places = {"data": data, "weights": args.weights, "storage": storage, "output": folder}
-    flags = [str(part) for k, v in {**chosen, **places}.items() for part in flag(k, v)]
+    flags = [
+        str(part) for k, v in {**PUBLISHED, **chosen, **places}.items() for part in flag(k, v)
+    ]
     say(f"{data.name}, seed {seed}, {method}")
     started, clock = utc_now(), time.perf_counter()
     subprocess.run(
@@ -169,7 +178,7 @@ def table(cells: Cells, methods: Sequence[str]) -> str:
         raise ValueError(f"no data set and seed have all of {list(methods)}")
     used = {m: [cells[d, s, m] for d, s in pairs] for m in methods}
     rows = {METHODS[m][0]: [cell["finalists"][0] for cell in of] for m, of in used.items()}
-    for title in REFERENCES:
+    for title in (each["name"] for each in used[methods[0]][0]["references"]):
         rows[f"{title}, recipe's rate"] = [
             next(c for c in cell["references"] if c["name"] == title) for cell in used[methods[0]]
         ]

@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 
 from optuna_layerwise.cost import Cost
 from optuna_layerwise.experiments.settings import Settings
-from optuna_layerwise.records.final import Candidate, Final
+from optuna_layerwise.records.final import Candidate, Delivered, Estimate, Final, Member
 from optuna_layerwise.records.run import Run
 from optuna_layerwise.storage import DATA_KEY, FINAL_KEY, RUN_KEY, SETTINGS_KEY
 
@@ -124,6 +124,22 @@ def a_hostile_study(name: str = HOSTILE, n: int = 12) -> optuna.Study:
     blocks = [f"{HOSTILE} {i}" for i in range(3)]
     study = a_study(n, name=name, blocks=blocks, classes=[HOSTILE], devices=[HOSTILE, "cpu"])
     result = a_result(blocks, chosen=HOSTILE, probe=HOSTILE)
+    lead = Estimate(0.1, 0.0, 0.2)
+    result = dataclasses.replace(
+        result,
+        delivered=Delivered(
+            members=[Member(HOSTILE, {HOSTILE: 1.0}, {HOSTILE: HOSTILE}, n, 0.5) for n in (1, 2)],
+            folds=5,
+            refit=True,
+            held_out={"accuracy": 0.8, HOSTILE: 0.1},
+            other={},
+            promised=lead,
+            test={"accuracy": 0.8},
+            leads={HOSTILE: lead},
+            flops=2.0,
+            flops_of_one=1.0,
+        ),
+    )
     study.set_user_attr(FINAL_KEY, result.as_json())
     settings = json.loads(Settings(data=HOSTILE, model=HOSTILE, weights=HOSTILE).to_json())
     settings["recipe"]["optimizer"] = HOSTILE

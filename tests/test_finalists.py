@@ -14,47 +14,30 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 from safetensors import safe_open
+from searches import (
+    BLOCKS,
+    GOOD,
+    HEAD_ONLY,
+    NOTHING,
+    PUBLISHED,
+    RECIPE,
+    REFERENCES,
+    SEEDS,
+    Case,
+    searched,
+)
 
 from optuna_layerwise import Final, FinetuneObjective, ModelSpec, open_study
-from optuna_layerwise.baselines import BASELINES, REFERENCES
-from optuna_layerwise.data import Images, SealedImages, Splits, load_data
-from optuna_layerwise.encodings import Encoding
+from optuna_layerwise.baselines import BASELINES
+from optuna_layerwise.data import SealedImages, Splits, load_data
 from optuna_layerwise.objective.finalists import n_finalists
 from optuna_layerwise.policy import Policy
-from optuna_layerwise.recipe import Recipe
-from optuna_layerwise.records.final import CLAIM_KEY, Candidate, stored_final
+from optuna_layerwise.records.final import CLAIM_KEY, PUBLISHED_ENDING, Candidate, stored_final
 from optuna_layerwise.records.run import RUN_KEY, Run, run_of
 from optuna_layerwise.storage import TIE_KEY, Lease, Owner
 from optuna_layerwise.training import Engine
-
-BLOCKS = ("stem", "stage1", "stage2", "stage3", "head")
-RECIPE = Recipe(lr=3e-3, epochs=2, patience=None, batch_size=25)
-SEEDS = (0, 1)
-GOOD = {f"imp/{block}": 0.75 for block in BLOCKS} | {"imp/__threshold__": 0.1}
-HEAD_ONLY = GOOD | {f"imp/{block}": 0.05 for block in BLOCKS} | {"imp/head": 0.3}
-NOTHING = GOOD | {"imp/__threshold__": 1.0}
-
-
-class Counted(SealedImages):
-    """A test split that counts how often it is opened."""
-
-    def __init__(self, images: Images) -> None:
-        super().__init__(images)
-        self.opened = 0
-
-    def open(self) -> Images:
-        self.opened += 1
-        return super().open()
-
-
-@dataclasses.dataclass
-class Case:
-    objective: FinetuneObjective
-    study: optuna.Study
-    test: Counted
 
 
 @pytest.fixture(scope="module")
@@ -65,24 +48,6 @@ def spec(digits_weights: Path) -> ModelSpec:
 @pytest.fixture(scope="module")
 def splits() -> Splits:
     return load_data("digits", image_size=8)
-
-
-def searched(
-    spec: ModelSpec, splits: Splits, first: list[dict[str, float]], n_trials: int, **options: Any
-) -> Case:
-    test = Counted(splits.test.open())
-    objective = FinetuneObjective(
-        model=spec,
-        data=dataclasses.replace(splits, test=test),
-        encoding=Encoding.preset("biotune", BLOCKS, head="search"),
-        device="cpu",
-        **{"recipe": RECIPE, **options},
-    )
-    study = optuna.create_study(direction=objective.direction, sampler=RandomSampler(seed=0))
-    for params in first:
-        study.enqueue_trial(params)
-    study.optimize(objective, n_trials=n_trials)
-    return Case(objective, study, test)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +63,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def final(case: Case, weights: Path) -> Final:
-    return case.objective.finalize(case.study, top=3, seeds=SEEDS, race=False, weights=weights)
+    return case.objective.finalize(
+        case.study, top=3, seeds=SEEDS, race=False, weights=weights, **PUBLISHED
+    )
 
 
 FIVE = [*({**GOOD, "imp/stem": stem} for stem in (0.75, 0.7, 0.65, 0.6)), HEAD_ONLY]
@@ -111,7 +78,9 @@ def race(spec: ModelSpec, splits: Splits) -> tuple[Final, Final]:
     finals = []
     for race in (True, False):
         case = searched(spec, splits, FIVE, 5)
-        finals.append(case.objective.finalize(case.study, top=5, seeds=(0, 1, 2), race=race))
+        finals.append(
+            case.objective.finalize(case.study, top=5, seeds=(0, 1, 2), race=race, **PUBLISHED)
+        )
     return finals[0], finals[1]
 
 
@@ -159,7 +128,7 @@ def test_the_number_of_finalists_follows_that_of_the_trials(
     spec: ModelSpec, splits: Splits
 ) -> None:
     case = searched(spec, splits, [], 19)
-    assert len(case.objective.finalize(case.study, seeds=(0,)).finalists) == 2
+    assert len(case.objective.finalize(case.study, seeds=(0,), **PUBLISHED).finalists) == 2
 
 
 def accuracies(candidate: Candidate) -> list[float]:
@@ -230,7 +199,9 @@ def test_without_references_the_same_one_is_chosen_and_nothing_else_is_trained(
     spec: ModelSpec, splits: Splits, final: Final
 ) -> None:
     alone = searched(spec, splits, [NOTHING, GOOD, GOOD, HEAD_ONLY], 10, n_folds=2)
-    found = alone.objective.finalize(alone.study, top=3, seeds=SEEDS, race=False, references=())
+    found = alone.objective.finalize(
+        alone.study, top=3, seeds=SEEDS, race=False, references=(), ending=PUBLISHED_ENDING
+    )
     assert found.baselines == []
     assert found.chosen.test == final.chosen.test
 
@@ -240,7 +211,7 @@ def test_a_second_call_returns_what_is_stored_and_neither_trains_nor_tests(
 ) -> None:
     assert case.test.opened == 1
     again = NeverTrains(model=spec, data=case.objective.data, recipe=RECIPE, device="cpu")
-    assert again.finalize(case.study, top=1, seeds=(7,)) == final
+    assert again.finalize(case.study, top=1, seeds=(7,), **PUBLISHED) == final
     assert case.test.opened == 1
 
 
@@ -280,7 +251,7 @@ def test_validation_chooses_even_where_the_test_split_says_otherwise(
     case = searched(
         spec, dataclasses.replace(splits, test=SealedImages(wrong)), [GOOD, HEAD_ONLY], 2
     )
-    final = case.objective.finalize(case.study, top=2, seeds=(0,))
+    final = case.objective.finalize(case.study, top=2, seeds=(0,), **PUBLISHED)
     assert final.chosen.name == "trial 0"
     model = case.objective.trainer.model()
     policy = Policy(final.finalists[1].policy)
@@ -293,7 +264,7 @@ def test_a_loss_is_chosen_by_its_minimum(spec: ModelSpec, splits: Splits, tmp_pa
     recipe = dataclasses.replace(RECIPE, metric="loss")
     case = searched(spec, splits, [GOOD, HEAD_ONLY], 2, recipe=recipe)
     final = case.objective.finalize(
-        case.study, top=2, seeds=SEEDS, weights=tmp_path / "w.safetensors"
+        case.study, top=2, seeds=SEEDS, weights=tmp_path / "w.safetensors", **PUBLISHED
     )
     good, bad = final.finalists
     assert good.mean("loss", split="val") < bad.mean("loss", split="val")
@@ -321,7 +292,7 @@ def test_equal_values_are_ordered_by_the_stored_validation_loss(
                 },
             )
         )
-    final = case.objective.finalize(case.study, top=1, seeds=(0,))
+    final = case.objective.finalize(case.study, top=1, seeds=(0,), **PUBLISHED)
     assert final.chosen.name == "trial 1"
 
 
@@ -333,7 +304,7 @@ def test_a_study_that_trained_nothing_is_refused_and_nothing_is_opened(
     case.study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
     case.study.add_trial(optuna.trial.create_trial(value=0.9))  # of some other objective
     with pytest.raises(ValueError, match="has no complete trial that trained something"):
-        case.objective.finalize(case.study)
+        case.objective.finalize(case.study, **PUBLISHED)
     assert case.test.opened == 0
     assert stored_final(case.study) is None
 
@@ -343,7 +314,7 @@ def test_nothing_to_train_is_refused(case: Case, top: int, seeds: tuple[int, ...
     study = optuna.create_study(direction="maximize")
     study.add_trials(case.study.trials)
     with pytest.raises(ValueError, match="top and seeds must give at least one training"):
-        case.objective.finalize(study, top=top, seeds=seeds)
+        case.objective.finalize(study, top=top, seeds=seeds, **PUBLISHED)
 
 
 def test_a_diverged_seed_makes_mean_and_spread_nan() -> None:
@@ -364,7 +335,7 @@ def test_the_claim_of_a_dead_process_that_an_older_release_stored_is_taken_over(
     case = searched(spec, splits, [GOOD], 1)
     dead = dataclasses.replace(Owner.of_this_process(), started="long ago")
     case.study.set_user_attr(CLAIM_KEY, dataclasses.asdict(dead))
-    final = case.objective.finalize(case.study, weights=tmp_path / "w.safetensors")
+    final = case.objective.finalize(case.study, weights=tmp_path / "w.safetensors", **PUBLISHED)
     assert case.test.opened == 1
     assert len(final.chosen.val) == 3, "three seeds that the search has not used"
     saved = final.weights
@@ -378,7 +349,12 @@ def test_the_searchs_own_seed_trains_the_network_that_was_chosen_again(
     case = searched(spec, splits, [GOOD, HEAD_ONLY], 4)
     own = case.objective.seeds
     final = case.objective.finalize(
-        case.study, top=1, seeds=own, weights=tmp_path / "kept.safetensors", references=()
+        case.study,
+        top=1,
+        seeds=own,
+        weights=tmp_path / "kept.safetensors",
+        references=(),
+        ending=PUBLISHED_ENDING,
     )
     [validated] = final.chosen.val
     assert final.chosen.name == f"trial {case.study.best_trial.number}"
@@ -394,7 +370,9 @@ def test_of_two_that_finalize_at_once_one_opens_the_test(
     case = searched(spec, splits, [GOOD], 1)
     twin = optuna.create_study(direction=case.objective.direction)
     twin.add_trials(case.study.trials)
-    theirs = case.objective.finalize(twin, top=1, seeds=(0,), references=())
+    theirs = case.objective.finalize(
+        twin, top=1, seeds=(0,), references=(), ending=PUBLISHED_ENDING
+    )
     opened, train = case.test.opened, case.objective.trainer.train
     elsewhere = dataclasses.replace(Owner.of_this_process(), host="another-machine")
     lease = dataclasses.replace(Lease.of_this_process(), owner=elsewhere)
@@ -406,7 +384,7 @@ def test_of_two_that_finalize_at_once_one_opens_the_test(
         return train(*arguments, **options)
 
     monkeypatch.setattr(case.objective.trainer, "train", claim_meanwhile)
-    assert case.objective.finalize(case.study, top=1, seeds=(7,)) == theirs
+    assert case.objective.finalize(case.study, top=1, seeds=(7,), **PUBLISHED) == theirs
     assert case.test.opened == opened
 
 
@@ -420,7 +398,7 @@ def constrained(case: Case, feasible: set[int]) -> optuna.Study:
 
 
 def test_finalists_are_feasible_however_good_the_others_are(case: Case) -> None:
-    final = case.objective.finalize(constrained(case, {3}), top=3, seeds=(0,))
+    final = case.objective.finalize(constrained(case, {3}), top=3, seeds=(0,), **PUBLISHED)
     assert [finalist.name for finalist in final.finalists] == ["trial 3"]
     values = [trial.value or 0.0 for trial in case.study.trials]
     assert values[3] < max(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import get_args
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from optuna_layerwise.objective.selection import (
     LEAST_IN_A_BAG,
     bias_corrected,
+    lead,
     select_members,
     weighted_scores,
 )
@@ -146,7 +148,8 @@ def test_the_promise_is_the_plain_loop_over_resamples(metric: Metric) -> None:
         inside = [sign * score(candidate, rows) for candidate in probabilities]
         scores.append(score(probabilities[int(np.argmax(inside))], left_out))
     found = bias_corrected(probabilities, labels, metric, groups=groups, n_resamples=30, seed=9)
-    assert found == pytest.approx((np.mean(scores), *np.percentile(scores, [2.5, 97.5])))
+    expected = (np.mean(scores), *np.percentile(scores, [2.5, 97.5]))
+    assert found and dataclasses.astuple(found) == pytest.approx(expected)
 
 
 def test_the_promise_takes_the_luck_out_of_the_best_of_many() -> None:
@@ -156,17 +159,31 @@ def test_the_promise_takes_the_luck_out_of_the_best_of_many() -> None:
         probabilities, labels = candidates(200, 60, 2, seed=seed, skill=0.0)
         looks.append((probabilities.argmax(axis=2) == labels).mean(axis=1).max())
         found = bias_corrected(probabilities, labels, "accuracy", seed=seed)
-        promised.append(found.estimate)
-        assert found.low < found.estimate < found.high
+        assert found is not None
+        promised.append(found.value)
+        assert found.low < found.value < found.high
     assert np.mean(looks) > 0.65
     assert np.mean(promised) == pytest.approx(0.5, abs=0.08)
 
 
-def test_a_promise_that_nothing_can_be_said_of_is_nan() -> None:
+def test_there_is_no_promise_where_nothing_can_be_said() -> None:
     probabilities, _ = candidates(2, 6, 2, seed=0)
     ones = np.ones(6, dtype=int)
-    assert np.isnan(bias_corrected(probabilities, ones, "auc")).all()
-    assert np.isnan(bias_corrected(probabilities, ones, "loss", groups=["one"] * 6)).all()
+    assert bias_corrected(probabilities, ones, "auc") is None
+    assert bias_corrected(probabilities, ones, "loss", groups=["one"] * 6) is None
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+def test_a_lead_is_a_difference_of_means_with_the_luck_of_the_images(metric: Metric) -> None:
+    probabilities, labels = candidates(3, 400, 3, seed=4)
+    scores = [classification_metrics(np.log(p), labels)[metric] for p in probabilities]
+    found = lead(probabilities[0], probabilities[1:], labels, metric)
+    sign = -1 if metric == "loss" else 1
+    assert found is not None
+    assert found.value == pytest.approx(sign * (scores[0] - (scores[1] + scores[2]) / 2))
+    assert found.low < found.value < found.high
+    same = lead(probabilities[0], probabilities[:1], labels, metric)
+    assert same is not None and (same.low, same.value, same.high) == (0, 0, 0)
 
 
 def test_what_does_not_fit_is_refused() -> None:

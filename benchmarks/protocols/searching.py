@@ -21,6 +21,7 @@ from optuna_layerwise.cost import training_flops
 from optuna_layerwise.data import Splits, load_data
 from optuna_layerwise.encodings import N_RECIPES
 from optuna_layerwise.objective.finetune import FinetuneObjective
+from optuna_layerwise.records.final import PUBLISHED_ENDING
 from optuna_layerwise.records.run import readable_runs
 from optuna_layerwise.samplers import SAMPLERS, STARTS_INFORMED
 from optuna_layerwise.samplers.pruning import PRUNERS
@@ -77,6 +78,7 @@ def run_cell(experiment: Experiment, cell: Cell, places: Places, storage: BaseSt
         seeds=objective.unused_seeds(arm.final_seeds) if arm.retrain else objective.seeds,
         race=False,
         references=(),
+        ending=PUBLISHED_ENDING,
     )
     data = objective.data
     about = {

@@ -32,13 +32,13 @@ from optuna.trial import FrozenTrial
 from benchmarks.records import processor, provenance
 from benchmarks.training.quality_table import read, table
 from optuna_layerwise import BioTuneSampler, FinetuneObjective, ModelSpec, Recipe, load_data
-from optuna_layerwise.baselines import REFERENCES
 from optuna_layerwise.data import Images
 from optuna_layerwise.encodings import N_RECIPES, Encoding, Head
 from optuna_layerwise.experiments.presets import BIOTUNE_RECIPE, PAPER_SEEDS
 from optuna_layerwise.objective.finalists import n_finalists
 from optuna_layerwise.objective.finetune import make_folds
 from optuna_layerwise.policy import Policy
+from optuna_layerwise.records.final import PUBLISHED_ENDING
 from optuna_layerwise.records.run import RUN_KEY, utc_now
 from optuna_layerwise.studies import open_study, work
 from optuna_layerwise.training import Fit
@@ -226,9 +226,14 @@ def run(
         prefix.add_trials(trials[:n])
         objective.trainings.clear()
         seeds = chosen.final_seeds(seed)
-        references = REFERENCES if chosen.references else ()
+        references = ("full", "probe", "scratch") if chosen.references else ()
         final = objective.finalize(
-            prefix, top=top, seeds=seeds, race=chosen.race, references=references
+            prefix,
+            top=top,
+            seeds=seeds,
+            race=chosen.race,
+            references=references,
+            ending=PUBLISHED_ENDING,
         )
         of_finalists = len(objective.trainings) - len(final.baselines) * len(seeds)
         finals.append(

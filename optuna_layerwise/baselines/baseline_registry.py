@@ -10,7 +10,7 @@ from optuna_layerwise.baselines.baseline import Baseline
 from optuna_layerwise.encodings import Decay, Fixed, Gene, Only
 from optuna_layerwise.recipe_methods import GradientNorms, LowRank, Penalty, Regression, Unfreezing
 
-REFERENCES = ("full", "probe", "scratch")
+REFERENCES = ("full", "probe-fitted", "lp-ft")
 """What every search is compared with when it is finalized."""
 
 _WEIGHT_DECAY = Gene(FloatDistribution(1e-6, 1e-2, log=True), (1e-4, 0.25))

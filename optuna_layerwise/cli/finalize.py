@@ -1,9 +1,9 @@
-"""The command ``finalize``: retrain the best trials of a study, and test one of them."""
+"""The command ``finalize``: what a search hands over, chosen by held-out images and tested."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from optuna_layerwise.cli import show
 from optuna_layerwise.cli.here import Here
@@ -19,7 +19,8 @@ from optuna_layerwise.cli.options import (
 )
 from optuna_layerwise.cli.worker import checked_seconds
 from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
-from optuna_layerwise.records.final import stored_final
+from optuna_layerwise.io.plain import one_of
+from optuna_layerwise.records.final import Deliver, stored_final
 from optuna_layerwise.storage import LEASE_SECONDS
 
 
@@ -45,10 +46,14 @@ def finalize_command(
         int | None,
         told("Result", "Number of trainings of each finalist. Default: as stored.", min=1),
     ] = None,
+    deliver: Annotated[
+        str | None,
+        told("Result", "What is handed over: one, team or auto. Default: as stored."),
+    ] = None,
     lease_seconds: LeaseSeconds = LEASE_SECONDS,
     **typed: Any,
 ) -> None:
-    """Retrain the best trials of a study, choose one by validation, and test it.
+    """Train the best trials of a study again, choose by held-out images, and test.
 
     The study may have any number of trials. Its test split is opened once: if there is a result
     already, it is printed. With --again the command chooses anew and opens the split once more;
@@ -81,6 +86,9 @@ def finalize_command(
         settings = dataclasses.replace(settings, finalists=finalists)
     if final_seeds is not None:
         settings = dataclasses.replace(settings, final_seeds=final_seeds, retrain=True)
+    if deliver is not None:
+        chosen = one_of("--deliver", deliver, get_args(Deliver))
+        settings = dataclasses.replace(settings, deliver=chosen)
     search = dataclasses.replace(search, settings=settings)
     introduce(search)
     conclude(

@@ -172,7 +172,7 @@ def run(
     finalize: bool = True,
     allow_different: bool = False,
 ) -> None:
-    """Search a study to its target, retrain and test its finalists, and print what came out.
+    """Search a study to its target, choose and test what it hands over, and print it.
 
     Args:
         settings: What to run.
@@ -254,7 +254,7 @@ def conclude(
     lease_seconds: float = LEASE_SECONDS,
     go_on: str = "resume",
 ) -> None:
-    """Retrain and test the finalists, or wait while another process does, and print the result.
+    """Choose and test what is handed over, or wait while another process does, and print it.
 
     Args:
         search: The study.
@@ -278,6 +278,7 @@ def conclude(
             seeds=seeds,
             race=settings.race,
             weights=weights_file(study, Path(settings.output)),
+            ending=settings.ending,
             again=again,
             lease_seconds=lease_seconds,
         )
@@ -289,7 +290,7 @@ def conclude(
         live_dashboard(study, storage).refresh(study)
     show.show(*show.result(study, final, settings))
     if final.weights is not None:
-        console.print(f"its weights: {final.weights['path']}", markup=False, soft_wrap=True)
+        console.print(f"saved in {final.weights['path']}", markup=False, soft_wrap=True)
     for text in objective.data_notices:
         console.print(f"about the data: {text}", markup=False, soft_wrap=True)
     for text in objective.notices:

@@ -18,13 +18,15 @@ from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.records.answer import (
     about_openings,
     answer_of,
+    chosen_trial,
     later_words,
     opened_words,
     readable_openings,
 )
 from optuna_layerwise.records.final import Final, count_finals, lost_opening, stored_final
 from optuna_layerwise.records.run import readable_runs
-from optuna_layerwise.reporting.report_grid import clean, mean_and_spread, tuned_text
+from optuna_layerwise.reporting.report_grid import clean, mean_and_spread, number, tuned_text
+from optuna_layerwise.reporting.verdict import cost_words, promise_words, verdict
 from optuna_layerwise.storage import best_trial, only_infeasible
 
 _SNOWFLAKE = "❄"
@@ -44,35 +46,48 @@ def plan(policy: Mapping[str, float], recipe: Recipe) -> Table:
 
 
 def result(study: optuna.Study, final: Final, settings: Settings) -> list[Table | Text | str]:
-    """The chosen policy and what it is worth, beside the baselines."""
-    chosen, opened = final.chosen, readable_openings(study)
-    table = Table("method", f"test {final.metric}", "validation", "trained", "seconds")
+    """What to use and what it is worth, beside the baselines."""
+    chosen, given, opened = final.chosen, final.delivered, readable_openings(study)
+    table = Table("method", f"test {final.metric}", "held out", "trained", "seconds")
+    if given is not None:
+        table.add_row(
+            Text("handed over", style="bold"),
+            number(given.test.get(final.metric)),
+            number(given.held_out.get(final.metric)),
+        )
+    baselines = [one for one in final.baselines if one.name != chosen.name]
     for candidate, name in [
         (chosen, Text(f"found ({visible(chosen.name)})", style="bold")),
-        *((baseline, Text(visible(baseline.name))) for baseline in final.baselines),
+        *((baseline, Text(visible(baseline.name))) for baseline in baselines),
     ]:
         table.add_row(
             name,
             mean_and_spread(candidate, final.metric),
-            f"{candidate.mean(final.metric, split='val'):.3f}",
+            number(candidate.mean(final.metric, split="val")),
             f"{candidate.trained_share:.1%}",
             f"{candidate.seconds:.1f}",
         )
-    trained = f"finalists: {len(final.finalists)}, trainings of each: {len(chosen.test)}"
+    trained = f"finalists: {len(final.finalists)}, trainings of each: {len(chosen.val)}"
     if final.trainings_saved:
         trained += f" at most: {final.trainings_saved} were saved by their race"
     if not settings.retrain:
         trained = "trained as in the search: same images, same seeds"
+    how = "mean ± standard deviation over the trainings"
+    if given is not None and given.refit:
+        how += " on all labelled images"
+    tuned = tuned_text(chosen.recipe) if chosen_trial(final) is not None else ""
+    said = [promise_words(final), cost_words(given)]
     return [
+        Text.assemble("\n", ("Verdict", "bold"), f"\n{verdict(final)}"),
         Text.assemble("\n", ("The best policy", "bold"), f" by validation ({trained})"),
         plan(chosen.policy, settings.recipe),
-        *([f"tuned beside the rates: {tuned}"] if (tuned := tuned_text(chosen.recipe)) else []),
+        *([f"tuned beside the rates: {tuned}"] if tuned else []),
         Text.assemble(
             *("\n", ("On the test split", "bold")),
-            f", opened {opened_words(final, opened)}: mean ± standard deviation over the "
-            "trainings; the baselines have the same recipe, not tuned",
+            f", opened {opened_words(final, opened)}: {how}; the baselines are not tuned",
         ),
         table,
+        *(Text(text) for text in said if text),
         *([about] if (about := about_openings(final, opened)) else []),
     ]
 
@@ -111,7 +126,7 @@ def how_to_finalize(study: optuna.Study, storage: str) -> list[Text]:
         return after_the_choice(study, final, storage, always=True)
     lost = lost_opening(0, readable_openings(study), "")
     lines = [lost or "The test split was not opened."]
-    lines += ["To retrain the best trials, and test one of them:"]
+    lines += ["To choose what the search hands over, and test it:"]
     where = study_options(storage, study.study_name)
     lines += [f"  optuna-layerwise finalize {where}", *about_secrets(storage)]
     return list(map(Text, lines))

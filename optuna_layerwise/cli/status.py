@@ -22,7 +22,7 @@ from optuna_layerwise.cli.options import DEFAULT_STORAGE, Storage, console, load
 from optuna_layerwise.cli.terminal import study_options
 from optuna_layerwise.experiments.status import RunningTrial, Snapshot, take_snapshot
 from optuna_layerwise.io.plain import within
-from optuna_layerwise.io.texts import brief_value
+from optuna_layerwise.io.texts import brief_value, visible
 from optuna_layerwise.records.answer import later_words
 from optuna_layerwise.storage import (
     UNREADABLE,
@@ -202,7 +202,11 @@ def view(now: Snapshot) -> RenderableType:
     bar = ProgressBar(total=now.target or now.finished, completed=now.finished, width=_BAR_WIDTH)
     word = "chosen" if now.chosen else "best"
     best = (
-        f"{word} {brief_value(now.best[0])} (trial {now.best[1]})" if now.best else "no best yet"
+        f"{word} {brief_value(now.best[0])} (trial {now.best[1]})"
+        if now.best
+        else f"chosen {visible(now.found)}"
+        if now.found
+        else "no best yet"
     )
     best = now.infeasible or best
     best = ", ".join([best, *about_result(now)])

@@ -7,7 +7,7 @@ the test split.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,10 +16,33 @@ from numpy.typing import NDArray
 Indices: TypeAlias = "NDArray[np.integer[Any]] | NDArray[np.bool_] | Sequence[int] | slice"
 
 
+class Stacked:
+    """Several arrays one behind the other, of which rows are read only when indexed."""
+
+    def __init__(self, *parts: NDArray[np.uint8] | Rows) -> None:
+        self._parts = parts
+        self._starts = np.cumsum([0, *(part.shape[0] for part in parts)])
+        self.shape: tuple[int, ...] = (int(self._starts[-1]), *parts[0].shape[1:])
+        self.dtype: np.dtype[np.uint8] = parts[0].dtype
+        self.ndim: int = parts[0].ndim
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, indices: Indices) -> NDArray[np.uint8]:
+        rows = np.arange(len(self))[indices]
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        which = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(which):
+            here = which == number
+            found[here] = self._parts[number][rows[here] - self._starts[number]]
+        return found
+
+
 class Rows:
     """Some rows of an array, in a chosen order, read only when indexed (what `subset` holds)."""
 
-    def __init__(self, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
+    def __init__(self, pixels: NDArray[np.uint8] | Stacked, rows: NDArray[np.int64]) -> None:
         self._pixels, self._rows = pixels, rows
         self.shape: tuple[int, ...] = (len(rows), *pixels.shape[1:])
         self.dtype, self.ndim = pixels.dtype, pixels.ndim
@@ -45,6 +68,8 @@ class Images:
         labels: int64 [N], indices into ``classes``.
         classes: The class names.
         names: One name per image, for messages: relative file name or index.
+        groups: One name per image of what it belongs to, such as a patient, where the splits
+            keep groups together.
 
     Raises:
         ValueError: if shapes, types or labels do not fit together.
@@ -62,6 +87,7 @@ class Images:
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     names: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype
@@ -91,11 +117,12 @@ class Images:
         """
         positions = np.arange(len(self))[indices]
         rows = self.pixels if isinstance(self.pixels, Rows) else _all_rows(self.pixels)
-        return Images(
-            rows.take(positions),
-            self.labels[positions],
-            self.classes,
-            tuple(self.names[position] for position in positions),
+        return replace(
+            self,
+            pixels=rows.take(positions),
+            labels=self.labels[positions],
+            names=tuple(self.names[position] for position in positions),
+            groups=self.groups and tuple(self.groups[position] for position in positions),
         )
 
     def batch(self, indices: Indices = slice(None)) -> NDArray[np.uint8]:
@@ -149,5 +176,19 @@ class Splits:
     notices: tuple[str, ...] = ()
 
 
-def _all_rows(pixels: NDArray[np.uint8]) -> Rows:
+def joined(first: Images, second: Images) -> Images:
+    """All images of two splits of one data set, the first split's first; copies no pixels."""
+    groups = None
+    if first.groups is not None and second.groups is not None:
+        groups = (*first.groups, *second.groups)
+    return Images(
+        _all_rows(Stacked(first.pixels, second.pixels)),
+        np.concatenate([first.labels, second.labels]),
+        first.classes,
+        (*first.names, *second.names),
+        groups,
+    )
+
+
+def _all_rows(pixels: NDArray[np.uint8] | Stacked) -> Rows:
     return Rows(pixels, np.arange(len(pixels)))

@@ -227,7 +227,8 @@ def _report_bad(parts: Mapping[str, Part], decoded: Mapping[str, Decoded], *, sk
 def _images(classes: tuple[str, ...], part: Part, decoded: Decoded) -> Images:
     pixels, bad = decoded
     good = [index for index in range(len(part)) if index not in bad]
-    return Images(pixels, part.labels[good], classes, tuple(part.names[index] for index in good))
+    kept = part.take(np.array(good, dtype=np.int64))
+    return Images(pixels, kept.labels, classes, kept.names, kept.groups)
 
 
 def _require_every_split(

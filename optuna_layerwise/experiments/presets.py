@@ -45,7 +45,7 @@ stated, and chosen here: Adam without decay (as BioTune; the equations are those
 schedule, epochs and patience, the batch size, and the whole model in train mode.
 """
 
-DIGITS_RECIPE = Recipe(lr=3e-3, epochs=15, patience=5, batch_size=25)
+DIGITS_RECIPE = Recipe(lr=3e-3, epochs=15, patience=5, batch_size=25, head_start="fitted")
 ENCODING_OF = {"biotune": "biotune", "set-ga": "set", "cmaes": "continuous"}
 """Sampler to the encoding that suits it; a preset has one for all others."""
 TRIALS_OF = {"biotune": 140}
@@ -66,8 +66,12 @@ def default(sampler: str, encoding: str | None, data: str, seed: int) -> Changes
     """What was best on LayerBench; the differences from the papers are listed in the README."""
     return {
         "encoding": encoding or ENCODING_OF.get(sampler, "binary"),
-        "recipe": DIGITS_RECIPE if data == "digits" else Recipe(),
+        "recipe": DIGITS_RECIPE if data == "digits" else Recipe(head_start="fitted"),
         "trials": TRIALS_OF.get(sampler, 100),
+        "final_folds": None,
+        "compete": True,
+        "refit": True,
+        "deliver": "auto",
     }
 
 
@@ -123,7 +127,9 @@ def tuning(chosen: Changes, baseline: str, tune: Sequence[str] = ()) -> Changes:
     return {
         **chosen,
         "baseline": baseline,
-        "recipe": method.applied(chosen["recipe"]),
+        "recipe": method.applied(dataclasses.replace(chosen["recipe"], head_start="random")),
+        "compete": False,
+        "deliver": "one",
         "trials": BASELINE_TRIALS if leaves_open or tune else 1,
         "seed_recipes": True,
     }

@@ -23,6 +23,7 @@ from optuna_layerwise.io.fields import panel, settings_of
 from optuna_layerwise.io.plain import MANY, within
 from optuna_layerwise.recipe import Granularity, Recipe
 from optuna_layerwise.records.attributes import VERSION_FIELD, UnreadableAttribute, read
+from optuna_layerwise.records.final import PUBLISHED_ENDING, Deliver, Ending
 from optuna_layerwise.samplers import SAMPLERS, STARTS_INFORMED
 from optuna_layerwise.samplers.optuna_samplers import OPTUNA_SAMPLERS
 from optuna_layerwise.samplers.pruning import PRUNERS
@@ -231,7 +232,31 @@ class Settings:
     final_seeds: int = _result(3, "Number of trainings of each finalist.", within=(1, 1000))
     race: bool = _result(True, "Stop training finalists that are clearly behind.")
     retrain: bool = _result(
-        True, "Train finalists again with new seeds; if not, test the search's own training."
+        True,
+        "Train finalists again with new seeds; if not, test the search's own training, as it is.",
+    )
+    # Studies that were stored without these four end as they used to: see `PUBLISHED_ENDING`.
+    final_folds: int | None = _result(
+        1,
+        "Number of folds in which the finalists hold out each labelled image once; 1 validates "
+        "on the validation split; auto is 5 below 1,000 images.",
+        none="auto",
+        within=(1, 100),
+    )
+    compete: bool = _result(
+        False, "Let baselines compete with the finalists: whichever validates best is chosen."
+    )
+    final_epochs: int | None = _result(
+        None,
+        "Most epochs of the trainings after the search.",
+        default="as in the search",
+        within=(1, MANY),
+    )
+    refit: bool = _result(
+        False, "Train what is handed over once more on all images but those of the test split."
+    )
+    deliver: Deliver = _result(
+        "one", "What is handed over: one network, a team of several, or what validates better."
     )
     output: str = _study(
         "",
@@ -341,6 +366,19 @@ class Settings:
             compute=Compute.from_json(self.compute),
             checkpoints=Path(self.output) / "trials" if self.output else None,
             **{name: getattr(self, name) for name in _OF_OBJECTIVE},
+        )
+
+    @property
+    def ending(self) -> Ending:
+        """How the search ends."""
+        if not self.retrain:
+            return PUBLISHED_ENDING
+        return Ending(
+            folds=self.final_folds,
+            refit=self.refit,
+            deliver=self.deliver,
+            compete=self.compete,
+            epochs=self.final_epochs,
         )
 
     @property

@@ -68,7 +68,8 @@ class Snapshot:
             that was chosen and tested.
         notices: Number of warnings about the data that are stored with the study.
         infeasible: What to say instead while all trials are infeasible; else empty.
-        chosen: Whether that trial was chosen and tested.
+        chosen: Whether something was chosen and tested, that trial or a baseline.
+        found: Its name, such as ``trial 3``; empty if nothing was.
         later: Finished trials that the choice did not know; ``None`` where nothing was chosen, or
             that is not recorded.
         opened: How often the test split was opened.
@@ -87,6 +88,7 @@ class Snapshot:
     notices: int
     infeasible: str
     chosen: bool
+    found: str
     later: int | None
     opened: int
     running: Sequence[RunningTrial]
@@ -125,6 +127,7 @@ def take_snapshot(study: optuna.Study) -> Snapshot:
         notices=len(notices_in(all_study_attrs(study))),
         infeasible="" if answer is not None else only_infeasible(study),
         chosen=answer is not None and answer.final is not None,
+        found=answer.final.chosen.name if answer is not None and answer.final else "",
         later=answer.later if answer is not None and answer.final is not None else None,
         opened=times_opened(
             answer.final.number if answer is not None and answer.final is not None else 0,

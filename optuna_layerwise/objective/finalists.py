@@ -1,35 +1,33 @@
-"""After the search: retrain the finalists, choose by validation, open the test split once."""
+"""After the search: a contest by held-out images, one opening of the test split, one result."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
 import itertools
 import json
-import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
-import torch
-from safetensors.torch import save_model
 
-from optuna_layerwise.baselines import BASELINES, REFERENCES
-from optuna_layerwise.data import Images
+from optuna_layerwise.baselines import REFERENCES
+from optuna_layerwise.data.images import joined
 from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.io.files import whole_file
-from optuna_layerwise.objective.racing import still_in_the_race
+from optuna_layerwise.objective.contest import contest, ranked, trainings_of
+from optuna_layerwise.objective.delivering import HandedOver, choose
+from optuna_layerwise.objective.entrants import Entrant, MakeCheckpoint
+from optuna_layerwise.objective.trial_files import TrialFiles
 from optuna_layerwise.policy import Policy
-from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.records.deriving import listed, warn_of_edited
 from optuna_layerwise.records.final import (
+    DEFAULT_ENDING,
     OPENED_KEY,
-    Candidate,
+    PUBLISHED_ENDING,
+    Ending,
     Final,
     Opening,
     count_finals,
@@ -38,7 +36,7 @@ from optuna_layerwise.records.final import (
     store_final,
     stored_final,
 )
-from optuna_layerwise.records.run import finite_or_none, run_of
+from optuna_layerwise.records.run import run_of
 from optuna_layerwise.storage import (
     LEASE_SECONDS,
     all_trials,
@@ -47,7 +45,7 @@ from optuna_layerwise.storage import (
     violation_of,
 )
 from optuna_layerwise.studies.claiming import FinalizedElsewhere, Held, claimed
-from optuna_layerwise.training import Cost, Fit, Trainer, higher_is_better
+from optuna_layerwise.training import Trainer
 
 
 def n_finalists(n_trials: int) -> int:
@@ -64,18 +62,22 @@ def finalize(
     race: bool = True,
     weights: str | os.PathLike[str] | None = None,
     references: Sequence[str] = REFERENCES,
+    ending: Ending = DEFAULT_ENDING,
     pretrained: bool = True,
     encoding: Encoding | None = None,
+    files: TrialFiles | None = None,
     again: bool = False,
     lease_seconds: float = LEASE_SECONDS,
 ) -> Final:
-    """Retrain the ``top`` policies, choose one by validation, and only then test it.
+    """Train the ``top`` policies again, choose by held-out images, and only then test.
 
-    Finalists and baselines are trained on the whole training split (no fold) once per seed; in a
-    race, finalists drop out when the leader is clear (`still_in_the_race`), and the chosen one
-    has had every seed. The mean validation metric chooses; the test split is opened once for a
-    study, and the result is stored with it: later calls return what is stored, unless they ask
-    for another finalization. Choosing by the best of several test results, as BioTune's paper
+    Finalists and baselines are trained on parts of the labelled images, and validated on those
+    that they did not see; in a race, some drop out when the leader is clear
+    (`still_in_the_race`). The best by the mean validation metric is chosen, whether it was
+    searched or is a baseline. It, or a team of several, is trained once more on all labelled
+    images and handed over; `Ending` says what of this is wanted. The test split is opened once
+    for a study, and the result is stored with it: later calls return what is stored, unless they
+    ask for another finalization. Choosing by the best of several test results, as BioTune's paper
     does, would overstate it.
 
     Where another process finalizes the study, its result is waited for and returned; if it gives
@@ -86,16 +88,20 @@ def finalize(
         study: The study.
         top: Number of finalists, policies that differ; ``None``: one for ten finished trials, at
             least 1 and at most 5.
-        seeds: Of their trainings.
-        race: Train finalists that are clearly behind no further.
-        weights: Where to save the chosen policy's weights, those of its best seed by
-            validation, as safetensors; from the second opening of the test split on its number
-            is added to the name.
+        seeds: Of their trainings: one training each, or a fold each in turn, and one of all
+            labelled images each.
+        race: Train those that are clearly behind no further.
+        weights: Where to save what is handed over, as safetensors: a network, or a team (see
+            `load_team`); from the second opening of the test split on its number is added to the
+            name.
         references: Names of `BASELINES` to train and test beside it, untuned and with the same
-            recipe, but for its method.
+            recipe, but for what is theirs.
+        ending: What is compared, on which images, and what is handed over.
         pretrained: Whether the finalists start from the pretrained weights.
         encoding: The encoding that the study searches; trials whose recorded policy is not what
             it makes of their parameters are left out, with a warning.
+        files: Where trainings are kept until there is a result, so that an interrupted end goes
+            on where it was; ``None`` keeps none.
         again: Choose anew among all trials, and open the test split once more: the former results
             stay, and the new one says that its test is no longer untouched.
         lease_seconds: After how long without a sign of life another process takes over.
@@ -127,13 +133,24 @@ def finalize(
                 best = [(n, *known[n]) for n in former.finalists if n in known] or best  # type: ignore[misc]
                 _say_again(former, [n for n, *_ in best])
                 seeds, finished = former.seeds or seeds, former.trials or finished
-            made = _finalized(
-                trainer,
-                *(study, claim, number, best, finished),
-                *(seeds, race, weights, references, pretrained),
-            )
-        if made is not None:
-            return made
+                ending = former.ending or PUBLISHED_ENDING
+                references = references if former.references is None else former.references
+            with contextlib.suppress(FinalizedElsewhere):
+                return _finalized(
+                    trainer,
+                    study,
+                    claim,
+                    best,
+                    number=number,
+                    finished=finished,
+                    seeds=seeds,
+                    race=race,
+                    weights=weights,
+                    references=references,
+                    ending=ending,
+                    pretrained=pretrained,
+                    files=files,
+                )
     return _stored(study)
 
 
@@ -160,147 +177,82 @@ def _finalized(
     trainer: Trainer,
     study: optuna.Study,
     claim: Held,
-    number: int,
     best: Sequence[tuple[int, Policy, dict[str, Any]]],
+    *,
+    number: int,
     finished: int,
     seeds: Sequence[int],
     race: bool,
     weights: str | os.PathLike[str] | None,
     references: Sequence[str],
+    ending: Ending,
     pretrained: bool,
-) -> Final | None:
-    """The result; ``None`` if another process has the claim by now."""
-    metric = trainer.recipe.metric
-    sign = -1 if higher_is_better(metric) else 1
+    files: TrialFiles | None,
+) -> Final:
+    """The result.
 
-    def by_validation(entrant: _Entrant) -> tuple[int, float, float]:
-        candidate = entrant.candidate()
-        value, loss = (candidate.mean(m, split="val") for m in (metric, "loss"))
-        return -len(candidate.val), _worst_if_nan(sign * value), _worst_if_nan(loss)
+    Raises:
+        FinalizedElsewhere: if another process has the claim by now.
+    """
 
-    entrants = [
-        _Entrant(trainer, f"trial {n}", policy, changes, pretrained=pretrained)
+    def check(also: Mapping[str, Any] | None = None) -> None:
+        if claim.lost or (also is not None and not claim.renew(also=also)):
+            raise FinalizedElsewhere
+
+    metric, data = trainer.recipe.metric, trainer.data
+    labelled = joined(data.train, data.val)
+    trainings = trainings_of(data, labelled, seeds, ending.folds)
+    how: dict[str, Any] = {"metric": metric, "keep": not ending.refit, "check": check}
+    made_with = {"model": trainer.spec.digest, "data": data.fingerprint}
+    checkpoint: MakeCheckpoint | None = None
+    if files is not None:
+        checkpoint = partial(files.of_the_end, study, number, made_with)
+    epochs = {"epochs": ending.epochs} if ending.epochs else {}
+    finalists = [
+        Entrant(
+            trainer,
+            f"trial {n}",
+            policy,
+            {**changes, **epochs},
+            checkpoint=checkpoint,
+            pretrained=pretrained,
+        )
         for n, policy, changes in best
     ]
-    running = entrants
-    for index, seed in enumerate(seeds):
-        for entrant in running:
-            if claim.lost:
-                return None
-            entrant.train(seed)
-        if race and index + 1 < len(seeds):
-            scores = np.array([[-sign * f.metrics[metric] for f in e.fits] for e in running])
-            going_on = still_in_the_race(scores, len(seeds))
-            for dropped in itertools.compress(running, ~going_on):
-                dropped.weights.clear()
-            running = list(itertools.compress(running, going_on))
-    winner, *losers = sorted(entrants, key=by_validation)
-    for loser in losers:
-        loser.weights.clear()
-    plain = dataclasses.replace(trainer.recipe, method=None)
-    baselines = []
-    for b in (BASELINES[name] for name in references):
-        policy, recipe = b.policy(list(trainer.blocks)), b.applied(plain)
-        entrant = _Entrant(trainer, b.title, policy, pretrained=b.pretrained, recipe=recipe)
-        baselines.append(entrant)
-    for baseline in baselines:
-        for seed in seeds:
-            if claim.lost:
-                return None
-            baseline.train(seed)
+    baselines = [Entrant.baseline(trainer, name, epochs, checkpoint) for name in references]
+    entrants = [*finalists, *baselines] if ending.compete else finalists
+    contest(entrants, trainings, race=race, **how)
+    order = ranked(entrants, metric)
+    choice = choose(order, trainings, metric, ending.deliver)
+    for entrant in order:
+        if entrant not in (choice.winner, *choice.team, *baselines):
+            entrant.networks.clear()
+    if not ending.compete:
+        contest(baselines, trainings, race=False, **how)
+    if ending.refit:
+        for entrant, its_seeds in choice.to_refit(baselines, seeds):
+            for seed in its_seeds:
+                check()
+                entrant.refit(seed, labelled)
+    handed_over = HandedOver(trainer, choice, refit=ending.refit)
     recorded, saved = max(opening_keys(study), default=0) + 1, None
-    opening = Opening.now(winner.name, [n for n, *_ in best], seeds, number, finished)
-    try:
-        with contextlib.ExitStack() as stack:
-            if weights is not None:  # the name has the opening's number: no file is overwritten
-                path = _unused(Path(weights), max(recorded, number))
-                costs = [_worst_if_nan(sign * fit.metrics[metric]) for fit in winner.fits]
-                saved = stack.enter_context(_saving(winner, costs.index(min(costs)), path))
-            if not claim.renew(also={f"{OPENED_KEY}{recorded}": opening.as_json()}):
-                raise FinalizedElsewhere
-        if not claim.renew():
-            raise FinalizedElsewhere
-    except FinalizedElsewhere:
-        return None
-    test = trainer.data.test.open()
-    chosen = winner.candidate(test)
-    judged = [baseline.candidate(test) for baseline in baselines]
-    finalists = [chosen, *(loser.candidate() for loser in losers)]
-    final = Final(metric, chosen, finalists, judged, saved, finished, number)
-    return store_final(study, final)
-
-
-class _Entrant:
-    """A policy, its trainings so far, and the weights of each, on the CPU."""
-
-    def __init__(
-        self,
-        trainer: Trainer,
-        name: str,
-        policy: Policy,
-        changes: Mapping[str, Any] | None = None,
-        *,
-        pretrained: bool = True,
-        recipe: Recipe | None = None,
-    ) -> None:
-        self.name = name
-        self.policy = policy
-        self.changes = dict(changes or {})
-        self.recipe = (recipe or trainer.recipe).changed(self.changes)
-        self.fits: list[Fit] = []
-        self.weights: list[dict[str, torch.Tensor]] = []
-        self._trainer = trainer
-        self._pretrained = pretrained
-
-    def train(self, seed: int) -> None:
-        """Once more, on all training images."""
-        trainer, data = self._trainer, self._trainer.data
-        pretrained = self._pretrained
-        model = trainer.model() if pretrained else trainer.untrained_model(seed)
-        splits = (data.train, data.val)
-        fit = trainer.train(
-            self.policy, *splits, seed, model=model, pretrained=pretrained, recipe=self.recipe
-        )
-        self.fits.append(fit)
-        state = model.state_dict()
-        self.weights.append({name: t.to("cpu", copy=True) for name, t in state.items()})
-
-    def model(self, index: int) -> torch.nn.Module:
-        """The network as it was after a training."""
-        model = self._trainer.model()
-        model.load_state_dict(self.weights[index])
-        return model
-
-    def candidate(self, test: Images | None = None) -> Candidate:
-        """What is stored of it, with test metrics where there are test images."""
-        cost = sum((fit.cost for fit in self.fits), Cost())
-        return Candidate(
-            name=self.name,
-            policy=dict(self.policy),
-            trained_share=self.fits[0].trained_share,
-            val=[finite_or_none(fit.metrics) for fit in self.fits],
-            test=[] if test is None else [self._tested(i, test) for i in range(len(self.fits))],
-            images_seen=cost.images_seen,
-            seconds=cost.seconds,
-            flops=cost.flops,
-            recipe=self.changes,
-        )
-
-    def _tested(self, index: int, test: Images) -> dict[str, float | None]:
-        return finite_or_none(self._trainer.evaluate(self.model(index), test))
-
-
-@contextlib.contextmanager
-def _saving(entrant: _Entrant, index: int, path: Path) -> Iterator[dict[str, str]]:
-    """Write the weights of a training; yields the path and the SHA-256.
-
-    The file has its name when the ``with`` block has ended, and is gone after an error in it.
-    """
-    policy = json.dumps(dict(entrant.policy))
-    with whole_file(path) as unfinished:
-        save_model(entrant.model(index), str(unfinished), metadata={"policy": policy})
-        digest = hashlib.sha256(unfinished.read_bytes()).hexdigest()
-        yield {"path": str(path.absolute()), "sha256": digest}
+    numbers = [n for n, *_ in best]
+    how_it_ends = (number, finished, ending, references)
+    opening = Opening.now(choice.winner.name, numbers, seeds, *how_it_ends)
+    with contextlib.ExitStack() as stage:
+        if weights is not None:  # the name has the opening's number: no file is overwritten
+            path = _unused(Path(weights), max(recorded, number))
+            saved = stage.enter_context(handed_over.saved(path))
+        check(also={f"{OPENED_KEY}{recorded}": opening.as_json()})
+    check(also={})
+    folds = 1 if trainings[0].held_out is data.val else len(trainings)
+    chosen, judged, delivered = handed_over.tested(data.test.open(), baselines, folds)
+    others = [entrant.candidate() for entrant in order[1:]]
+    final = Final(metric, chosen, [chosen, *others], judged, saved, finished, number, delivered)
+    stored = store_final(study, final)
+    if files:
+        files.forget_the_end(study)
+    return stored
 
 
 def _unused(path: Path, number: int) -> Path:
@@ -339,7 +291,3 @@ def _best(
             "run more trials before finalizing"
         )
     return list(best.values())[:top]
-
-
-def _worst_if_nan(value: float) -> float:
-    return math.inf if math.isnan(value) else value

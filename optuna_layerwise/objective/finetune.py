@@ -26,7 +26,7 @@ from optuna_layerwise.objective.trial_files import TrialFiles
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.recipe import Recipe, higher_is_better
 from optuna_layerwise.records.deriving import meant
-from optuna_layerwise.records.final import Final
+from optuna_layerwise.records.final import DEFAULT_ENDING, Ending, Final
 from optuna_layerwise.records.fingerprint import Fingerprint, record
 from optuna_layerwise.records.run import RUN_KEY, TRAINED, Run, utc_now
 from optuna_layerwise.storage import (
@@ -375,10 +375,11 @@ class FinetuneObjective:
         race: bool = True,
         weights: str | os.PathLike[str] | None = None,
         references: Sequence[str] = REFERENCES,
+        ending: Ending = DEFAULT_ENDING,
         again: bool = False,
         lease_seconds: float = LEASE_SECONDS,
     ) -> Final:
-        """Retrain the best policies on all training data, then test one; see `finalize`.
+        """Train the best policies again, choose by held-out images, then test; see `finalize`.
 
         ``seeds`` are three by default, which the search has not used: a search's own training
         would be repeated with the luck that it was chosen for. A study that has been finalized
@@ -396,8 +397,10 @@ class FinetuneObjective:
             race=race,
             weights=weights,
             references=references,
+            ending=ending,
             pretrained=self.pretrained,
             encoding=self.encoding,
+            files=self.files,
             again=again,
             lease_seconds=lease_seconds,
         )

@@ -12,13 +12,14 @@ Both ask for nothing but the candidates' probabilities of images that they were 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optuna_layerwise.io.plain import one_of
 from optuna_layerwise.recipe import Metric, higher_is_better
+from optuna_layerwise.records.final import Estimate
 
 Floats = NDArray[np.float64]
 LEAST_PROBABILITY = 1e-7
@@ -26,20 +27,6 @@ LEAST_PROBABILITY = 1e-7
 LEAST_IN_A_BAG = 5
 _AT_ONCE = 4_000_000
 """Images of resamples that are in memory at a time."""
-
-
-class Estimate(NamedTuple):
-    """What a chosen candidate scores on images that did not choose it.
-
-    Args:
-        estimate: The mean over resamples; NaN if no resample has a score.
-        low: The 2.5th percentile of the scores of single resamples.
-        high: The 97.5th percentile.
-    """
-
-    estimate: float
-    low: float
-    high: float
 
 
 def select_members(
@@ -125,7 +112,7 @@ def bias_corrected(
     groups: Sequence[object] | NDArray[np.generic] | None = None,
     n_resamples: int = 500,
     seed: int = 0,
-) -> Estimate:
+) -> Estimate | None:
     """The score that the best of several candidates may be expected to have on new images.
 
     The best score of many is too good: some of it is luck on these images. So images are
@@ -142,6 +129,10 @@ def bias_corrected(
         n_resamples: Resamples; with 500 the AUC of 40 candidates, 2000 images and 102 classes
             takes a minute, and any other metric seconds.
         seed: It decides which images they have.
+
+    Returns:
+        The mean over resamples, and the interval of 95 % of single resamples; ``None`` if no
+        resample has a score.
 
     Raises:
         ValueError: if no candidate is finite, the shapes or labels do not fit each other, or the
@@ -169,10 +160,55 @@ def bias_corrected(
         left_out = (drawn == 0).astype(np.float64)
         outside = weighted_scores(found[chosen], labels, metric, left_out)[np.arange(n), at]
         scores.extend(outside[~np.isnan(inside).all(axis=1) & ~np.isnan(outside)])
-    if not scores:
-        return Estimate(np.nan, np.nan, np.nan)
-    low, high = np.percentile(scores, [2.5, 97.5])
-    return Estimate(float(np.mean(scores)), float(low), float(high))
+    return _estimate(float(np.mean(scores)), scores) if scores else None
+
+
+def lead(
+    ours: Floats,
+    theirs: Floats,
+    labels: NDArray[np.integer],
+    metric: Metric,
+    *,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Estimate | None:
+    """How much better one classifier is than the mean of others, with the luck of the images.
+
+    Args:
+        ours: Its probabilities, [n images, classes].
+        theirs: Those of the others, [k, n images, classes].
+        labels: [n], the class of each image.
+        metric: That is compared; a smaller loss is better.
+        n_resamples: Resamples of the images, the same for all.
+        seed: It decides which images they have.
+
+    Returns:
+        The difference, positive is better, and the interval of 95 % of the resamples; ``None``
+        where the metric is undefined for one of them.
+    """
+    if not len(theirs) or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        return None
+    every, n = np.concatenate([ours[None], theirs]), len(labels)
+    rng = np.random.default_rng(seed)
+
+    def differences(weights: Floats) -> Floats:
+        scores = weighted_scores(every, labels, metric, weights)
+        ahead: Floats = scores[:, 0] - scores[:, 1:].mean(axis=1)
+        return ahead if higher_is_better(metric) else -ahead
+
+    [value], drawn = differences(np.ones((1, n))), list[float]()
+    at_once = max(1, _AT_ONCE // n)
+    for begin in range(0, n_resamples, at_once):
+        size = min(at_once, n_resamples - begin)
+        counts = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
+        drawn.extend(differences(counts))
+    known = [each for each in drawn if not np.isnan(each)]
+    return None if np.isnan(value) or not known else _estimate(float(value), known)
+
+
+def _estimate(value: float, drawn: Sequence[float]) -> Estimate:
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Estimate(value, float(low), float(high))
 
 
 def weighted_scores(

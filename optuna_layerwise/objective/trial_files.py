@@ -1,7 +1,8 @@
 """The files of a study's trials: checkpoints of unfinished ones, weights of the best.
 
 Both lie in a folder of the study, named by trial: ``trial-7.checkpoint``,
-``trial-7.safetensors``. Files that nobody needs any more are removed whenever a trial begins or
+``trial-7.safetensors``. Trainings after the search have theirs, ``end-*.checkpoint``, until
+there is a result. Files that nobody needs any more are removed whenever a trial begins or
 finishes; a process that dies in between leaves them to the next one.
 
 The folder's name says which study that is and in which database. A copy of the database, or the
@@ -12,6 +13,7 @@ removes in its own alone: so nothing is lost where one was moved, nor where one 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import re
@@ -76,6 +78,31 @@ class TrialFiles:
             every=self._every,
             saved=[path for _, path in self._saved(study, number)],
         )
+
+    def of_the_end(
+        self,
+        study: optuna.Study,
+        result: int,
+        made_with: Mapping[str, Any],
+        decides: Mapping[str, Any],
+    ) -> Checkpoint:
+        """The checkpoint of a training after the search.
+
+        Args:
+            study: The study.
+            result: Number of the result that it is for.
+            made_with: What decides all trainings of the study.
+            decides: What decides this one.
+        """
+        identity = {"study": study.study_name, "result": result, **made_with, **decides}
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        path = self.folder(study) / f"end-{digest[:32]}.checkpoint"
+        return Checkpoint(path, {"digest": digest}, every=self._every)
+
+    def forget_the_end(self, study: optuna.Study) -> None:
+        """Remove the checkpoints of trainings after the search: their result is stored."""
+        for path in self.folder(study).glob("end-*.checkpoint"):
+            remove_whole(path)
 
     def newest(self, study: optuna.Study, number: int) -> str | None:
         """Name and UTC time of a trial's checkpoint, if there is one."""

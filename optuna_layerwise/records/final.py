@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import optuna
@@ -23,18 +23,63 @@ CLAIM_KEY = "olw:finalizing"
 OPENED_KEY = "olw:opened:"
 """Study user attributes, this and a number from 1: each opening of the test split."""
 _VERSION = 1
+Deliver = Literal["auto", "one", "team"]
+"""What is handed over: one network, a team of several, or whichever validates better."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How a search ends: what is compared, on which images, and what is handed over.
+
+    Args:
+        folds: In how many folds all labelled images are held out once by each finalist's
+            trainings. 1 trains on the training split and validates on the validation split, once
+            a seed. ``None`` chooses: five below 1,000 labelled images, fewer where a class has
+            fewer, else 1.
+        refit: Train what is handed over once more on all labelled images (those of training and
+            validation), for as many epochs as its validated trainings suggest.
+        deliver: ``one`` network, or a ``team`` whose probabilities are averaged; ``auto`` is a
+            team of several policies where it validates better, else one of the winner's
+            trainings.
+        compete: Let the baselines compete with the finalists: whichever validates best is chosen.
+        epochs: Of the trainings after the search, at most; ``None``: as in the search.
+
+    Raises:
+        ValueError: if a value is out of its range.
+    """
+
+    folds: int | None = None
+    refit: bool = True
+    deliver: Deliver = "auto"
+    compete: bool = True
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("folds", "epochs"):
+            if (value := getattr(self, field)) is not None and value < 1:
+                raise ValueError(f"{field} must be at least 1, or None, got {value!r}")
+        if self.deliver not in get_args(Deliver):
+            raise ValueError(
+                f"deliver must be one of {list(get_args(Deliver))}, got {self.deliver!r}"
+            )
+
+
+DEFAULT_ENDING = Ending()
+PUBLISHED_ENDING = Ending(folds=1, refit=False, deliver="one", compete=False)
+"""As in the papers: the best policy's best training is what is found."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A policy retrained on all training data, once per seed until it dropped out of the race.
+    """A policy trained again, once per seed or fold until it dropped out of the race.
 
     Args:
         name: ``trial 17``, or the title of a baseline.
         policy: Block to multiplier.
         trained_share: Trained parameters as a share of all.
-        val: Per seed the validation metrics.
-        test: Per seed the test metrics; empty for finalists that were not chosen.
+        val: Per training the metrics of the images that it held out.
+        test: Per network the test metrics, of those trained on all labelled images where there
+            are such; empty for finalists that were not chosen.
         images_seen: In all of its trainings.
         seconds: In all of its trainings.
         flops: In all of its trainings; see `Cost`.
@@ -65,12 +110,78 @@ class Candidate:
 
 
 @dataclasses.dataclass(frozen=True)
+class Member:
+    """A network of those that are handed over.
+
+    Args:
+        name: Of the `Candidate` that it is a training of.
+        policy: Block to multiplier.
+        recipe: Fields in which its recipe differs from that of the study.
+        seed: Of its training.
+        weight: Its share of the team's probabilities; 1 where it is alone.
+        epochs: That it was trained; ``None`` where validation chose the best one.
+    """
+
+    name: str
+    policy: dict[str, float]
+    recipe: dict[str, Any]
+    seed: int
+    weight: float
+    epochs: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A value with its interval of 95 %."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Delivered:
+    """What is handed over, and what it is worth: the network, or the team, in the saved file.
+
+    Args:
+        members: Its networks; one, or those of a team.
+        folds: In which the labelled images were held out; 1: the validation split alone.
+        refit: Whether its networks were trained on all labelled images.
+        held_out: Metrics on held-out images, of what was chosen before it was trained again.
+        other: The same of what was not handed over: the team's, or the single network's;
+            empty where there was no choice.
+        promised: Of the study's metric, corrected for having been chosen; see `bias_corrected`.
+        test: Its own test metrics.
+        leads: Name of a baseline to how much better it is on the test split, positive is better,
+            with the interval of resampled test images.
+        flops: Operations to classify one image.
+        flops_of_one: Those of a single network.
+    """
+
+    members: list[Member]
+    folds: int
+    refit: bool
+    held_out: dict[str, float | None]
+    other: dict[str, float | None]
+    promised: Estimate | None
+    test: dict[str, float | None]
+    leads: dict[str, Estimate]
+    flops: float
+    flops_of_one: float
+
+    @property
+    def is_team(self) -> bool:
+        """Whether it is more than one network."""
+        return len(self.members) > 1
+
+
+@dataclasses.dataclass(frozen=True)
 class Final:
     """The result of a study.
 
     Args:
         metric: By which the search and this choice were made.
-        chosen: The finalist with the best mean validation metric, with its test metrics.
+        chosen: The best by mean validation metric, with its test metrics.
         finalists: All that were retrained, the chosen one included, best validation first, and
             those that dropped out of the race last.
         baselines: With the same recipe and seeds, with test metrics.
@@ -78,6 +189,7 @@ class Final:
         trials: Finished trials that the choice was made among; ``None`` if an older release
             made it, which did not store that.
         number: 1, or above for the result of a finalization that was asked for again.
+        delivered: What is handed over; ``None`` of an older release.
     """
 
     metric: Metric
@@ -87,6 +199,7 @@ class Final:
     weights: dict[str, str] | None = None
     trials: int | None = None
     number: int = 1
+    delivered: Delivered | None = None
 
     @property
     def trainings_saved(self) -> int:
@@ -191,6 +304,8 @@ class Opening:
         seeds: Of their trainings.
         result: Number of the result that it was for.
         trials: Finished trials that the choice was made among; ``None`` of an older release.
+        ending: How the search ended; ``None`` of an older release.
+        references: The baselines that took part; ``None`` of an older release.
     """
 
     at: str
@@ -202,14 +317,23 @@ class Opening:
     seeds: list[int]
     result: int = 1
     trials: int | None = None
+    ending: Ending | None = None
+    references: list[str] | None = None
 
     @classmethod
     def now(
-        cls, chose: str, finalists: Sequence[int], seeds: Sequence[int], result: int, trials: int
+        cls,
+        chose: str,
+        finalists: Sequence[int],
+        seeds: Sequence[int],
+        result: int,
+        trials: int,
+        ending: Ending | None = None,
+        references: Sequence[str] = (),
     ) -> Opening:
         """By this process."""
         me, token = Owner.of_this_process(), secrets.token_hex(8)
-        chosen = (chose, list(finalists), list(seeds), result, trials)
+        chosen = (chose, list(finalists), list(seeds), result, trials, ending, list(references))
         return cls(utc_now(), me.host, me.pid, token, *chosen)
 
     def as_json(self) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from optuna_layerwise.records.answer import opened_words
 from optuna_layerwise.records.final import Final
 from optuna_layerwise.reporting.markdown import escaped, fenced, grid_as_markdown
 from optuna_layerwise.reporting.report_facts import Facts, changed_recipe
-from optuna_layerwise.reporting.report_grid import Grid, clean, mean_and_spread
+from optuna_layerwise.reporting.report_grid import Grid, clean, mean_and_spread, number
 from optuna_layerwise.reporting.report_study import plan_rows
 from optuna_layerwise.reporting.report_warnings import warnings_of
+from optuna_layerwise.reporting.verdict import cost_words, promise_words, verdict
 
 _METRICS = {"auc": "roc_auc", "macro_f1": "f1"}
 """What the hub calls a metric otherwise."""
@@ -44,16 +45,21 @@ def card(facts: Facts, plan: str, weights: str, command: str) -> str:
 
 
 def _header(facts: Facts, final: Final) -> dict[str, Any]:
-    settings, chosen = facts.history.settings, final.chosen
-    data = _data(facts)
+    settings, data = facts.history.settings, _data(facts)
+    given, chosen = final.delivered, final.chosen
+    of = "" if given else f", mean of {len(chosen.test)}"
+    values = {
+        metric: given.test.get(metric) if given else chosen.mean(metric, split="test")
+        for metric in _metrics(final)
+    }
     results = [
         {
             "type": _METRICS.get(metric, metric),
-            "name": f"test {metric}, mean of {len(chosen.test)}",
+            "name": f"test {metric}{of}",
             "value": round(value, 6),
         }
-        for metric in _metrics(final)
-        if not math.isnan(value := chosen.mean(metric, split="test"))
+        for metric, value in values.items()
+        if value is not None and not math.isnan(value)
     ]
     header: dict[str, Any] = {
         "pipeline_tag": "image-classification",
@@ -106,12 +112,18 @@ def _body(facts: Facts, final: Final, plan: str, weights: str, command: str) -> 
     )
     yield grid_as_markdown(rates)
     yield "## Results"
+    yield escaped(verdict(final))
     yield grid_as_markdown(_results(final))
+    if (given := final.delivered) is None:
+        which = "The weights are those of the training that was best on validation."
+    else:
+        seen = "all labelled images but those of the test split" if given.refit else "training"
+        which = f"The first row is of the very weights that are saved, trained on {seen}."
     yield (
         f"Mean ± standard deviation over {len(chosen.test)} trainings, on a test split that was "
         f"opened {opened_words(final, facts.history.openings)}"
-        f"{', after the choice' if final.number == 1 else ''}. The weights are those of the "
-        "training that was best on validation."
+        f"{', after the choice' if final.number == 1 else ''}. {which} "
+        f"{promise_words(final)} {cost_words(given)}".rstrip()
     )
     yield "## Data"
     sizes = ", ".join(f"{n:,} {split}" for split, n in facts.images.items())
@@ -143,16 +155,25 @@ def _searched(facts: Facts) -> str:
 
 
 def _results(final: Final) -> Grid:
-    metrics = _metrics(final)
+    metrics, given = _metrics(final), final.delivered
     return Grid(
         "Results",
         ["method", *(f"test {metric}" for metric in metrics)],
         [
-            [name, *(mean_and_spread(candidate, metric) for metric in metrics)]
-            for name, candidate in [
-                ("this model", final.chosen),
-                *((baseline.name, baseline) for baseline in final.baselines),
-            ]
+            *(
+                [
+                    ["this model", *(number(given.test.get(metric)) for metric in metrics)],
+                ]
+                if given
+                else []
+            ),
+            *(
+                [name, *(mean_and_spread(candidate, metric) for metric in metrics)]
+                for name, candidate in [
+                    (final.chosen.name if given else "this model", final.chosen),
+                    *((b.name, b) for b in final.baselines if b.name != final.chosen.name),
+                ]
+            ),
         ],
     )
 
@@ -174,7 +195,11 @@ def _use(facts: Facts, plan: str, weights: str) -> str:
         lines.append(f"model = ModelSpec({given}, weights=None).{build}")
     else:
         lines.append("model = ...  # as it was fine-tuned")
-    if weights:
+    if weights and facts.final and facts.final.delivered and facts.final.delivered.is_team:
+        lines.insert(0, "from optuna_layerwise.models.team import load_team\n")
+        lines[-1] = lines[-1].replace("model = ", "build = lambda: ")
+        lines.append(f'model = load_team("{weights}", build)  # gives logarithms of probabilities')
+    elif weights:
         lines.insert(0, "from safetensors.torch import load_file\n")
         lines.append(f'model.load_state_dict(load_file("{weights}"))')
     return clean_lines(lines)

@@ -8,8 +8,9 @@ from collections import Counter
 from optuna_layerwise.analysis.history import History, Row
 from optuna_layerwise.io.packages import installed_versions
 from optuna_layerwise.records.answer import about_openings, later_words, opened_words
-from optuna_layerwise.reporting.markdown import fenced
+from optuna_layerwise.reporting.markdown import escaped, fenced
 from optuna_layerwise.reporting.report_grid import clean, mean_and_spread
+from optuna_layerwise.reporting.verdict import verdict
 from optuna_layerwise.storage import trial_record, without_feasible
 
 PACKAGES = ("optuna-layerwise", "optuna", "torch", "torchvision", "cmaes")
@@ -94,7 +95,8 @@ def _tested(history: History) -> list[str]:
     if (final := history.final) is None:
         return []
     times = opened_words(final, history.openings)
-    lines = [f"**On the test split, opened {times}** (mean ± standard deviation)", ""]
+    lines = [f"**{escaped(verdict(final))}**", ""]
+    lines += [f"**On the test split, opened {times}** (mean ± standard deviation)", ""]
     lines += [f"| method | test {markdown(final.metric)} |", "|---|---|"]
     found = [(f"found ({final.chosen.name})", final.chosen)]
     for name, candidate in [*found, *((b.name, b) for b in final.baselines[:MAX_BLOCKS])]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from optuna_layerwise.analysis.history import Row
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.records.answer import opened_words, readable_final
-from optuna_layerwise.records.final import Candidate, Final
 from optuna_layerwise.reporting.report_facts import Facts
 from optuna_layerwise.reporting.report_grid import (
     Grid,
@@ -26,6 +25,12 @@ from optuna_layerwise.reporting.report_origin import (
 )
 from optuna_layerwise.reporting.report_page import Page, PlanRow, Section, Tile
 from optuna_layerwise.reporting.report_warnings import warnings_of
+from optuna_layerwise.reporting.verdict import (
+    best_baseline,
+    cost_words,
+    promise_words,
+    verdict,
+)
 from optuna_layerwise.storage import without_feasible
 from optuna_layerwise.visualization import figures
 
@@ -87,7 +92,8 @@ def _found(facts: Facts) -> Section:
     if facts.saved is not None:
         tiles.append(Tile("work saved", f"{facts.saved:.0%}", "of training every block"))
     if facts.final:
-        words.append(_verdict(facts.final))
+        said = (promise_words(facts.final), cost_words(facts.final.delivered))
+        words = [verdict(facts.final), *words, *(text for text in said if text)]
     else:
         words.append(
             f"On validation it reaches {facts.metric} {number(best.value)} (trial {best.number})."
@@ -113,37 +119,14 @@ def _result_tiles(facts: Facts, best: Row) -> Iterator[Tile]:
         return
     final, k = facts.final, len(facts.final.chosen.test)
     trainings = "one training" if k == 1 else f"mean of {k} trainings"
+    if (given := final.delivered) is not None:
+        kind = f"team of {len(given.members)} networks" if given.is_team else "one network"
+        yield Tile(f"test {metric}", number(given.test.get(final.metric)), f"handed over, {kind}")
     yield Tile(
         f"test {metric}", mean_and_spread(final.chosen, final.metric), f"found, {trainings}"
     )
-    if rival := _best_baseline(final):
+    if rival := best_baseline(final, split="test"):
         yield Tile(clean(rival.name), mean_and_spread(rival, final.metric), "best baseline, test")
-
-
-def _verdict(final: Final) -> str:
-    metric, chosen = final.metric, final.chosen
-    text = f"On the test split it reaches {metric} {mean_and_spread(chosen, metric)}"
-    ours, rival = chosen.mean(metric, split="test"), _best_baseline(final)
-    if rival is None or math.isnan(ours):
-        return text + "."
-    lead = ours - rival.mean(metric, split="test")
-    lead *= -1 if metric == "loss" else 1
-    how = "better" if lead > 0 else "worse"
-    compared = f"{abs(lead):.3f} {how} than" if round(lead, 3) else "level with"
-    return (
-        f"{text}, {compared} the best of the baselines, {clean(rival.name)} "
-        f"({mean_and_spread(rival, metric)})."
-    )
-
-
-def _best_baseline(final: Final) -> Candidate | None:
-    sign = 1 if final.metric == "loss" else -1
-    known = [
-        (sign * value, i)
-        for i, b in enumerate(final.baselines)
-        if not math.isnan(value := b.mean(final.metric, split="test"))
-    ]
-    return final.baselines[min(known)[1]] if known else None
 
 
 def plan_rows(facts: Facts, policy: Mapping[str, float]) -> list[PlanRow]:
@@ -164,17 +147,28 @@ def plan_rows(facts: Facts, policy: Mapping[str, float]) -> list[PlanRow]:
 def _tested(facts: Facts) -> Iterator[Section]:
     if (final := facts.final) is None:
         return
-    metric = final.metric
+    metric, given = final.metric, final.delivered
     others = sorted({m for c in [final.chosen, *final.baselines] for s in c.test for m in s})
     others = [m for m in others if m != metric]
-    judged = [("found", final.chosen), *((b.name, b) for b in final.baselines)]
+    baselines = [b for b in final.baselines if b.name != final.chosen.name]
+    judged = [("found", final.chosen), *((b.name, b) for b in baselines)]
+    handed_over = [
+        [
+            "handed over",
+            *(number(given.test.get(m)) for m in (metric, *others)),
+            number(given.held_out.get(metric)),
+            *("", str(len(given.members)), "", ""),
+        ]
+        for given in ([final.delivered] if final.delivered else [])
+    ]
     results = Grid(
         title="Test results: found policy and baselines",
         header=[
             *("method", f"test {metric}", *(f"test {m}" for m in others)),
-            *("validation", "trained", "trainings", "images", "time"),
+            *("held out", "trained", "trainings", "images", "time"),
         ],
-        rows=[
+        rows=handed_over
+        + [
             [
                 clean(name if c is not final.chosen else f"{name} ({c.name})"),
                 mean_and_spread(c, metric),
@@ -187,7 +181,8 @@ def _tested(facts: Facts) -> Iterator[Section]:
             ]
             for name, c in judged
         ],
-        note="Mean ± standard deviation over trainings with new seeds on all training images. "
+        note=f"Mean ± standard deviation over trainings with new seeds on all "
+        f"{'labelled' if given and given.refit else 'training'} images. "
         f"The test split was opened {opened_words(final, facts.history.openings)}"
         f"{', after the choice' if final.number == 1 else ''}.",
     )
@@ -205,7 +200,7 @@ def _tested(facts: Facts) -> Iterator[Section]:
             ]
             for i, c in enumerate(final.finalists)
         ],
-        note="Validation chose; who was clearly behind was trained no further. "
+        note="Held-out images chose; who was clearly behind was trained no further. "
         "Plan: from the input to the head, ❄ is frozen, ■ is trained.",
     )
     figure = figures.validation_test_gap([facts.history])

@@ -16,9 +16,10 @@ from optuna_layerwise.models.flops import block_flops
 from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.training.compute import Compute, placed, ran_out_of_memory
 from optuna_layerwise.training.devices import resolve_device
-from optuna_layerwise.training.evaluation import EVALUATION_BATCH, eval_mode, evaluate
+from optuna_layerwise.training.evaluation import EVALUATION_BATCH, eval_mode, evaluate, outputs
 from optuna_layerwise.training.fitted_head import Linear, fit_heads
 from optuna_layerwise.training.forward import Forward
+from optuna_layerwise.training.metrics import classification_metrics
 from optuna_layerwise.training.prefixes import PrefixStore
 from optuna_layerwise.training.resident import Resident, reside
 from optuna_layerwise.training.stopwatch import Stopwatch
@@ -68,9 +69,14 @@ class Engine:
 
     def evaluate(self, model: nn.Module, images: Images) -> dict[str, float]:
         """All metrics of a model, which is moved to the device, on images that are not kept."""
+        return classification_metrics(self.outputs(model, images), images.labels, images.classes)
+
+    def outputs(self, model: nn.Module, images: Images) -> torch.Tensor:
+        """Its logits instead, float32 [n, classes]."""
         placed(model, self.device, self.compute.memory_format)
         forward = Forward(model, self.device, self.compute, Stopwatch(self.device))
-        return self.validate(forward, self._reside(images))
+        resident = self._reside(images)
+        return self._again_where_memory_runs_out(lambda size: outputs(forward, resident, size))
 
     def flops(
         self, model: nn.Module, blocks: Mapping[str, Sequence[str]], images: Resident

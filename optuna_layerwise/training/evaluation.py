@@ -19,7 +19,16 @@ EVALUATION_BATCH = 256
 def evaluate(
     forward: Forward, images: Resident, batch_size: int = EVALUATION_BATCH
 ) -> dict[str, float]:
-    """`classification_metrics` of a split.
+    """`classification_metrics` of a split; see `outputs`."""
+    logits = outputs(forward, images, batch_size)
+    with forward.watch.phase("evaluation"):
+        return classification_metrics(logits, images.labels, images.images.classes)
+
+
+def outputs(
+    forward: Forward, images: Resident, batch_size: int = EVALUATION_BATCH
+) -> torch.Tensor:
+    """Logits of a split, float32 [n, classes].
 
     Args:
         forward: Its model comes back in the train or eval mode, per module, that it came in.
@@ -29,9 +38,7 @@ def evaluate(
     with eval_mode(forward.model), torch.no_grad(), forward.watch.phase("evaluation"):
         chunks = images.chunks(batch_size)
         logits = [logits_of(forward(chunk, torch.arange(len(chunk)))) for chunk in chunks]
-        return classification_metrics(
-            torch.cat(logits).float(), images.labels, images.images.classes
-        )
+        return torch.cat(logits).float()
 
 
 @contextmanager

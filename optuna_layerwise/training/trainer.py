@@ -157,6 +157,10 @@ class Trainer:
         """All metrics of a trained model on some images."""
         return self.engine.evaluate(model, images)
 
+    def outputs(self, model: torch.nn.Module, images: Images) -> torch.Tensor:
+        """Logits of a trained model on some images, float32 [n, classes]."""
+        return self.engine.outputs(model, images)
+
 
 @torch.no_grad()
 def _copy(tensors: list[torch.Tensor], model: torch.nn.Module) -> None:

@@ -46,7 +46,7 @@ def check_plan(cli: Cli, name: str, *options: str) -> None:
     where = ["--storage", "sqlite:///b.db", "--study", name]
     code, said, error = cli("tune", "--baseline", name, *options, *SMALL, "--threads", "1", *where)
     assert code == 0, error
-    assert "full fine-tuning" in said and "linear probe" in said
+    assert "full fine-tuning" in said and "logistic regression" in said
     assert cli("export", *where, "--to", "out")[0] == 0
     plan = json.loads(Path("out/policy.json").read_text())
     assert plan["settings"]["baseline"] == name

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -17,23 +19,26 @@ import torch
 from commands import DIGITS, Cli, load
 from forking import Command
 from PIL import Image
-from safetensors.torch import load_file
 
 from optuna_layerwise.cli.searching import run
 from optuna_layerwise.experiments.settings import Settings
-from optuna_layerwise.models import ModelSpec
+from optuna_layerwise.models import ModelSpec, Team
 from optuna_layerwise.storage import FINAL_KEY, open_storage
 
 
-def test_tune_searches_and_prints_the_plan_the_baselines_and_what_to_type_next(cli: Cli) -> None:
-    code, out, _ = cli(*DIGITS, "--trials", "3")
+def test_tune_searches_and_prints_the_verdict_the_baselines_and_what_to_type_next(
+    cli: Cli,
+) -> None:
+    code, out, _ = cli("tune", "--trials", "3", "--epochs", "2", "--threads", "1")
     assert code == 0
     for expected in (
         "50 training, 100 validation and 746 test images",
         "learning rate",
         "full fine-tuning",
-        "linear probe",
-        "from scratch",
+        "logistic regression on the frozen features",
+        "full fine-tuning from a fitted head",
+        "Verdict\nUse ",
+        "Promised before the test, by 5 folds: accuracy 0.",
         "optuna-layerwise export",
         "optuna-layerwise dashboard",
         "optuna-layerwise resume",
@@ -93,13 +98,23 @@ def test_pause_stops_before_the_next_trial_and_resume_goes_on(cli: Cli) -> None:
     assert len(load("digits").trials) == 3
 
 
-def test_export_writes_a_policy_and_weights_that_load(cli: Cli, tmp_path: Path) -> None:
-    cli(*DIGITS, "--trials", "2")
-    assert cli("export", "--study", "digits", "--to", "out")[0] == 0
-    content = json.loads((tmp_path / "out/policy.json").read_text())
-    assert list(content["policy"]) == ["stem", "stage1", "stage2", "stage3", "head"]
-    model = ModelSpec(name="digits_cnn", weights=None).build(num_classes=5)
-    model.load_state_dict(load_file(tmp_path / "out/weights.safetensors"))
+def test_export_writes_a_policy_and_weights_that_load(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for deliver in ("one", "team"):
+        cli(*DIGITS, "--trials", "2", "--study", deliver, "--deliver", deliver, "--compete")
+        assert cli("export", "--study", deliver, "--to", "out")[0] == 0
+        content = json.loads((tmp_path / "out/policy.json").read_text())
+        assert list(content["policy"]) == ["stem", "stage1", "stage2", "stage3", "head"]
+        [snippet] = re.findall(
+            r"```python\n(.*?)```", (tmp_path / "out/README.md").read_text(), re.S
+        )
+        names: dict[str, Any] = {}
+        with monkeypatch.context() as there:
+            there.chdir(tmp_path / "out")
+            exec(snippet, names)  # as its reader would
+        assert names["model"].eval()(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
+        assert isinstance(names["model"], Team) is (deliver == "team")
 
 
 @pytest.mark.slow

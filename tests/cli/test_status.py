@@ -24,7 +24,7 @@ from optuna_layerwise.studies.claiming import claimed
 KEYS = {
     *("study", "state", "order", "target", "finished", "trials", "best", "running"),
     *("median_seconds", "remaining_seconds", "chosen", "later", "opened", "infeasible"),
-    "notices",
+    *("notices", "found"),
 }
 
 
@@ -45,6 +45,7 @@ def test_status_for_scripts_is_one_json_object_a_study(cli: Cli) -> None:
     chosen = int(load("a").user_attrs["olw:final"]["chosen"]["name"].removeprefix("trial "))
     assert a["best"] == [load("a").trials[chosen].value, chosen]
     assert (a["chosen"], a["later"], b["chosen"]) == (True, 0, False)
+    assert (a["found"], b["found"]) == (f"trial {chosen}", "")
     assert a["remaining_seconds"] == 0
     assert (b["state"], b["order"], b["finished"], b["best"]) == ("paused", "pause", 0, None)
     [line] = cli("status", "--json", "--study", "b")[1].splitlines()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from commands import Cli, load
+from commands import QUICK_END, Cli, load
 
 from optuna_layerwise import FinetuneObjective, Recipe, load_data
 from optuna_layerwise.experiments.repeating import tune_command_of
@@ -20,7 +20,7 @@ from optuna_layerwise.samplers import CatCMAwMSampler
 from optuna_layerwise.storage import open_storage
 
 WHERE = ["--storage", "sqlite:///t.db", "--study", "s"]
-SMALL = ["--trials", "3", "--epochs", "1", "--finalists", "2", "--final-seeds", "1"]
+SMALL = ["--trials", "3", "--epochs", "1", "--finalists", "2", "--final-seeds", "1", *QUICK_END]
 FIELDS = ("label_smoothing", "weight_decay", "augment")
 TUNE = ["--tune", "label_smoothing,weight_decay", "--tune", "augment"]
 

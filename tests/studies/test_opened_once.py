@@ -24,6 +24,7 @@ from optuna_layerwise.data import Images, SealedImages, load_data
 from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.records.final import (
     CLAIM_KEY,
+    PUBLISHED_ENDING,
     claim_of,
     count_finals,
     openings,
@@ -36,7 +37,13 @@ from optuna_layerwise.studies import claiming
 __all__ = ["url"]
 
 LEASE_SECONDS = 4.0
-HOW: dict[str, Any] = {"top": 1, "race": False, "references": (), "lease_seconds": LEASE_SECONDS}
+HOW: dict[str, Any] = {
+    "top": 1,
+    "race": False,
+    "references": (),
+    "ending": PUBLISHED_ENDING,
+    "lease_seconds": LEASE_SECONDS,
+}
 
 
 class Deadly(SealedImages):
@@ -148,10 +155,11 @@ def test_after_a_crash_between_opening_and_storing_the_same_choice_is_made_and_s
     objective = an_objective(digits_weights, Counted)
     study.optimize(objective, n_trials=2)
     with pytest.warns(UserWarning, match="the same finalists are trained again"):
-        final = objective.finalize(study, top=1, seeds=(7, 8), references=())
+        final = objective.finalize(study, top=1, seeds=(7, 8))
+    assert final.baselines == [], "as in the first place"
     assert final.chosen.name == first.chose
     assert {f.name for f in final.finalists} == {f"trial {n}" for n in first.finalists}
-    assert len(final.chosen.val) == 1
+    assert len(final.chosen.val) == 5, "a training a fold, as in the first place"
     assert [o.chose for o in openings(study)] == [first.chose, first.chose]
     assert "The test split was opened 2 times" in report(study, format="md")
     assert study.user_attrs[CLAIM_KEY] is None

@@ -1,0 +1,81 @@
+"""Folds in which every labelled image is held out once, for the trainings after a search."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
+
+from optuna_layerwise.data.grouped_splits import grouped_split
+from optuna_layerwise.data.images import Images
+
+MANY_IMAGES = 1000
+"""From this number of labelled images on, one validation split says enough."""
+N_FOLDS = 5
+"""Of fewer images, where every class has as many."""
+
+
+def suggested_folds(images: Images) -> int:
+    """How many folds `held_out_folds` can make that are worth their trainings; 1 for none.
+
+    Five below `MANY_IMAGES` images, fewer where a class has fewer images (or groups).
+    """
+    if len(images) >= MANY_IMAGES:
+        return 1
+    return max(1, min(N_FOLDS, *_units(images)))
+
+
+def held_out_folds(images: Images, n_folds: int, *, seed: int = 0) -> list[tuple[Images, Images]]:
+    """Pairs of images to train on and images held out; each image is held out once.
+
+    Classes are spread evenly over the folds. Groups stay whole.
+
+    Args:
+        images: All that are labelled, but those of the test split.
+        n_folds: From 2 to the number of images (or groups) of the smallest class.
+        seed: Of the shuffle.
+
+    Raises:
+        ValueError: if there are too few images, or groups, of a class.
+    """
+    least = min(_units(images))
+    if not 2 <= n_folds <= least:
+        kind = "images" if images.groups is None else "groups"
+        raise ValueError(
+            f"the number of folds must be from 2 to {least}, the {kind} of the smallest class, "
+            f"got {n_folds}; 1 validates on the validation split alone"
+        )
+    held: list[NDArray[np.int64]]
+    if images.groups is None:
+        cut = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+        held = [part for _, part in cut.split(np.zeros(len(images)), images.labels)]
+    else:
+        held = [*grouped_split(images.labels, images.groups, [1 / n_folds] * n_folds, seed=seed)]
+        for part in held:
+            rest = np.delete(images.labels, part)
+            if lacking := sorted(set(images.labels.tolist()) - set(rest.tolist())):
+                names = ", ".join(images.classes[label] for label in lacking)
+                raise ValueError(
+                    f"{n_folds} folds that keep the groups together leave nothing to train on of "
+                    f"{names}; choose fewer folds, or 1"
+                )
+    everything = np.arange(len(images))
+    return [(images.subset(np.delete(everything, part)), images.subset(part)) for part in held]
+
+
+def folds_for_finalists(images: Images) -> list[tuple[Images, Images]]:
+    """The folds of `suggested_folds`, fewer where groups need it; none where there are none."""
+    for n_folds in range(suggested_folds(images), 1, -1):
+        with contextlib.suppress(ValueError):  # of groups that cannot be cut so
+            return held_out_folds(images, n_folds)
+    return []
+
+
+def _units(images: Images) -> list[int]:
+    """Per class that occurs, its images, or the groups that have one."""
+    if images.groups is None:
+        return [int(n) for n in np.bincount(images.labels) if n]
+    groups = np.asarray(images.groups)
+    return [len(set(groups[images.labels == label])) for label in np.unique(images.labels)]

@@ -1,0 +1,212 @@
+"""What is handed over after a contest: one network or a team, what it promises, its file."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_model
+
+from optuna_layerwise.data import Images
+from optuna_layerwise.io.files import whole_file
+from optuna_layerwise.models.team import Team, save_team
+from optuna_layerwise.objective.contest import Training
+from optuna_layerwise.objective.entrants import Entrant, Logits
+from optuna_layerwise.objective.selection import bias_corrected, lead, select_members
+from optuna_layerwise.recipe import Metric
+from optuna_layerwise.records.final import Candidate, Deliver, Delivered, Estimate, Member
+from optuna_layerwise.records.run import finite_or_none
+from optuna_layerwise.training import Trainer
+from optuna_layerwise.training.metrics import classification_metrics
+
+_TINY = np.finfo(np.float64).tiny
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Choice:
+    """Who is handed over, by held-out images alone.
+
+    Args:
+        winner: The best of the contest.
+        team: Who is in the team, with their shares of its probabilities: several, or the winner
+            with several trainings; empty for a single network.
+        held_out: Metrics of what is handed over on all held-out images.
+        other: The same of what is not: the team, or the winner; empty if there is no team.
+        promised: What is handed over promises of the study's metric.
+    """
+
+    winner: Entrant
+    team: dict[Entrant, float]
+    held_out: dict[str, float]
+    other: dict[str, float]
+    promised: Estimate | None
+
+    def to_refit(
+        self, baselines: Sequence[Entrant], seeds: Sequence[int]
+    ) -> Iterator[tuple[Entrant, Sequence[int]]]:
+        """Who is to be trained on all labelled images, with which seeds.
+
+        The winner and the baselines have every seed, which says how much another seed changes,
+        and of a team makes a better one; a fitted probe has no luck, and others who are in the
+        team have as many as their share.
+        """
+        everyone = dict.fromkeys([self.winner, *self.team, *baselines])
+        compared = {self.winner, *baselines}
+        for entrant in everyone:
+            share = 1.0 if entrant in compared else self.team[entrant]
+            n = 1 if entrant.is_probe else math.ceil(share * len(seeds))
+            yield entrant, seeds[:n]
+
+
+def choose(
+    order: Sequence[Entrant], trainings: Sequence[Training], metric: Metric, deliver: Deliver
+) -> Choice:
+    """The winner of a contest alone, or a team of those who have had all trainings.
+
+    The team is chosen by ensemble selection (see `select_members`), where its log-loss on
+    held-out images is smaller than that of the winner. Otherwise it is the winner, trained with
+    every seed: the log-loss of mean probabilities is at most the mean of the log-losses.
+
+    Args:
+        order: The entrants, best first.
+        trainings: Those of the contest.
+        metric: Of the study.
+        deliver: What is asked for.
+    """
+    winner, classes = order[0], trainings[0].held_out.classes
+    parts = [each.held_out for each in trainings]
+    labels = np.concatenate([part.labels for part in parts])
+    whole = [e for e in order if len(e.fits) == len(trainings) and not e.diverged]
+    alone = classification_metrics(winner.logits, labels, classes)
+    if winner not in whole:
+        return Choice(winner, {}, alone, {}, None)  # everything diverged
+    every = np.stack([entrant.probabilities for entrant in whole])
+    units = _units(parts)
+    team = dict[Entrant, float]()
+    if deliver != "one" and len(whole) > 1:
+        weights = select_members(every, labels)
+        team = {entrant: float(w) for entrant, w in zip(whole, weights, strict=True) if w > 0}
+    if len(team) > 1:
+        mixed = np.tensordot([team.get(entrant, 0.0) for entrant in whole], every, axes=1)
+        together = classification_metrics(_logarithm(mixed), labels, classes)
+        if deliver == "team" or together["loss"] < alone["loss"]:
+            promised = bias_corrected(mixed[None], labels, metric, groups=units)
+            return Choice(winner, team, together, alone, promised)
+    promised = bias_corrected(every, labels, metric, groups=units)
+    other = together if len(team) > 1 else {}
+    return Choice(winner, {} if deliver == "one" else {winner: 1.0}, alone, other, promised)
+
+
+class HandedOver:
+    """The networks in the file, and what they say of images.
+
+    Args:
+        trainer: Of the study.
+        choice: Whose networks these are, once they are trained.
+        refit: Whether they were trained on all labelled images; the winner alone is then that of
+            the first seed, and else the one that validated best.
+    """
+
+    def __init__(self, trainer: Trainer, choice: Choice, *, refit: bool) -> None:
+        self._trainer, self._choice, self._refit = trainer, choice, refit
+        winner = choice.winner
+        self.members = [
+            (entrant, network, weight / len(entrant.networks))
+            for entrant, weight in choice.team.items()
+            for network in entrant.networks
+        ]
+        if not self.members:
+            best = winner.networks[0] if refit else winner.best_network(trainer.recipe.metric)
+            self.members = [(winner, best, 1.0)]
+        models = [entrant.model(network) for entrant, network, _ in self.members]
+        weights = [weight for *_, weight in self.members]
+        self._model = Team(models, weights) if len(models) > 1 else models[0]
+
+    @contextlib.contextmanager
+    def saved(self, path: Path) -> Iterator[dict[str, str]]:
+        """Write the network, or the team; yields the path and the SHA-256.
+
+        The file has its name when the ``with`` block has ended, and is gone after an error in it.
+        """
+        about = {"policy": json.dumps(dict(self._choice.winner.policy))}
+        with whole_file(path) as unfinished:
+            if isinstance(self._model, Team):
+                save_team(self._model, unfinished, about)
+            else:
+                save_model(self._model, str(unfinished), metadata=about)
+            digest = hashlib.sha256(unfinished.read_bytes()).hexdigest()
+            yield {"path": str(path.absolute()), "sha256": digest}
+
+    def tested(
+        self, test: Images, baselines: Sequence[Entrant], folds: int
+    ) -> tuple[Candidate, list[Candidate], Delivered]:
+        """The winner, the baselines and what is handed over, with their test metrics.
+
+        Args:
+            test: The test images.
+            baselines: What it is compared with.
+            folds: Of the contest, for the record.
+        """
+        trainer, choice = self._trainer, self._choice
+
+        def said_by(model: torch.nn.Module) -> Logits:
+            return trainer.outputs(model, test).cpu()
+
+        def judged(logits: Logits) -> dict[str, float]:
+            return classification_metrics(logits, test.labels, test.classes)
+
+        compared = dict.fromkeys([choice.winner, *baselines])
+        said = {
+            entrant: [said_by(entrant.model(network)) for network in entrant.networks]
+            for entrant in compared
+        }
+        candidates = {e: e.candidate([judged(logits) for logits in said[e]]) for e in compared}
+        its = said_by(self._model)
+        metric, leads = trainer.recipe.metric, {}
+        for baseline in baselines:
+            theirs = np.stack([_softmax(logits) for logits in said[baseline]])
+            if ahead := lead(_softmax(its), theirs, test.labels, metric):
+                leads[baseline.name] = ahead
+        one = sum(trainer.flops.values())
+        image = torch.zeros(1, *test.pixels.shape[1:]).permute(0, 3, 1, 2).to(trainer.device)
+        work = self._model.work(image) if isinstance(self._model, Team) else 1.0
+        delivered = Delivered(
+            members=[
+                Member(e.name, dict(e.policy), e.changes, n.seed, weight, n.epochs)
+                for e, n, weight in self.members
+            ],
+            folds=folds,
+            refit=self._refit,
+            held_out=finite_or_none(choice.held_out),
+            other=finite_or_none(choice.other),
+            promised=choice.promised,
+            test=finite_or_none(judged(its)),
+            leads=leads,
+            flops=work * one,
+            flops_of_one=one,
+        )
+        return candidates[choice.winner], [candidates[b] for b in baselines], delivered
+
+
+def _units(parts: Sequence[Images]) -> NDArray[np.int64]:
+    """For each held-out image what is resampled with it: its group, or the image itself."""
+    names = [name for part in parts for name in (part.groups or part.names)]
+    return np.unique(names, return_inverse=True)[1]
+
+
+def _softmax(logits: Logits) -> NDArray[np.float64]:
+    probabilities: NDArray[np.float64] = logits.double().softmax(dim=1).numpy()
+    return probabilities
+
+
+def _logarithm(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    logarithms: NDArray[np.float64] = np.log(np.maximum(probabilities, _TINY))
+    return logarithms
