@@ -23,7 +23,18 @@ def test_a_search_is_ended_in_several_ways_and_the_table_has_them(
             link.symlink_to(path)
     weights = shared_data / "weights/mobilenet_v2_w035_imagenet_notop.pth"
     command = [sys.executable, ROOT / "benchmarks/last_metre.py", "--data", tmp_path / "citrus"]
-    command += ["--weights", weights, "--shares", "0.4", "--splits", "1", "--trials", "2"]
+    command += [
+        "--weights",
+        weights,
+        "--shares",
+        "0.4",
+        "--splits",
+        "1",
+        "--trials",
+        "2",
+        "--epochs",
+        "1",
+    ]
     command += ["--output", tmp_path / "last_metre.jsonl"]
     for _ in range(2):  # the second time nothing is left to do
         done = subprocess.run(command, capture_output=True, text=True, check=False)
