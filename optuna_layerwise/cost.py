@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 from collections.abc import Mapping
+from typing import Literal
+
+Unit = Literal["seconds", "flops", "trainings"]
+_UNITS: dict[str, tuple[Unit, float]] = {
+    "s": ("seconds", 1),
+    "m": ("seconds", 60),
+    "h": ("seconds", 3600),
+    "flops": ("flops", 1),
+    "trainings": ("trainings", 1),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +50,54 @@ class Cost:
             added(self.phases, other.phases),
             max(peaks, default=None),
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What the trainings of a study may cost together.
+
+    Args:
+        amount: Above 0.
+        unit: ``seconds`` of all workers' trainings added together, as in `Cost`; ``flops``, as in
+            `Cost`; or ``trainings``, of one seed each.
+    """
+
+    amount: float
+    unit: Unit
+
+    @classmethod
+    def parsed(cls, text: str) -> Budget:
+        """From a number with its unit: s, m (minutes), h, flops or trainings.
+
+        Raises:
+            ValueError: for anything else.
+
+        Example:
+            >>> Budget.parsed("1.5h"), Budget.parsed("60trainings")
+            (Budget(amount=5400.0, unit='seconds'), Budget(amount=60.0, unit='trainings'))
+        """
+        found = re.fullmatch(r"(\d+\.?\d*(?:e\+?\d{1,3})?) ?([a-z]+)", str(text), re.ASCII)
+        amount = float(found[1]) if found and found[2] in _UNITS else 0.0
+        if not found or not 0 < amount < math.inf:
+            raise ValueError(
+                f"--budget must be a number above 0 with one of {', '.join(_UNITS)}, such as 30m, "
+                f"1e13flops or 60trainings, got {str(text)[:40]!r}"
+            )
+        unit, times = _UNITS[found[2]]
+        return cls(amount * times, unit)
+
+    def spent(self, cost: Cost, trainings: int) -> float:
+        """What trainings took of it, in its unit."""
+        return {"seconds": cost.seconds, "flops": cost.flops, "trainings": trainings}[self.unit]
+
+    def words(self, amount: float | None = None) -> str:
+        """An amount in its unit, for people; all of it by default."""
+        amount = self.amount if amount is None else amount
+        if self.unit == "trainings":
+            return f"{amount:.0f} trainings"
+        if self.unit == "flops":
+            return f"{amount:.3g} operations"
+        return f"{amount:.3g} seconds" if amount < 120 else f"{amount / 60:.3g} minutes"
 
 
 def added(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:

@@ -89,6 +89,8 @@ def finalize_command(
     if deliver is not None:
         chosen = one_of("--deliver", deliver, get_args(Deliver))
         settings = dataclasses.replace(settings, deliver=chosen)
+    if again or finalists is not None or final_seeds is not None:
+        settings = dataclasses.replace(settings, budget=None)  # what is said now counts
     search = dataclasses.replace(search, settings=settings)
     introduce(search)
     conclude(

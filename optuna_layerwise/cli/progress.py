@@ -54,7 +54,7 @@ def after_trials(
         storage: URL.
     """
     with ExitStack() as stack:
-        progress = stack.enter_context(search_progress(study, settings.trials))
+        progress = stack.enter_context(search_progress(study, settings.target))
         if not settings.live:
             yield progress
             return
@@ -69,7 +69,7 @@ def after_trials(
 
 @contextmanager
 def search_progress(
-    study: optuna.Study, n_finished: int
+    study: optuna.Study, n_finished: int | None
 ) -> Iterator[Callable[[optuna.Study, FrozenTrial], None]]:
     """Yields a callback for `study.optimize`."""
     if not console.is_terminal:

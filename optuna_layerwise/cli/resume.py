@@ -25,6 +25,10 @@ def resume_command(
     trials: Annotated[
         int | None, told("Search", "New number of finished trials to reach.")
     ] = None,
+    budget: Annotated[
+        str | None,
+        told("Search", "New budget of search and end together, such as 2h. Default: as stored."),
+    ] = None,
     work: Annotated[
         bool, told("Study", "Work on the study; if not, take the pause back for its workers.")
     ] = True,
@@ -43,7 +47,11 @@ def resume_command(
     from optuna_layerwise.cli.searching import run  # with torch
 
     stored = Settings.from_study(opened)
-    changes = {} if trials is None else {"trials": trials}
+    changes = {
+        name: value
+        for name, value in {"trials": trials, "budget": budget}.items()
+        if value is not None
+    }
     run(
         here.settings(opened, stored, **changes),
         stored,

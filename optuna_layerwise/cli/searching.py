@@ -8,8 +8,9 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.text import Text
@@ -19,6 +20,7 @@ from optuna_layerwise.cli.options import console, load_study
 from optuna_layerwise.cli.progress import after_trials, live_dashboard
 from optuna_layerwise.cli.stored_paths import paths_of, remember_paths
 from optuna_layerwise.cli.terminal import about_secrets, study_options
+from optuna_layerwise.experiments.budget import Plan
 from optuna_layerwise.experiments.joining import (
     as_stored,
     begin_or_join,
@@ -67,6 +69,23 @@ class Search:
     settings: Settings
     storage: str
 
+    @cached_property
+    def plan(self) -> Plan | None:
+        """How it keeps to its budget, if it has one."""
+        return Plan.of(self.settings, self.objective)
+
+    def up_to_date(self) -> Search:
+        """The same with the target that is stored by now: `resume` may have changed it."""
+        now = Settings.from_study(self.study)
+        settings = dataclasses.replace(self.settings, trials=now.trials, budget=now.budget)
+        return self if settings == self.settings else dataclasses.replace(self, settings=settings)
+
+    def work(self, **more: Any) -> bool:
+        """Work to the target; see `optuna_layerwise.studies.work`."""
+        target = self.settings.trials if self.plan is None else self.plan.n_finished
+        with after_trials(self.study, self.settings, self.storage) as on_trial:
+            return work(self.study, self.objective, n_finished=target, on_trial=on_trial, **more)
+
 
 def open_search(
     settings: Settings,
@@ -112,6 +131,8 @@ def open_search(
         if allow_different:
             settings = as_stored(settings, stored)
         refuse_differences(name, settings, stored)
+    if stored is None and (plan := Plan.of(settings, objective)) is not None:
+        plan.check()
     init_from = None
     if settings.init_from is not None and stored is None:
         init_from = load_study(storage, settings.init_from, option="--init-from: ")
@@ -143,8 +164,8 @@ def introduce(search: Search) -> None:
         Text.assemble("study ", (search.study.study_name, "bold"), ": ")
         + f"{len(data.train)} training, "
         f"{len(data.val)} validation and {len(data.test)} test images of {len(data.classes)} "
-        f"classes; {settings.model} in {len(objective.blocks)} blocks on {objective.device}; "
-        f"{settings.trials} trials",
+        f"classes; {settings.model} in {len(objective.blocks)} blocks on {objective.device}"
+        + (f"; {settings.target} trials" if settings.target else ""),
         soft_wrap=True,
     )
     from optuna_layerwise.training import device_name
@@ -158,6 +179,12 @@ def introduce(search: Search) -> None:
             markup=False,
             soft_wrap=True,
         )
+
+
+def say_planned(search: Search) -> None:
+    """Say what the search and its end are expected to take of the budget, if there is one."""
+    if search.plan is not None:
+        console.print(search.plan.words(search.study), soft_wrap=True)
 
 
 def run(
@@ -227,17 +254,17 @@ def run(
         )
         return
     started = time.perf_counter()
-    worked = 0
-    while worked < (target := Settings.from_study(study).trials):  # `resume --trials` raises it
-        settings, worked = dataclasses.replace(settings, trials=target), target
+    before, search = None, search.up_to_date()
+    while search is not before:
+        say_planned(search)
         try:
-            with after_trials(study, settings, storage) as on_trial:
-                done = work(study, objective, n_finished=target, on_trial=on_trial)
+            done = search.work()
         except StorageUnusableError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(FAILED) from error
         if not done:
             raise typer.Exit(say_why_it_ended(study, storage))
+        before, search = search, search.up_to_date()
     if finalize:
         conclude(search)
     console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
@@ -266,21 +293,26 @@ def conclude(
     if (before := stored_final(study)) is not None and not again:
         times = opened_words(before, readable_openings(study))
         console.print(f"finalized before: the test split was opened {times}, so its result stays")
-    objective = search.objective
-    seeds = objective.unused_seeds(settings.final_seeds) if settings.retrain else objective.seeds
+    objective, end = search.objective, None
+    how: dict[str, Any] = {
+        "top": settings.finalists,
+        "seeds": settings.seeds_of_finalists(objective),
+        "race": settings.race,
+        "ending": settings.ending,
+    }
+    if search.plan is not None and (before is None or again):
+        end = search.plan.end(study)
+        how = search.plan.arguments(end)
     with (
         _interruptible(f"{go_on} {study_options(storage, study.study_name)}"),
         console.status("training the finalists and the baselines"),
     ):
         final = objective.finalize(
             study,
-            top=settings.finalists,
-            seeds=seeds,
-            race=settings.race,
             weights=weights_file(study, Path(settings.output)),
-            ending=settings.ending,
             again=again,
             lease_seconds=lease_seconds,
+            **how,
         )
     try:
         keep_result(study, final, Path(settings.output))
@@ -297,6 +329,8 @@ def conclude(
         console.print(f"about the network: {text}", markup=False, soft_wrap=True)
     costs = [run.cost for run in readable_runs(study, study.get_trials(deepcopy=False)).values()]
     console.print(f"operations of the search: {show.saving(costs)} over training every block")
+    if search.plan is not None and end is not None:
+        console.print(search.plan.words_after(study, end), soft_wrap=True)
     show.show(*show.after_the_choice(study, final, storage))
 
 

@@ -26,7 +26,6 @@ from optuna_layerwise.cli.options import (
     takes,
     told,
 )
-from optuna_layerwise.cli.progress import after_trials
 from optuna_layerwise.experiments.settings import Settings
 from optuna_layerwise.launch import DONE, FAILED, INTERRUPTED
 from optuna_layerwise.records.final import stored_final
@@ -82,9 +81,10 @@ class Worker(Here):
             conclude,
             introduce,
             open_search,
+            say_planned,
             say_why_it_ended,
         )
-        from optuna_layerwise.studies import StudyDeletedError, work
+        from optuna_layerwise.studies import StudyDeletedError, finished
 
         search = open_search(
             self.settings(opened, stored),
@@ -100,17 +100,10 @@ class Worker(Here):
         order_of(study)  # one that cannot be read is a mistake, and no failure of a trial
         with StopSignals(*_USER_SIGNALS) as stop:
             while True:
-                stored = Settings.from_study(study)
-                target = stored.trials  # `resume --trials` may have raised it
+                search = search.up_to_date()
+                say_planned(search)
                 try:
-                    with after_trials(study, stored, self.storage) as on_trial:
-                        done = work(
-                            study,
-                            search.objective,
-                            n_finished=target,
-                            on_trial=on_trial,
-                            lease_seconds=self.lease_seconds,
-                        )
+                    done = search.work(lease_seconds=self.lease_seconds)
                 except StorageUnusableError as error:
                     print(f"error: {error}", file=sys.stderr)
                     return FAILED
@@ -119,13 +112,13 @@ class Worker(Here):
                 except Exception:
                     traceback.print_exc()
                     return FAILED
-                if done and Settings.from_study(study).trials <= target:
+                if done and search.up_to_date() is search:
                     break
                 if done or goes_on(study, stop, wait=self.wait):
                     continue
                 code = say_why_it_ended(study, self.storage)
                 return INTERRUPTED if stop.received else code
-        console.print(f"study {self.study!r} has its {target} finished trials")
+        console.print(f"study {self.study!r} has its {finished(study)} finished trials")
         if not self.finalize:
             if (final := stored_final(study)) is not None:
                 show.show(*show.after_the_choice(study, final, self.storage))

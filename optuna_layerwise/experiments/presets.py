@@ -10,6 +10,7 @@ from typing import Any
 from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.data.names import GROUP_RULE, PUBLISHED_NAMES
 from optuna_layerwise.experiments.settings import SETTINGS, Settings
+from optuna_layerwise.io.plain import MANY
 from optuna_layerwise.recipe import Recipe
 
 BIOTUNE_RECIPE = Recipe(
@@ -164,6 +165,8 @@ def filled_in(given: Mapping[str, Any], preset: str = "default") -> dict[str, An
     chosen = PRESETS[preset](given["sampler"], given.get("encoding"), data, seed)
     if baseline is not None:
         chosen = tuning(chosen, baseline, given.get("tune", ()))
+    if "budget" in given and chosen["trials"] > 1:  # a method that leaves nothing open has one
+        chosen["trials"] = MANY
     of_recipe = {name: given.pop(name) for name in [*given] if SETTINGS[name].path[0] == "recipe"}
     for field in of_recipe:
         if baseline is not None and field in BASELINES[baseline].tuned:

@@ -17,6 +17,7 @@ from optuna.samplers import BaseSampler
 from pydantic import ConfigDict
 
 from optuna_layerwise.baselines import BASELINES, Baseline
+from optuna_layerwise.cost import Budget
 from optuna_layerwise.data.names import DATA_NAMES, GROUP_RULE
 from optuna_layerwise.encodings import ENCODINGS, N_RECIPES, TUNABLE, Encoding, Head
 from optuna_layerwise.io.fields import panel, settings_of
@@ -223,6 +224,13 @@ class Settings:
     trials: int = _search(
         140, "Number of finished trials to reach.", within=(1, MANY), may_change=True
     )
+    budget: str | None = _search(
+        None,
+        "What the trainings of the search and of its end may cost together: a time such as 30m "
+        "or 2h, all workers added, or 1e13flops, or 60trainings. The number of trials is then "
+        "what it has room for, and --trials, if given, an upper bound.",
+        may_change=True,
+    )
     finalists: int | None = _result(
         None,
         "Number of best policies that are trained again.",
@@ -308,6 +316,8 @@ class Settings:
             from optuna_layerwise.training import Compute
 
             Compute.from_json(self.compute)
+        if self.budget is not None:
+            Budget.parsed(self.budget)
         within("number of seeds", len(self.seeds), 1, 1000)
         for seed in self.seeds:
             within("seeds", seed, *_SEED)
@@ -380,6 +390,15 @@ class Settings:
             compete=self.compete,
             epochs=self.final_epochs,
         )
+
+    def seeds_of_finalists(self, objective: FinetuneObjective) -> Sequence[int]:
+        """Those of their trainings."""
+        return objective.unused_seeds(self.final_seeds) if self.retrain else objective.seeds
+
+    @property
+    def target(self) -> int | None:
+        """Finished trials to reach; ``None`` if a budget alone decides."""
+        return None if self.budget is not None and self.trials == MANY else self.trials
 
     @property
     def method(self) -> Baseline | None:

@@ -61,7 +61,8 @@ class Snapshot:
             ``searched`` (the target is reached, the last test is not made), ``finalizing`` or
             ``finalized``.
         order: The order that holds; see `Order`.
-        target: Finished trials asked for; ``None`` if `tune` did not create the study.
+        target: Finished trials asked for; ``None`` if `tune` did not create the study, or a
+            budget alone decides.
         finished: Complete, pruned or failed trials.
         trials: Number in each state.
         best: Value and number of the best feasible trial; of a finalized study those of the trial
@@ -109,7 +110,7 @@ def take_snapshot(study: optuna.Study) -> Snapshot:
     ended = [trial for trial in trials if trial.state.is_finished()]
     running = [_running(t, settings) for t in trials if t.state == TrialState.RUNNING]
     living = sum(not trial.dead for trial in running)
-    target = settings.trials if settings else None
+    target = settings.target if settings else None
     seconds = [s for trial in ended if (s := _seconds(trial)) is not None]
     median = statistics.median(seconds) if seconds else None
     remaining = None

@@ -75,6 +75,7 @@ class FinetuneObjective:
 
     Attributes:
         trainer: Trains single policies; see `Trainer`.
+        n_folds: As given.
 
     Args:
         model: The network, or its name, which means its published pretrained weights; see
@@ -177,6 +178,7 @@ class FinetuneObjective:
         with kept_notices() as said_of_folds:
             self._folds = make_folds(data, n_folds)
         self.data_notices = (*data.notices, *said_of_folds)
+        self.n_folds = n_folds
         self._tie_break = tie_break
         self._reuse = reuse
         self._past: PastTrainings | None = None

@@ -6,7 +6,8 @@ import contextlib
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -26,6 +27,8 @@ from optuna_layerwise.studies.control import is_paused
 from optuna_layerwise.studies.pausing import StopSignals
 from optuna_layerwise.studies.trial import Outcome, run_trial
 
+Target: TypeAlias = Callable[[optuna.Study, Sequence[FrozenTrial]], int]
+"""From a study and its trials of now to the number of finished trials to reach."""
 _SHORTEST_POLL, _LONGEST_POLL = 0.1, 2.0
 _SILENT_SECONDS = 60.0
 
@@ -51,7 +54,7 @@ def work(
     study: optuna.Study,
     objective: Callable[[optuna.Trial], float],
     *,
-    n_finished: int,
+    n_finished: int | Target,
     on_trial: Callable[[optuna.Study, FrozenTrial], None] | None = None,
     lease_seconds: float = LEASE_SECONDS,
 ) -> bool:
@@ -70,7 +73,8 @@ def work(
     Args:
         study: As `open_study` gives it.
         objective: Of one trial.
-        n_finished: Trials that are to be complete, pruned or failed.
+        n_finished: Trials that are to be complete, pruned or failed; or a function that says so
+            before each trial, such as `Plan.n_finished` of a budget.
         on_trial: Called after each trial that this process has ended.
         lease_seconds: After how long without a sign of life this worker's trial goes to
             another one; at most 3600.
@@ -87,10 +91,11 @@ def work(
         while not (stop.received or is_paused(study)):
             trials = all_trials(study)
             requeue_found(study, watch, trials)
-            if sum(trial.state.is_finished() for trial in trials) >= n_finished:
+            target = n_finished if isinstance(n_finished, int) else n_finished(study, trials)
+            if sum(trial.state.is_finished() for trial in trials) >= target:
                 return True
             lease = Lease.of_this_process(lease_seconds)
-            trial = ask(study, lease, below=n_finished)
+            trial = ask(study, lease, below=target)
             if trial is None:
                 waiting.a_while(study)
                 continue
