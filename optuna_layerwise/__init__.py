@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optuna_layerwise.objective.finetune import FinetuneObjective
     from optuna_layerwise.policy import Policy
     from optuna_layerwise.recipe import Recipe
-    from optuna_layerwise.records.final import Final
+    from optuna_layerwise.records.final import Ending, Final
     from optuna_layerwise.samplers import BioTuneSampler, CatCMAwMSampler, SetGASampler
     from optuna_layerwise.samplers.pruning import GenerationPruner
     from optuna_layerwise.studies import open_study
@@ -28,6 +28,7 @@ __all__ = [
     "BioTuneSampler",
     "CatCMAwMSampler",
     "Encoding",
+    "Ending",
     "Final",
     "FinetuneObjective",
     "GenerationPruner",

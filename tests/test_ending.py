@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import load_file
 from searches import GOOD, HEAD_ONLY, RECIPE, Case, searched
 
-from optuna_layerwise import Final, ModelSpec
+from optuna_layerwise import Ending, Final, ModelSpec
 from optuna_layerwise.data import Splits, load_data
 from optuna_layerwise.data.images import joined
 from optuna_layerwise.models.team import load_team
 from optuna_layerwise.objective.entrants import suggested_epochs
 from optuna_layerwise.policy import Policy
-from optuna_layerwise.records.final import Ending, openings
+from optuna_layerwise.records.final import openings
 from optuna_layerwise.training import Engine
 
 SEEDS = (7, 8)
