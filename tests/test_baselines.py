@@ -15,6 +15,7 @@ from optuna_layerwise import FinetuneObjective, ModelSpec, Recipe, load_data
 from optuna_layerwise.baselines import BASELINES, REFERENCES, baseline_named
 from optuna_layerwise.data import Splits
 from optuna_layerwise.encodings import Bits, Encoding, Gene, Global
+from optuna_layerwise.records.final import PUBLISHED_ENDING
 from optuna_layerwise.records.run import run_of
 
 BLOCKS = ("stem", "stage1", "stage2", "head")
@@ -105,7 +106,9 @@ def test_every_baseline_trains_the_mobilenet_on_busi_from_python(
         else:
             assert run.outcome == "repeated"
         assert run.recipe == {field: trial.params[field] for field in objective.encoding.tuned}
-    final = objective.finalize(study, top=1, seeds=(1,), references=("full",))
+    final = objective.finalize(
+        study, top=1, seeds=(1,), references=("full",), ending=PUBLISHED_ENDING
+    )
     [full] = final.baselines
     assert full.policy == dict(BASELINES["full"].policy(list(objective.blocks)))
     chosen = run_of(study, study.trials[int(final.chosen.name.removeprefix("trial "))])

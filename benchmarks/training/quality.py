@@ -163,7 +163,7 @@ class Measured(FinetuneObjective):
             "seed": seed,
             "images": fit.cost.images_seen,
             "epochs": len(fit.history),
-            "validation_images": len(fit.history) * len(val),
+            "validation_images": 0 if val is None else len(fit.history) * len(val),
             "flops": fit.cost.flops,
             "seconds": round(fit.cost.seconds, 4),
             "cpu_seconds": round(time.process_time() - clock, 4),

@@ -16,7 +16,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
-from commands import DIGITS, Cli, load
+from commands import DIGITS, QUICK_END, Cli, load
 from forking import Command
 from PIL import Image
 
@@ -213,6 +213,7 @@ def test_trials_that_are_low_in_their_generation_are_pruned_on_request_only(cli:
 @pytest.mark.slow
 def test_a_race_is_run_and_told_of_unless_told_otherwise(cli: Cli) -> None:
     tune = ("tune", "--threads", "1", "--trials", "5", "--finalists", "5", "--epochs", "1")
+    tune += QUICK_END
     assert "saved by their race" in cli(*tune, "--study", "a")[1]
     assert "saved by their race" not in cli(*tune, "--study", "b", "--no-race")[1]
     raced, whole = (load(name).user_attrs["olw:final"]["finalists"] for name in "ab")
@@ -221,7 +222,7 @@ def test_a_race_is_run_and_told_of_unless_told_otherwise(cli: Cli) -> None:
 
 @pytest.mark.slow
 def test_finalists_follow_the_trials_where_nothing_is_said(cli: Cli) -> None:
-    arguments = ("tune", "--threads", "1", "--epochs", "1", "--final-seeds", "1")
+    arguments = ("tune", "--threads", "1", "--epochs", "1", "--final-seeds", "1", *QUICK_END)
     assert cli(*arguments, "--trials", "4")[0] == 0
     assert Settings.from_study(load("digits")).finalists is None
     assert len(load("digits").user_attrs["olw:final"]["finalists"]) == 1

@@ -26,6 +26,7 @@ def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tune:
 
     def run(*arguments: str) -> optuna.Study:
         options = ("--finalists", "1", "--final-seeds", "1", "--threads", "1", "--study", "s")
+        options += ("--no-compete", "--final-folds", "1")
         monkeypatch.setattr(sys, "argv", ["optuna-layerwise", "tune", *options, *arguments])
         with pytest.raises(SystemExit) as end:
             main()
