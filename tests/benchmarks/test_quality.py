@@ -118,7 +118,13 @@ def test_what_is_measured_is_what_the_objective_itself_does() -> None:
         for trials in (study.trials, study.trials[:1]):
             copy = optuna.create_study(direction="maximize")
             copy.add_trials(trials)
-            final = objective.finalize(copy, top=2, seeds=(1, 2), ending=PUBLISHED_ENDING)
+            final = objective.finalize(
+                copy,
+                top=2,
+                seeds=(1, 2),
+                references=("full", "probe", "scratch"),
+                ending=PUBLISHED_ENDING,
+            )
             found.append((final.chosen.policy, final.chosen.val, final.chosen.test))
             found += [(b.name, b.val, b.test) for b in final.baselines]
         return found
