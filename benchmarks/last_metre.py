@@ -1,4 +1,4 @@
-"""What each part of a search's end is worth: competing baselines, folds, refit, team, fitted head.
+"""Measures what each part of a search's end is worth: baselines, folds, refit, team, fitted head.
 
 MobileNetV2 0.35 at 64 pixels, with a tenth and four tenths of the images to train on. A cell is
 a data set, a share of the images, a split and how the head starts. In it one search is made, and
@@ -48,7 +48,7 @@ ENDINGS: dict[str, Ending] = {
 }
 """Ways to end a search; the first five add one part each."""
 VAL, TEST = 0.2, 0.4
-"""Of all images, as in the comparison of methods; a share of all images is to train on."""
+"""The shares of all images that validate and test, as in the comparison of methods."""
 STARTS: tuple[HeadStart, ...] = ("fitted", "random")
 
 
@@ -189,7 +189,7 @@ def _line(ends: Mapping[str, Any]) -> str:
 
 
 def _told(final: Final) -> dict[str, Any]:
-    """What is kept of a result."""
+    """The numbers of a result that the table needs."""
     given = final.delivered
     assert given is not None
     flops = {candidate.name: candidate.flops for candidate in final.finalists}

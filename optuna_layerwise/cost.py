@@ -54,7 +54,7 @@ class Cost:
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """What the trainings of a study may cost together.
+    """A limit for what all trainings of a study cost together.
 
     Args:
         amount: Above 0.
@@ -87,7 +87,7 @@ class Budget:
         return cls(amount * times, unit)
 
     def spent(self, cost: Cost, trainings: int) -> float:
-        """What trainings took of it, in its unit."""
+        """How much of the budget some trainings have used, in its unit."""
         return {"seconds": cost.seconds, "flops": cost.flops, "trainings": trainings}[self.unit]
 
     def words(self, amount: float | None = None) -> str:

@@ -46,7 +46,7 @@ def plan(policy: Mapping[str, float], recipe: Recipe) -> Table:
 
 
 def result(study: optuna.Study, final: Final, settings: Settings) -> list[Table | Text | str]:
-    """What to use and what it is worth, beside the baselines."""
+    """Lines and tables: what to use, and what it and the baselines are worth."""
     chosen, given, opened = final.chosen, final.delivered, readable_openings(study)
     table = Table("method", f"test {final.metric}", "held out", "trained", "seconds")
     if given is not None:

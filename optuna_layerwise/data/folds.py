@@ -14,7 +14,7 @@ from optuna_layerwise.data.images import Images
 MANY_IMAGES = 1000
 """From this number of labelled images on, one validation split says enough."""
 N_FOLDS = 5
-"""Of fewer images, where every class has as many."""
+"""The number of folds of fewer images, if each class has at least as many images."""
 
 
 def suggested_folds(images: Images) -> int:
@@ -35,7 +35,7 @@ def held_out_folds(images: Images, n_folds: int, *, seed: int = 0) -> list[tuple
     Args:
         images: All that are labelled, but those of the test split.
         n_folds: From 2 to the number of images (or groups) of the smallest class.
-        seed: Of the shuffle.
+        seed: It decides which images share a fold.
 
     Raises:
         ValueError: if there are too few images, or groups, of a class.

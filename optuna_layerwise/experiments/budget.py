@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.baselines import BASELINES, REFERENCES
 from optuna_layerwise.cost import Budget, Cost, training_flops
-from optuna_layerwise.data.folds import MANY_IMAGES, folds_for_finalists
+from optuna_layerwise.data.folds import folds_for_finalists
 from optuna_layerwise.data.images import joined
 from optuna_layerwise.io.plain import MANY
 from optuna_layerwise.objective.finalists import n_finalists
@@ -67,21 +67,21 @@ class End:
 
     @property
     def trainings(self) -> int:
-        """Of each finalist and baseline, without a race."""
+        """How often each finalist and baseline is trained in the contest, if no race ends it."""
         return self.folds if self.folds > 1 else self.seeds
 
 
 @dataclasses.dataclass(frozen=True)
 class _Rates:
-    """What trainings that are still to come are expected to cost.
+    """The expected cost of trainings that are still to come.
 
     Args:
         trial: The next trial.
         image: Training on one image with a trial's policy.
         image_of_all: Training on one image with every block trained.
         forward: One image that is only classified.
-        epochs: Of a training, if it has as many as in the search.
-        refit: The same of a training without validation.
+        epochs: The number of epochs of a training, if it has as many as in the search.
+        refit: The number of epochs of a training without validation.
         head: Fitting a head, once for each set of training images.
     """
 
@@ -151,8 +151,7 @@ class Plan:
         self._n_images = len(data.train), len(data.val)
         self._n_labelled, folds = sum(self._n_images), ending.folds
         if folds is None:
-            few = self._n_labelled < MANY_IMAGES
-            folds = len(folds_for_finalists(joined(data.train, data.val))) if few else 1
+            folds = len(folds_for_finalists(joined(data.train, data.val)))
         self._folds = max(folds, 1)
         methods = [BASELINES[name].recipe.get("method") for name in REFERENCES]
         self._probes = sum(isinstance(method, Regression) for method in methods)
@@ -204,7 +203,7 @@ class Plan:
         return self._planned(self._runs(study, trials), finished, searched=True)[1]
 
     def arguments(self, end: End) -> dict[str, Any]:
-        """What `FinetuneObjective.finalize` is to be called with."""
+        """Keyword arguments for `FinetuneObjective.finalize`."""
         return {
             "top": end.finalists,
             "seeds": self._seeds[: end.seeds],

@@ -17,7 +17,7 @@ from optuna_layerwise.recipe import Metric, higher_is_better
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Training:
-    """One of those that every entrant is to have: its seed and its images."""
+    """A training that every entrant gets: the seed, the images to train on, those held out."""
 
     seed: int
     train: Images
@@ -59,8 +59,8 @@ def contest(
 
     Args:
         entrants: Who takes part.
-        trainings: What each is to have.
-        metric: That decides.
+        trainings: The trainings that each entrant gets, in their order.
+        metric: The metric that decides.
         race: Train those that are clearly behind no further; see `still_in_the_race`. A fitted
             probe, which costs no epoch, stays: it errs elsewhere than the others, and may serve
             in a team.

@@ -39,8 +39,9 @@ class Choice:
         team: Who is in the team, with their shares of its probabilities: several, or the winner
             with several trainings; empty for a single network.
         held_out: Metrics of what is handed over on all held-out images.
-        other: The same of what is not: the team, or the winner; empty if there is no team.
-        promised: What is handed over promises of the study's metric.
+        other: Metrics of the alternative on the same images: of the team where the winner is
+            handed over, of the winner where the team is; empty if there was no team.
+        promised: The estimate of the study's metric for what is handed over.
     """
 
     winner: Entrant
@@ -54,9 +55,9 @@ class Choice:
     ) -> Iterator[tuple[Entrant, Sequence[int]]]:
         """Who is to be trained on all labelled images, with which seeds.
 
-        The winner and the baselines have every seed, which says how much another seed changes,
-        and of a team makes a better one; a fitted probe has no luck, and others who are in the
-        team have as many as their share.
+        The winner and the baselines are trained with every seed: the test metrics then show how
+        much another seed changes. A fitted probe is the same with any seed and is trained once.
+        Other members of the team are trained with as many seeds as their share says, rounded up.
         """
         everyone = dict.fromkeys([self.winner, *self.team, *baselines])
         compared = {self.winner, *baselines}
