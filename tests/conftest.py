@@ -8,10 +8,15 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 from tiers import COLLECTED, EMPTY, mark_sweeps
+
+if TYPE_CHECKING:  # torch is imported by the tests that need it
+    from optuna_layerwise import ModelSpec
+    from optuna_layerwise.data import Splits
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -44,6 +49,22 @@ def digits_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.set_num_threads(1)
     return pretrained_digits(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="session")
+def spec(digits_weights: Path) -> ModelSpec:
+    """That network with its weights."""
+    from optuna_layerwise import ModelSpec
+
+    return ModelSpec(name="digits_cnn", weights=digits_weights, image_size=8)
+
+
+@pytest.fixture(scope="session")
+def splits() -> Splits:
+    """The digits 5 to 9."""
+    from optuna_layerwise import load_data
+
+    return load_data("digits", image_size=8)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from searches import GOOD, HEAD_ONLY, RECIPE, Case, searched
 
 from optuna_layerwise import Ending, Final, ModelSpec
-from optuna_layerwise.data import Splits, load_data
+from optuna_layerwise.data import Splits
 from optuna_layerwise.data.images import joined
 from optuna_layerwise.models.team import load_team
 from optuna_layerwise.objective.entrants import suggested_epochs
@@ -23,16 +23,6 @@ from optuna_layerwise.training import Engine
 
 SEEDS = (7, 8)
 REFERENCES = ("full", "probe-fitted")
-
-
-@pytest.fixture(scope="module")
-def spec(digits_weights: Path) -> ModelSpec:
-    return ModelSpec(name="digits_cnn", weights=digits_weights, image_size=8)
-
-
-@pytest.fixture(scope="module")
-def splits() -> Splits:
-    return load_data("digits", image_size=8)
 
 
 @pytest.fixture(scope="module")

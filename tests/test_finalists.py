@@ -31,23 +31,13 @@ from searches import (
 
 from optuna_layerwise import Final, FinetuneObjective, ModelSpec, open_study
 from optuna_layerwise.baselines import BASELINES
-from optuna_layerwise.data import SealedImages, Splits, load_data
+from optuna_layerwise.data import SealedImages, Splits
 from optuna_layerwise.objective.finalists import n_finalists
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.records.final import CLAIM_KEY, PUBLISHED_ENDING, Candidate, stored_final
 from optuna_layerwise.records.run import RUN_KEY, Run, run_of
 from optuna_layerwise.storage import TIE_KEY, Lease, Owner
 from optuna_layerwise.training import Engine
-
-
-@pytest.fixture(scope="module")
-def spec(digits_weights: Path) -> ModelSpec:
-    return ModelSpec(name="digits_cnn", weights=digits_weights, image_size=8)
-
-
-@pytest.fixture(scope="module")
-def splits() -> Splits:
-    return load_data("digits", image_size=8)
 
 
 @pytest.fixture(scope="module")

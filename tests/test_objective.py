@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import signal
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -19,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from torch.nn.functional import cross_entropy
 
 from optuna_layerwise import FinetuneObjective, ModelSpec, TrialPaused, frozen, param_groups
-from optuna_layerwise.data import Images, SealedImages, Splits, load_data, stratified_folds
+from optuna_layerwise.data import Images, SealedImages, Splits, stratified_folds
 from optuna_layerwise.encodings import Encoding
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.recipe import Recipe
@@ -35,16 +34,6 @@ QUICK = Recipe(lr=3e-3, epochs=2, patience=None, batch_size=25)
 LAST, CTRL_C = QUICK.epochs - 1, signal.SIGINT
 EVERYTHING = {f"imp/{block}": 0.75 for block in BLOCKS} | {"imp/__threshold__": 0.1}
 NOTHING = EVERYTHING | {"imp/__threshold__": 1.0}
-
-
-@pytest.fixture(scope="module")
-def spec(digits_weights: Path) -> ModelSpec:
-    return ModelSpec(name="digits_cnn", weights=digits_weights, image_size=8)
-
-
-@pytest.fixture(scope="module")
-def splits() -> Splits:
-    return load_data("digits", image_size=8)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -30,16 +29,6 @@ __all__ = ["storage"]
 QUICK = Recipe(lr=3e-3, epochs=2, patience=None, batch_size=25)
 FULL = {f"imp/{block}": 0.75 for block in BLOCKS} | {"imp/__threshold__": 0.1}
 HEAD = {f"imp/{block}": 0.05 for block in BLOCKS} | {"imp/head": 0.3, "imp/__threshold__": 0.1}
-
-
-@pytest.fixture(scope="module")
-def spec(digits_weights: Path) -> ModelSpec:
-    return ModelSpec(name="digits_cnn", weights=digits_weights, image_size=8)
-
-
-@pytest.fixture(scope="module")
-def splits() -> Splits:
-    return load_data("digits", image_size=8)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from optuna_layerwise.training.evaluation import eval_mode
@@ -82,7 +83,8 @@ def fit_heads(
             problem = "is fed numbers that are not finite"
         else:
             features = torch.cat(fed[path])
-            with _said_if_slow(features):
+            # With more threads than torch has, a busy machine takes two or three times as long.
+            with _said_if_slow(features), threadpool_limits(torch.get_num_threads()):
                 fitted[path] = fit_linear(features, images.labels, layer.out_features)
             continue
         if path == paths[0]:
