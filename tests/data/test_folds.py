@@ -33,6 +33,7 @@ def test_each_image_is_held_out_once_with_its_class_and_its_group(grouped: bool)
         assert sorted([*train.names, *out.names], key=int) == list(images.names)
         assert np.bincount(out.labels).tolist() == [8, 4]
         assert train.batch()[:, 0, 0, 0].tolist() == [int(name) for name in train.names]
+        assert bool(train.groups) is grouped
         assert not set(train.groups or ()) & set(out.groups or ())
 
 
