@@ -29,7 +29,8 @@ def verdict(final: Final) -> str:
     lead, name = given.leads.get(rival.name), clean(rival.name)
     if lead is None:
         return f"{text}."
-    amount = f"{abs(lead.value):.3f} {'better' if lead.value > 0 else 'worse'} than {name}"
+    how = f"{abs(lead.value):.3f} {'better' if lead.value > 0 else 'worse'} than"
+    amount = f"{how if round(lead.value, 3) else 'level with'} {name}"
     sure = "more than chance" if lead.low > 0 or lead.high < 0 else "which may be chance"
     return (
         f"{text}, {amount}, the best without a search (95 % interval {lead.low:+.3f} to "
