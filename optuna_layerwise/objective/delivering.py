@@ -19,10 +19,12 @@ from optuna_layerwise.data import Images
 from optuna_layerwise.io.files import whole_file
 from optuna_layerwise.models.team import Team, save_team
 from optuna_layerwise.objective.contest import Training
-from optuna_layerwise.objective.entrants import Entrant, Logits
+from optuna_layerwise.objective.entrants import Entrant, Logits, Network
+from optuna_layerwise.objective.per_image import per_image
 from optuna_layerwise.objective.selection import bias_corrected, lead, select_members
 from optuna_layerwise.recipe import Metric
 from optuna_layerwise.records.final import Candidate, Deliver, Delivered, Estimate, Member
+from optuna_layerwise.records.predictions import Predictions
 from optuna_layerwise.records.run import finite_or_none
 from optuna_layerwise.training import Trainer
 from optuna_layerwise.training.metrics import classification_metrics
@@ -130,6 +132,7 @@ class HandedOver:
         models = [entrant.model(network) for entrant, network, _ in self.members]
         weights = [weight for *_, weight in self.members]
         self._model = Team(models, weights) if len(models) > 1 else models[0]
+        self._said: dict[Network, Logits] = {}
 
     @contextlib.contextmanager
     def saved(self, path: Path) -> Iterator[dict[str, str]]:
@@ -158,19 +161,16 @@ class HandedOver:
         """
         trainer, choice = self._trainer, self._choice
 
-        def said_by(model: torch.nn.Module) -> Logits:
-            return trainer.outputs(model, test).cpu()
-
         def judged(logits: Logits) -> dict[str, float]:
             return classification_metrics(logits, test.labels, test.classes)
 
         compared = dict.fromkeys([choice.winner, *baselines])
         said = {
-            entrant: [said_by(entrant.model(network)) for network in entrant.networks]
+            entrant: [self._said_by(entrant, network, test) for network in entrant.networks]
             for entrant in compared
         }
         candidates = {e: e.candidate([judged(logits) for logits in said[e]]) for e in compared}
-        its = said_by(self._model)
+        its = trainer.outputs(self._model, test).cpu()
         metric, leads = trainer.recipe.metric, {}
         for baseline in baselines:
             theirs = np.stack([_softmax(logits) for logits in said[baseline]])
@@ -194,7 +194,28 @@ class HandedOver:
             flops=work * one,
             flops_of_one=one,
         )
+        self._its = its
         return candidates[choice.winner], [candidates[b] for b in baselines], delivered
+
+    def per_image(self, test: Images, trained_on: Images) -> Predictions | None:
+        """What it says of each image that it was `tested` on.
+
+        Args:
+            test: The same images.
+            trained_on: What its networks were trained on.
+        """
+        members = None
+        if len(self.members) > 1:
+            said = (self._said_by(entrant, network, test) for entrant, network, _ in self.members)
+            members = np.stack([_softmax(logits).astype(np.float32) for logits in said])
+        return per_image(test, trained_on, _softmax(self._its), members)
+
+    def _said_by(self, entrant: Entrant, network: Network, test: Images) -> Logits:
+        """Logits of one network, of which each is asked once."""
+        if network not in self._said:
+            model = entrant.model(network)
+            self._said[network] = self._trainer.outputs(model, test).cpu()
+        return self._said[network]
 
 
 def _units(parts: Sequence[Images]) -> NDArray[np.int64]:

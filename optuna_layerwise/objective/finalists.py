@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
@@ -36,6 +37,7 @@ from optuna_layerwise.records.final import (
     store_final,
     stored_final,
 )
+from optuna_layerwise.records.predictions import beside, stored_beside
 from optuna_layerwise.records.run import run_of
 from optuna_layerwise.storage import (
     LEASE_SECONDS,
@@ -246,10 +248,16 @@ def _finalized(
         check(also={f"{OPENED_KEY}{recorded}": opening.as_json()})
     check(also={})
     folds = 1 if trainings[0].held_out is data.val else len(trainings)
-    chosen, judged, delivered = handed_over.tested(data.test.open(), baselines, folds)
+    test = data.test.open()
+    chosen, judged, delivered = handed_over.tested(test, baselines, folds)
     others = [entrant.candidate() for entrant in order[1:]]
     final = Final(metric, chosen, [chosen, *others], judged, saved, finished, number, delivered)
-    stored = store_final(study, final)
+    if saved is None:
+        stored = store_final(study, final)
+    else:
+        said = handed_over.per_image(test, labelled if ending.refit else data.train)
+        with stored_beside(said, Path(saved["path"])) as predictions:
+            stored = store_final(study, dataclasses.replace(final, predictions=predictions))
     if files:
         files.forget_the_end(study)
     return stored
@@ -257,12 +265,11 @@ def _finalized(
 
 def _unused(path: Path, number: int) -> Path:
     """``best.safetensors``, ``best-2.safetensors``, ...: the first that is not there."""
-    if number == 1 and not path.exists():
-        return path
     later = (
         path.with_name(f"{path.stem}-{n}{path.suffix}") for n in itertools.count(max(number, 2))
     )
-    return next(name for name in later if not name.exists())
+    names = itertools.chain([path] if number == 1 else [], later)
+    return next(name for name in names if not (name.exists() or beside(name).exists()))
 
 
 def _best(

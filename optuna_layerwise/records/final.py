@@ -190,6 +190,8 @@ class Final:
             made it, which did not store that.
         number: 1, or above for the result of a finalization that was asked for again.
         delivered: What is handed over; ``None`` of an older release.
+        predictions: Where what it says of each test image was saved (``path``), and the
+            ``sha256``; ``None`` where no weights were saved, and of an older release.
     """
 
     metric: Metric
@@ -200,6 +202,7 @@ class Final:
     trials: int | None = None
     number: int = 1
     delivered: Delivered | None = None
+    predictions: dict[str, str] | None = None
 
     @property
     def trainings_saved(self) -> int:
