@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
+import typer
+
 from optuna_layerwise.cli.options import (
     DEFAULT_STORAGE,
     AllowDifferent,
@@ -23,6 +25,15 @@ from optuna_layerwise.experiments.presets import PRESETS, defaults, filled_in
 from optuna_layerwise.experiments.settings import SETTINGS, SETTINGS_KEY, Settings, weights_of
 
 _DEFAULTS = defaults()
+
+
+def _from_file(context: typer.Context, file: str | None) -> str | None:
+    """Let what a file of settings says be the defaults of the options."""
+    if file is not None:
+        from optuna_layerwise.experiments.settings_file import read_settings
+
+        context.default_map = read_settings(Path(file))
+    return file
 
 
 @takes([option_for(name, setting, _DEFAULTS.get(name)) for name, setting in SETTINGS.items()])
@@ -45,6 +56,15 @@ def tune_command(
         bool, told("Study", "Work on the study; if not, create it for `worker` and `launch`.")
     ] = True,
     finalize: Finalize = True,
+    config: Annotated[
+        str | None,
+        told(
+            "Study",
+            "YAML file of settings, as `init` writes it; options that are typed win over it.",
+            is_eager=True,
+            callback=_from_file,
+        ),
+    ] = None,
     **typed: Any,
 ) -> None:
     """Search which blocks to train, and how fast; then test the best policy once.

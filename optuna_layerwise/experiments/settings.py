@@ -57,17 +57,24 @@ _study, _data, _network = panel("Study"), panel("Data"), panel("Network")
 _search, _result, _machine = panel("Search"), panel("Result"), panel("Machine", may_change=True)
 
 
-def absolute(place: str) -> str:
+def absolute(place: str, folder: Path = Path()) -> str:
     """An absolute path, if it is one that exists or looks like one; names stay."""
-    if place in DATA_NAMES or not place.strip() or "://" in place:
+    if not place.strip() or "://" in place:
         return place
-    path = Path(place)
+    path = folder / place
     return str(path.absolute()) if path.exists() or path.suffix or os.sep in place else place
 
 
-def absolute_folder(place: str) -> str:
+def absolute_data(place: str, folder: Path = Path()) -> str:
+    """An absolute path, unless it is the name of a data set, or an address."""
+    if place in DATA_NAMES or not place.strip() or "://" in place:
+        return place
+    return str((folder / place).absolute())
+
+
+def absolute_folder(place: str, folder: Path = Path()) -> str:
     """An absolute path of a folder, also of one that is not there."""
-    return os.path.abspath(os.path.expanduser(place))
+    return os.path.abspath(folder / os.path.expanduser(place))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,7 +92,7 @@ class Settings:
     data: str = _data(
         "digits",
         f"Images to learn from: a folder, a .csv or .npz file, or one of {', '.join(DATA_NAMES)}.",
-        place=absolute,
+        place=absolute_data,
     )
     data_root: str | None = _data(
         None, "Folder that holds the data sets that go by name.", place=absolute_folder

@@ -18,6 +18,12 @@ T = TypeVar("T")
 PANELS = ("Study", "Data", "Network", "Search", "Training", "Result", "Machine")
 """Titles of the groups of options in ``--help``, in their order."""
 _KEY = "setting"
+_NUMBERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
+    bool: ("true or false", lambda text: {"true": True, "false": False}[text.lower()]),
+    int: ("a whole number", int),
+    float: ("a number", float),
+}
+"""What is no text when it is typed: in words, and how it is read."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +38,8 @@ class Setting:
         within: The least and the largest value; what lies between may still be too much.
         choices: The names that it may have; a ``Literal`` lists them itself.
         none: What is typed for ``None``.
-        place: Makes what is typed an absolute path, where it is a path.
+        place: Makes what is typed an absolute path, where it is a path; a second argument is the
+            folder that it is relative to, by default the present one.
         may_change: Whether a study that exists may go on with another value; paths always may.
         repeats: Whether a study is the same one only with this value.
         path: Attributes that lead to the value from the dataclass that was asked.
@@ -47,7 +54,7 @@ class Setting:
     within: tuple[float, float] | None = None
     choices: Collection[str] = ()
     none: str | None = None
-    place: Callable[[str], str] | None = None
+    place: Callable[..., str] | None = None
     may_change: bool = False
     repeats: bool = True
     path: tuple[str, ...] = ()
@@ -73,14 +80,20 @@ class Setting:
     @property
     def typed(self) -> Any:
         """The type of what is typed; a list where the option may be repeated."""
-        if self.kind in (bool, int, float):
-            return self.kind
-        if get_origin(self.kind) is tuple:
-            return {(str, ...): list[str], (int, ...): int}.get(get_args(self.kind), str)
-        return list[str] if get_origin(self.kind) is Mapping else str
+        if self.number is not None:
+            return str if self.none is not None and not self.none.isdigit() else self.number
+        if get_origin(self.kind) is Mapping or get_args(self.kind) == (str, ...):
+            return list[str]
+        return str
+
+    @property
+    def number(self) -> type | None:
+        """The kind of number, or truth value, that is typed; ``None`` where text is."""
+        kind = int if get_args(self.kind) == (int, ...) else self.kind
+        return kind if kind in _NUMBERS else None
 
     def read(self, typed: Any) -> Any:
-        """The value that was typed; of several integers it is their number.
+        """The value that was typed, a number also as text; of several integers it is their number.
 
         Raises:
             ValueError: if it is none.
@@ -88,7 +101,9 @@ class Setting:
         if self.none is not None and str(typed) == self.none:
             return None
         value = typed
-        if get_origin(self.kind) is Mapping:
+        if self.number is not None and isinstance(typed, str):
+            value = self._number_in(typed)
+        elif get_origin(self.kind) is Mapping:
             value = assignments(self.option, typed)
             if get_args(self.kind)[1] is str:
                 value = {name: str(each) for name, each in value.items()}
@@ -102,6 +117,15 @@ class Setting:
             value = self.place(typed)
         self.check(value)
         return value
+
+    def _number_in(self, text: str) -> Any:
+        assert self.number is not None
+        expected, made = _NUMBERS[self.number]
+        try:
+            return made(text)
+        except (ValueError, KeyError):
+            expected += f" or {self.none}" if self.none is not None else ""
+            raise ValueError(f"{self.option} must be {expected}, got {text!r}") from None
 
     def words(self, value: Any) -> list[list[str]]:
         """The words to type for a value, one list for each time that the option is given."""

@@ -11,6 +11,7 @@ from pages import PAGES, ROOT, blocks, commands
 
 import optuna_layerwise
 from optuna_layerwise.cli.app import app
+from optuna_layerwise.experiments.settings_file import read_settings
 
 ALL = pytest.mark.parametrize("page", PAGES)
 
@@ -74,3 +75,11 @@ def test_every_message_of_the_troubleshooting_page_is_in_the_code() -> None:
     assert len(messages) > 30
     parts = [part.strip() for message in messages for part in message.split("...")]
     assert not [part for part in parts if part and part not in source]
+
+
+def test_the_file_of_settings_in_the_pages_is_one(tmp_path: Path) -> None:
+    [text] = [b.text for b in blocks(PAGES["docs/settings.md"]) if b.language == "yaml"]
+    (tmp_path / "tune.yaml").write_text(text)
+    found = read_settings(tmp_path / "tune.yaml")
+    assert found["data"] == str(tmp_path / "images" / "leaves.csv")
+    assert len(found) == sum(":" in line for line in text.splitlines())
