@@ -40,6 +40,7 @@ ARROWS: dict[str, set[str]] = {
         "training",
     },
     "launch": {"studies"},
+    "prediction": {"data", "models", "records", "training"},
     "visualization": {"analysis"},
     "reporting": {"analysis", "records", "storage", "visualization"},
     "experiments": {

@@ -18,6 +18,7 @@ from optuna_layerwise.data.images import joined
 from optuna_layerwise.models.team import load_team
 from optuna_layerwise.objective.entrants import suggested_epochs
 from optuna_layerwise.policy import Policy
+from optuna_layerwise.prediction import load_exported
 from optuna_layerwise.records.final import openings
 from optuna_layerwise.training import Engine
 
@@ -226,3 +227,25 @@ def test_an_interrupted_end_goes_on_to_the_same_bits_and_trains_nothing_twice(
     assert all(torch.equal(tensor, its[name]) for name, tensor in found_weights.items())
     assert found.delivered == expected.delivered
     assert not list(tmp_path.rglob("end-*.checkpoint"))
+
+
+def test_the_file_alone_classifies_as_it_was_tested(
+    case: Case, team: Final, weights: Path
+) -> None:
+    exported, test = load_exported(weights, device="cpu"), case.test.open()
+    assert exported.classes == test.classes
+    probabilities = exported.predict_proba(list(test.batch()))
+    metrics = case.objective.trainer.evaluate(exported.model, test)
+    own = probabilities[np.arange(len(test)), test.labels]
+    assert (probabilities.argmax(axis=1) == test.labels).mean() == pytest.approx(
+        team.delivered.test["accuracy"]  # type: ignore[union-attr]
+    )
+    assert metrics == team.delivered.test  # type: ignore[union-attr]
+    assert exported.network.plausible == pytest.approx(np.quantile(own, 0.1), abs=0.35)
+    share = np.mean(
+        [
+            test.classes[label] in names
+            for label, names in zip(test.labels, exported.plausible(probabilities), strict=True)
+        ]
+    )
+    assert share > 0.8  # promised of 0.9, for writers like those of the training images

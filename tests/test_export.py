@@ -84,9 +84,9 @@ def test_a_file_without_a_policy_is_refused_with_its_name(
 
 
 def test_a_file_that_is_no_text_is_refused_with_its_name(tmp_path: Path) -> None:
-    weights = tmp_path / "weights.safetensors"
+    weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"\xd8\x00\xff")
-    with pytest.raises(ValueError, match=r"weights.safetensors cannot be read: 'utf-8' codec"):
+    with pytest.raises(ValueError, match=r"model.safetensors cannot be read: 'utf-8' codec"):
         Policy.load(weights)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Policy.load(tmp_path / "nowhere.json")
@@ -103,14 +103,14 @@ def test_the_weights_are_those_that_were_saved(tmp_path: Path) -> None:
     model = torch.nn.Linear(2, 3)
     study = with_weights(a_study(settings=SETTINGS), tmp_path / "best.safetensors", model)
     names = [path.name for path in export(study, tmp_path / "out")]
-    assert names == ["policy.json", "README.md", "weights.safetensors"]
-    found = load_file(tmp_path / "out" / "weights.safetensors")
+    assert names == ["policy.json", "README.md", "model.safetensors"]
+    found = load_file(tmp_path / "out" / "model.safetensors")
     assert torch.equal(found["weight"], model.weight)
     (tmp_path / "best.safetensors").write_bytes(b"others")
     with pytest.raises(FileNotFoundError, match="no such file, or another one"):
         export(study, tmp_path / "late")
     assert (tmp_path / "late" / "README.md").is_file()
-    assert not (tmp_path / "late" / "weights.safetensors").exists()
+    assert not (tmp_path / "late" / "model.safetensors").exists()
 
 
 def test_a_file_that_is_no_saved_network_is_neither_copied_nor_shown(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_the_card_is_one_that_the_hub_reads(tmp_path: Path) -> None:
         "The outputs are, in order: 0 healthy, 1 ill.",
         "100 train, 80 val, 90 test images",
         "optuna-layerwise tune --data leaves",
-        "weights.safetensors",
+        "model.safetensors",
         "licence",
     ):
         assert expected in card.text

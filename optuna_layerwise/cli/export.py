@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,13 +18,25 @@ from optuna_layerwise.cli.options import (
     load_study,
 )
 from optuna_layerwise.cli.report import command_of
+from optuna_layerwise.cli.stored_paths import check_paths, paths_of
+from optuna_layerwise.experiments.settings import Settings
 from optuna_layerwise.io.plain import one_of
 from optuna_layerwise.io.texts import quoted
 
 if TYPE_CHECKING:
+    import numpy as np
+    import optuna
+    import torch
+    from numpy.typing import NDArray
+
+    from optuna_layerwise.data.decode import Item
+    from optuna_layerwise.prediction import Exported
     from optuna_layerwise.reporting.export import PlanFormat
 
-_FORMATS: tuple[PlanFormat, ...] = ("json", "yaml")
+_PLANS: tuple[PlanFormat, ...] = ("json", "yaml")
+_PROGRAMS = {"onnx": "model.onnx", "torch": "model.pt2"}
+_IMAGES = 20
+"""On which a program is compared with the network."""
 _FILES = {
     *(".json", ".yaml", ".yml", ".md", ".txt", ".html", ".pdf", ".csv", ".safetensors", ".pt"),
     *(".pth", ".onnx", ".zip", ".tar", ".gz", ".tgz"),
@@ -34,7 +49,13 @@ def export_command(
     to: Annotated[
         Path, typer.Option(help="Folder for the plan, the card and the weights.")
     ] = Path("exported"),
-    format: Annotated[str, typer.Option(help="Format of the plan: json or yaml.")] = "json",
+    format: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Format of the plan, json or yaml; and onnx, or torch for torch.export, to write "
+            "the network in that format, too; repeatable. Default: json."
+        ),
+    ] = None,
     trial: Annotated[
         int | None,
         typer.Option(
@@ -46,17 +67,92 @@ def export_command(
         typer.Option(help="Number of the result, if there are several. Default: the latest."),
     ] = None,
 ) -> None:
-    """Write the chosen policy, its fine-tuned weights (safetensors) and a model card."""
-    kind = one_of("--format", format, _FORMATS)
+    """Write the network that was found, its policy, a script to use it, and a model card."""
+    asked = [one_of("--format", each, (*_PLANS, *_PROGRAMS)) for each in format or ()]
+    programs = [each for each in asked if each in _PROGRAMS]
+    plans = [each for each in _PLANS if each in asked] or ["json"]
+    if len(plans) > 1:
+        raise ValueError("--format json and --format yaml are two formats of one plan: choose one")
+    if programs and trial is not None:
+        raise ValueError(
+            f"--format {programs[0]} is for the network that was found; of --trial {trial} the "
+            "plan alone is written"
+        )
+    kind = plans[0]
     if to.suffix.lower() in _FILES and not to.is_dir():
         raise ValueError(f"--to must be a folder, got a name that is a file's: {str(to)!r}")
     opened = load_study(storage, study, read_only=True)
     from optuna_layerwise.reporting.export import export  # with yaml and jinja
 
     command = command_of(opened)
+    written: list[Path] = []
     try:
-        export(opened, to, trial=trial, result=result, format=kind, command=command)
+        written = export(opened, to, trial=trial, result=result, format=kind, command=command)
     finally:
-        for name in (f"policy.{kind}", "README.md", "weights.safetensors"):
+        names = [path.name for path in written] or [f"policy.{kind}", "README.md"]
+        for name in names:
             if (to / name).is_file():
                 console.print(quoted(str(to / name)), soft_wrap=True)
+    if programs:
+        _write_programs(opened, to, programs)
+
+
+def _write_programs(study: optuna.Study, to: Path, programs: Sequence[str]) -> None:
+    """Write the exported network as programs, and say how near their probabilities are."""
+    from optuna_layerwise.prediction import load_exported, write_onnx, write_program
+
+    exported = load_exported(to, device="cpu")
+    pixels, what = _pixels(study, exported)
+    for program in dict.fromkeys(programs):
+        write = write_onnx if program == "onnx" else write_program
+        path = to / _PROGRAMS[program]
+        difference = write(exported, path, pixels)
+        console.print(
+            f"{quoted(str(path))}: on {what}, its probabilities differ from torch's by at most "
+            f"{difference:.1g}",
+            soft_wrap=True,
+        )
+
+
+def _pixels(study: optuna.Study, exported: Exported) -> tuple[torch.Tensor, str]:
+    """Images uint8 [n, 3, H, W] to compare on: the study's if they are there, else noise."""
+    import numpy as np
+    import torch
+
+    found: list[NDArray[np.uint8]] = []
+    with contextlib.suppress(OSError, ValueError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `tune` has said what is wrong with the data
+        decoded = exported.decoded(_some_images(study))
+        found = [image for image in decoded if not isinstance(image, str)]
+    if len(found) > 1:
+        return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2), f"{len(found)} images"
+    side = exported.network.image_size
+    noise = torch.Generator().manual_seed(0)
+    shape = (_IMAGES, 3, side, side)
+    made = torch.randint(256, shape, dtype=torch.uint8, generator=noise)
+    return made, f"{_IMAGES} images of noise (the study's own are not there)"
+
+
+def _some_images(study: optuna.Study) -> list[Item]:
+    """Some images of a study's data, if they are where the one who runs this has said.
+
+    Raises:
+        OSError: if the data are not there.
+        ValueError: if nobody has chosen their place here, or they are not as expected.
+    """
+    from optuna_layerwise.data.data_sources import read_source
+
+    settings = Settings.from_study(study)
+    check_paths(study, paths_of(settings, "data", "data_root", "image_root"))
+    raw = read_source(
+        settings.data,
+        seed=settings.split_seed,
+        root=Path(settings.data_root) if settings.data_root else None,
+        download=False,
+        columns=settings.columns or None,
+        image_root=tuple(map(Path, settings.image_root)),
+        group_by=settings.group_by,
+        group_rule=settings.group_rule,
+    )
+    items = [item for part in raw.parts.values() for item in part.items]
+    return items[:: max(1, len(items) // _IMAGES)][:_IMAGES]

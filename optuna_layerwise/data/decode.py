@@ -8,6 +8,7 @@ taken as it is.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,6 +21,25 @@ from optuna_layerwise.data.formats import FORMATS
 
 Item: TypeAlias = "Path | NDArray[Any]"
 """An image file, or an array of numbers [H, W] or [H, W, 3]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How the images of a data set were decoded, so that new images can be decoded alike.
+
+    Args:
+        image_size: Side of the decoded images in pixels.
+        resize: What the short side becomes; see `decode`.
+        value_range: The values that become 0 and 255, of images of more than 8 bits.
+    """
+
+    image_size: int
+    resize: int | None = None
+    value_range: ValueRange | None = None
+
+    def __call__(self, item: Item) -> NDArray[np.uint8]:
+        """The image as uint8 [image_size, image_size, 3]; see `decode`."""
+        return decode(item, self.image_size, resize=self.resize, value_range=self.value_range)
 
 
 def decode(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.datasets import load_digits
 
+from optuna_layerwise.data.decode import Decoding
 from optuna_layerwise.data.images import Images
 from optuna_layerwise.data.raw import Part, RawData
 from optuna_layerwise.data.splits import stratified_split
@@ -46,7 +47,7 @@ def digits_source(*, image_size: int = SIDE) -> tuple[Images, Images]:
     if image_size < SIDE:
         raise ValueError(f"image_size of the digits must be at least {SIDE}, got {image_size}")
     pool = _pool(range(5))
-    pixels, _ = decode_in_memory({"pool": pool}, image_size)["pool"]
+    pixels, _ = decode_in_memory({"pool": pool}, Decoding(image_size))["pool"]
     images = Images(pixels, pool.labels, tuple("01234"), pool.names)
     train, val = stratified_split(pool.labels, (0.8, 0.2), seed=0)
     return images.subset(train), images.subset(val)

@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from optuna_layerwise.data.decode import Decoding
+
 Indices: TypeAlias = "NDArray[np.integer[Any]] | NDArray[np.bool_] | Sequence[int] | slice"
 
 
@@ -165,6 +167,8 @@ class Splits:
         classes: The class names.
         notices: What a reader of results must know about the data, such as test images that are
             also among the training images; each was a warning when the data was loaded.
+        decoding: How new images are decoded alike; ``None`` for pixels that come from elsewhere:
+            new images are then resized and cropped as `decode` does by default.
     """
 
     train: Images
@@ -174,6 +178,7 @@ class Splits:
     source: str
     classes: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    decoding: Decoding | None = None
 
 
 def joined(first: Images, second: Images) -> Images:

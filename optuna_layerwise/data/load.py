@@ -10,6 +10,7 @@ import numpy as np
 import platformdirs
 
 from optuna_layerwise.data.data_sources import Source, read_source
+from optuna_layerwise.data.decode import Decoding
 from optuna_layerwise.data.found_groups import split
 from optuna_layerwise.data.images import Images, SealedImages, Splits
 from optuna_layerwise.data.labels import alike, said
@@ -136,14 +137,13 @@ def load_data(
     if scale is not None:
         parameters |= {"lowest_value": scale[0], "highest_value": scale[1]}
     key = fingerprint(raw.classes, parts, contents, parameters)
+    decoding = Decoding(image_size, resize, scale)
     if sum(map(len, parts.values())) * image_size**2 * 3 <= memory_budget:
-        decoded = decode_in_memory(parts, image_size, resize=resize, value_range=scale)
+        decoded = decode_in_memory(parts, decoding)
     else:
         cache = platformdirs.user_cache_path("optuna-layerwise") / "images"
         folder = (Path(cache_dir) if cache_dir is not None else cache) / key
-        decoded = decode_to_disk(
-            parts, image_size, folder=folder, resize=resize, value_range=scale
-        )
+        decoded = decode_to_disk(parts, decoding, folder=folder)
     with kept_notices() as said_of_images:
         _report_bad(parts, decoded, skip=skip_bad_images)
         _warn_of_leaks(parts, decoded, contents)
@@ -161,6 +161,7 @@ def load_data(
         notices=_without_places(
             [*said_of_source, *said_of_splits, *said_of_images], source, root, *image_roots
         ),
+        decoding=decoding,
     )
 
 

@@ -89,7 +89,7 @@ def read_rows(
                 empty.append((line, columns[field], f"is {value!r}" if value else "is empty"))
         group, split = values.get("group"), values.get("split")
         every = dict(zip(header, cells, strict=True))
-        rows.append(Row(line, values["image"], values["label"], group, split, every))
+        rows.append(Row(line, values["image"], values.get("label", ""), group, split, every))
     if empty:
         line, column, found = empty[0]
         more = f", and so are {len(empty) - 1} others" if len(empty) > 1 else ""

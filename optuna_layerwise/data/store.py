@@ -10,20 +10,19 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from optuna_layerwise.data.decode import Item, decode
-from optuna_layerwise.data.depth import ValueRange
+from optuna_layerwise.data.decode import Decoding, Item
 from optuna_layerwise.data.raw import Part
 
 Decoded: TypeAlias = "tuple[NDArray[np.uint8], dict[int, str]]"
@@ -36,32 +35,20 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 _CHUNK = 256  # images decoded ahead of the writer
 
 
-def decode_in_memory(
-    parts: Mapping[str, Part],
-    image_size: int,
-    *,
-    resize: int | None = None,
-    value_range: ValueRange | None = None,
-) -> dict[str, Decoded]:
+def decode_in_memory(parts: Mapping[str, Part], decoding: Decoding) -> dict[str, Decoded]:
     """Decode each part into an array of its own."""
-    decoder = partial(decode, image_size=image_size, resize=resize, value_range=value_range)
     decoded: dict[str, Decoded] = {}
     for name, part in parts.items():
-        pixels = np.empty((len(part), image_size, image_size, 3), np.uint8)
+        pixels = np.empty((len(part), *_shape(decoding)), np.uint8)
         bad: dict[int, str] = {}
-        for row, image in enumerate(_good_images(part, decoder, bad)):
+        for row, image in enumerate(_good_images(part, decoding, bad)):
             pixels[row] = image
         decoded[name] = pixels[: len(part) - len(bad)], bad
     return decoded
 
 
 def decode_to_disk(
-    parts: Mapping[str, Part],
-    image_size: int,
-    *,
-    folder: Path,
-    resize: int | None = None,
-    value_range: ValueRange | None = None,
+    parts: Mapping[str, Part], decoding: Decoding, *, folder: Path
 ) -> dict[str, Decoded]:
     """Decode each part into a file of its own in ``folder``, unless that exists, and map them.
 
@@ -69,12 +56,11 @@ def decode_to_disk(
         OSError: if no space is left for it; what was written is removed.
         ValueError: if the folder exists and is damaged.
     """
-    decoder = partial(decode, image_size=image_size, resize=resize, value_range=value_range)
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             with tempfile.TemporaryDirectory(prefix="unfinished-", dir=folder.parent) as temporary:
-                _write(parts, decoder, Path(temporary) / "images")
+                _write(parts, decoding, Path(temporary) / "images")
                 try:
                     os.replace(Path(temporary) / "images", folder)
                 except OSError:
@@ -83,7 +69,7 @@ def decode_to_disk(
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            needed = sum(map(len, parts.values())) * image_size**2 * 3
+            needed = sum(map(len, parts.values())) * math.prod(_shape(decoding))
             raise OSError(
                 error.errno,
                 f"no space left for the decoded images in {folder.parent}: they take "
@@ -92,30 +78,34 @@ def decode_to_disk(
                 "variable XDG_CACHE_HOME), or a smaller image_size (--image-size)",
             ) from error
     try:
-        return _map(parts, image_size, folder)
+        return _map(parts, decoding, folder)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"the image cache {folder} is damaged; delete it: {error}") from error
 
 
-def _write(parts: Mapping[str, Part], decoder: Decoder, folder: Path) -> None:
+def _shape(decoding: Decoding) -> tuple[int, int, int]:
+    return decoding.image_size, decoding.image_size, 3
+
+
+def _write(parts: Mapping[str, Part], decoding: Decoding, folder: Path) -> None:
     folder.mkdir()
     reasons: dict[str, dict[int, str]] = {}
     for name, part in parts.items():
         with open(folder / f"{name}.u8", "wb") as file:
             bad = reasons.setdefault(name, {})
-            for image in _good_images(part, decoder, bad):
+            for image in _good_images(part, decoding, bad):
                 file.write(image.tobytes())
             file.flush()
             os.fsync(file.fileno())
     (folder / "bad.json").write_text(json.dumps(reasons))
 
 
-def _map(parts: Mapping[str, Part], image_size: int, folder: Path) -> dict[str, Decoded]:
+def _map(parts: Mapping[str, Part], decoding: Decoding, folder: Path) -> dict[str, Decoded]:
     reasons = json.loads((folder / "bad.json").read_text())
     decoded: dict[str, Decoded] = {}
     for name, part in parts.items():
         bad = {int(index): str(reason) for index, reason in reasons[name].items()}
-        shape = (len(part) - len(bad), image_size, image_size, 3)
+        shape = (len(part) - len(bad), *_shape(decoding))
         path = folder / f"{name}.u8"
         if (size := path.stat().st_size) != (expected := int(np.prod(shape))):
             raise ValueError(f"{path.name} should have {expected} bytes and has {size}")

@@ -22,6 +22,7 @@ from torch import nn
 from optuna_layerwise.models.outputs import logits_of
 from optuna_layerwise.models.partition import Blocks, Patterns, partition
 from optuna_layerwise.models.sources import (
+    ALSO_GIVEN,
     MADE_HERE,
     Preprocessing,
     kind_of,
@@ -128,6 +129,11 @@ class ModelSpec:
         if (file := self._file) is not None:
             load_weights(model, file)
         return model
+
+    @property
+    def all_args(self) -> dict[str, Any]:
+        """The arguments with which its library builds the same network."""
+        return {**ALSO_GIVEN.get(self.name, {}), **self.args}
 
     def check_arguments(self) -> None:
         """Verify that a network, without its weights, can be built with the arguments.

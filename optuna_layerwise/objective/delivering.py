@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,19 +17,28 @@ from numpy.typing import NDArray
 from safetensors.torch import save_model
 
 from optuna_layerwise.data import Images
+from optuna_layerwise.data.decode import Decoding
 from optuna_layerwise.io.files import whole_file
+from optuna_layerwise.io.packages import installed_versions
 from optuna_layerwise.models.team import Team, save_team
 from optuna_layerwise.objective.contest import Training
 from optuna_layerwise.objective.entrants import Entrant, Logits, Network
 from optuna_layerwise.objective.per_image import per_image
-from optuna_layerwise.objective.selection import bias_corrected, lead, select_members
+from optuna_layerwise.objective.selection import (
+    bias_corrected,
+    lead,
+    plausible_from,
+    select_members,
+)
 from optuna_layerwise.recipe import Metric
 from optuna_layerwise.records.final import Candidate, Deliver, Delivered, Estimate, Member
 from optuna_layerwise.records.predictions import Predictions
 from optuna_layerwise.records.run import finite_or_none
+from optuna_layerwise.records.saved_network import SavedNetwork
 from optuna_layerwise.training import Trainer
 from optuna_layerwise.training.metrics import classification_metrics
 
+_PACKAGES = ("optuna-layerwise", "torch", "torchvision", "timm", "transformers", "pillow")
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -44,6 +54,7 @@ class Choice:
         other: Metrics of the alternative on the same images: of the team where the winner is
             handed over, of the winner where the team is; empty if there was no team.
         promised: The estimate of the study's metric for what is handed over.
+        plausible: The probability from which on a class is plausible; see `plausible_from`.
     """
 
     winner: Entrant
@@ -51,6 +62,7 @@ class Choice:
     held_out: dict[str, float]
     other: dict[str, float]
     promised: Estimate | None
+    plausible: float | None = None
 
     def to_refit(
         self, baselines: Sequence[Entrant], seeds: Sequence[int]
@@ -102,10 +114,13 @@ def choose(
         together = classification_metrics(_logarithm(mixed), labels, classes)
         if deliver == "team" or together["loss"] < alone["loss"]:
             promised = bias_corrected(mixed[None], labels, metric, groups=units)
-            return Choice(winner, team, together, alone, promised)
+            known = plausible_from(mixed, labels)
+            return Choice(winner, team, together, alone, promised, known)
     promised = bias_corrected(every, labels, metric, groups=units)
     other = together if len(team) > 1 else {}
-    return Choice(winner, {} if deliver == "one" else {winner: 1.0}, alone, other, promised)
+    members = {} if deliver == "one" else {winner: 1.0}
+    known = plausible_from(winner.probabilities, labels)
+    return Choice(winner, members, alone, other, promised, known)
 
 
 class HandedOver:
@@ -141,6 +156,7 @@ class HandedOver:
         The file has its name when the ``with`` block has ended, and is gone after an error in it.
         """
         about = {"policy": json.dumps(dict(self._choice.winner.policy))}
+        about |= _described(self._trainer, self._choice.plausible).as_metadata()
         with whole_file(path) as unfinished:
             if isinstance(self._model, Team):
                 save_team(self._model, unfinished, about)
@@ -216,6 +232,29 @@ class HandedOver:
             model = entrant.model(network)
             self._said[network] = self._trainer.outputs(model, test).cpu()
         return self._said[network]
+
+
+def _described(trainer: Trainer, plausible: float | None) -> SavedNetwork:
+    """How the trainer's network is built, and what images it takes."""
+    spec, data = trainer.spec, trainer.data
+    decoding, name, config = data.decoding or Decoding(spec.image_size), spec.name, {}
+    if name.startswith("transformers/"):  # what follows may be a folder of this machine
+        own: Any = trainer.model()
+        config = json.loads(own.config.to_json_string(use_diff=False))
+        name, config["_name_or_path"] = f"transformers/{config['model_type']}", ""
+    return SavedNetwork(
+        model=name,
+        args={} if config else spec.all_args,
+        config=config,
+        classes=data.classes,
+        mean=spec.mean,
+        std=spec.std,
+        image_size=spec.image_size,
+        resize=decoding.resize,
+        value_range=decoding.value_range,
+        plausible=plausible,
+        versions=installed_versions(_PACKAGES),
+    )
 
 
 def _units(parts: Sequence[Images]) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ Both ask for nothing but the candidates' probabilities of images that they were 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import get_args
 
@@ -25,6 +26,8 @@ Floats = NDArray[np.float64]
 LEAST_PROBABILITY = 1e-7
 """Smaller ones of the true class count as this, so that no image has an infinite loss."""
 LEAST_IN_A_BAG = 5
+_MISSED = 0.1
+"""Share of images whose true class may be implausible."""
 _AT_ONCE = 4_000_000
 """Images of resamples that are in memory at a time."""
 
@@ -204,6 +207,33 @@ def lead(
         drawn.extend(differences(counts))
     known = [each for each in drawn if not np.isnan(each)]
     return None if np.isnan(value) or not known else _estimate(float(value), known)
+
+
+def plausible_from(probabilities: Floats, labels: NDArray[np.integer]) -> float | None:
+    """The probability from which on a class is plausible.
+
+    For a new image like the held-out ones, the true class is plausible with a probability of at
+    least 90 %, whatever the network (split conformal prediction: H. Papadopoulos, K. Proedrou,
+    V. Vovk and A. Gammerman, 2002, https://doi.org/10.1007/3-540-36755-1_29). With folds, and
+    networks that were trained once more afterwards, this is an approximation.
+
+    Args:
+        probabilities: [n images, classes], of images that were held out.
+        labels: [n], the class of each image.
+
+    Returns:
+        A number in [0, 1]; ``None`` if a probability is not finite.
+
+    Example:
+        >>> certain = np.array([[0.9, 0.1]] * 18 + [[0.6, 0.4]])
+        >>> plausible_from(certain, np.zeros(19, int))
+        0.9
+    """
+    if not np.isfinite(probabilities).all():
+        return None
+    own = np.sort(probabilities[np.arange(len(labels)), labels])[::-1]
+    rank = math.ceil((len(own) + 1) * (1 - _MISSED))
+    return float(own[rank - 1]) if rank <= len(own) else 0.0
 
 
 def _estimate(value: float, drawn: Sequence[float]) -> Estimate:

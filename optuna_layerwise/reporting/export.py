@@ -15,13 +15,15 @@ import yaml
 
 from optuna_layerwise.io.files import whole_file, write_whole
 from optuna_layerwise.records.final import times_opened
+from optuna_layerwise.records.saved_network import SavedNetwork, network_in
 from optuna_layerwise.reporting.export_card import card
+from optuna_layerwise.reporting.export_script import script_files
 from optuna_layerwise.reporting.report_facts import Facts, changed_recipe, facts
 from optuna_layerwise.reporting.saved_weights import saved_weights
 from optuna_layerwise.reporting.shareable import shareable
 
 PlanFormat = Literal["json", "yaml"]
-WEIGHTS = "weights.safetensors"
+WEIGHTS = "model.safetensors"
 
 
 def export(
@@ -33,9 +35,9 @@ def export(
     format: PlanFormat = "json",
     command: str = "",
 ) -> list[Path]:
-    """Write the chosen policy of a finalized study, its weights and a model card.
+    """Write what a finalized study hands over: policy, weights, a script and a model card.
 
-    ``Policy.load`` and ``Recipe.load`` read the plan.
+    ``Policy.load`` and ``Recipe.load`` read the plan, and `load_exported` the whole folder.
 
     Args:
         study: That has been finalized, unless a trial is given.
@@ -47,8 +49,9 @@ def export(
         command: That repeats the study, for the card.
 
     Returns:
-        The files: ``policy.json`` (or ``.yaml``), ``README.md`` and, where they were saved,
-        ``weights.safetensors``.
+        The files: ``policy.json`` (or ``.yaml``), ``README.md`` and, where weights were saved,
+        ``model.safetensors`` and ``predict.py``, which classifies images without this package;
+        ``network.py`` where that needs it.
 
     Raises:
         FileNotFoundError: if the weights are not where they were saved, or others; the plan and
@@ -66,6 +69,16 @@ def export(
         raise ValueError(known.unreadable or _no_result(known, result))
     folder = Path(folder)
     content = _plan(known) if trial is None else _plan_of_trial(known, trial)
+    saved = known.final.weights if known.final and trial is None else None
+    source = saved_weights(saved) if saved else None
+    network = _network(source) if source else None
+    if network is not None and saved:
+        content["network"] = {
+            **dataclasses.asdict(network),
+            "short_side": network.short_side,
+            "interpolation": "bilinear, with antialiasing",
+            "weights": {"file": WEIGHTS, "sha256": saved["sha256"]},
+        }
     plan = folder / f"policy.{format}"
     text = (
         json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -76,9 +89,30 @@ def export(
     if trial is not None or known.final is None:
         return [plan]
     readme = folder / "README.md"
-    saved = known.final.weights
-    write_whole(readme, card(known, plan.name, WEIGHTS if saved else "", command))
-    return [plan, readme, *([_copied(saved, folder, study.study_name)] if saved else [])]
+    write_whole(readme, card(known, plan.name, WEIGHTS if saved else "", command, network))
+    if not saved:
+        return [plan, readme]
+    if source is None:
+        raise FileNotFoundError(
+            f"expected the weights of study {study.study_name!r} in {saved.get('path')}, as they "
+            "were saved with their plan; there is no such file, or another one. The plan and the "
+            "card are written"
+        )
+    target = folder / WEIGHTS
+    with whole_file(target) as unfinished:
+        shutil.copyfile(source, unfinished)
+    scripts = script_files(network) if network else {}
+    for name, text in scripts.items():
+        write_whole(folder / name, text)
+    return [plan, readme, target, *(folder / name for name in scripts)]
+
+
+def _network(source: Path) -> SavedNetwork | None:
+    """What the file of weights says of its network; ``None`` of an older release's file."""
+    try:
+        return network_in(source)
+    except ValueError:
+        return None
 
 
 def _no_result(known: Facts, wanted: int | None) -> str:
@@ -128,17 +162,3 @@ def _plan_of_trial(known: Facts, number: int) -> dict[str, Any]:
         "trial": {"number": number, "validation": row.value, "outcome": row.outcome},
         "settings": dict(known.history.settings),
     }
-
-
-def _copied(saved: dict[str, str], folder: Path, study: str) -> Path:
-    source = saved_weights(saved)
-    if source is None:
-        raise FileNotFoundError(
-            f"expected the weights of study {study!r} in {saved.get('path')}, as they were saved "
-            "with their plan; there is no such file, or another one. The plan and the card are "
-            "written"
-        )
-    target = folder / WEIGHTS
-    with whole_file(target) as unfinished:
-        shutil.copyfile(source, unfinished)
-    return target

@@ -15,6 +15,7 @@ import yaml
 from optuna_layerwise.analysis.history import mapping_or_empty
 from optuna_layerwise.records.answer import opened_words
 from optuna_layerwise.records.final import Final
+from optuna_layerwise.records.saved_network import SavedNetwork
 from optuna_layerwise.reporting.markdown import escaped, fenced, grid_as_markdown
 from optuna_layerwise.reporting.report_facts import Facts, changed_recipe
 from optuna_layerwise.reporting.report_grid import Grid, clean, mean_and_spread, number
@@ -26,7 +27,9 @@ _METRICS = {"auc": "roc_auc", "macro_f1": "f1"}
 """What the hub calls a metric otherwise."""
 
 
-def card(facts: Facts, plan: str, weights: str, command: str) -> str:
+def card(
+    facts: Facts, plan: str, weights: str, command: str, network: SavedNetwork | None = None
+) -> str:
     """Markdown with a YAML header.
 
     Args:
@@ -34,12 +37,13 @@ def card(facts: Facts, plan: str, weights: str, command: str) -> str:
         plan: Name of the file beside the card that has the policy.
         weights: Name of that with the weights; empty if there is none.
         command: That repeats the study.
+        network: What the file of weights says of its network; ``None`` if it says nothing.
     """
     assert facts.final is not None
     header = yaml.safe_dump(_header(facts, facts.final), sort_keys=False, allow_unicode=True)
     return (
         f"---\n{header}---\n\n"
-        + "\n\n".join(_body(facts, facts.final, plan, weights, command))
+        + "\n\n".join(_body(facts, facts.final, plan, weights, command, network))
         + "\n"
     )
 
@@ -94,7 +98,14 @@ def _data(facts: Facts) -> str:
     return clean(PurePath(str(facts.history.settings.get("data", ""))).stem) or "unnamed"
 
 
-def _body(facts: Facts, final: Final, plan: str, weights: str, command: str) -> Iterator[str]:
+def _body(
+    facts: Facts,
+    final: Final,
+    plan: str,
+    weights: str,
+    command: str,
+    network: SavedNetwork | None,
+) -> Iterator[str]:
     chosen, settings = final.chosen, facts.history.settings
     trained = sum(value > 0 for value in chosen.policy.values())
     model = escaped(PurePath(str(settings.get("model") or "an image classifier")))
@@ -136,7 +147,10 @@ def _body(facts: Facts, final: Final, plan: str, weights: str, command: str) -> 
         rows = [[name, clean(value)] for name, value in recipe.items() if value is not None]
         yield grid_as_markdown(Grid("Recipe", ["field", "value"], rows))
     yield "## Use"
-    yield fenced(_use(facts, plan, weights), "python")
+    if weights and network is not None:
+        yield from _used(network, plan)
+    else:
+        yield fenced(_use(facts, plan, weights), "python")
     yield "## Limits"
     licence = (
         "Whoever publishes these weights has to add their licence: it follows from that of the "
@@ -175,6 +189,34 @@ def _results(final: Final) -> Grid:
                 ]
             ),
         ],
+    )
+
+
+def _used(network: SavedNetwork, plan: str) -> Iterator[str]:
+    """How new images are classified."""
+    yield "Classify new images with this folder's script, or with optuna-layerwise:"
+    yield fenced(
+        "python predict.py photo.jpg\n"
+        "optuna-layerwise predict --model . photo.jpg folder/ -o predictions.csv",
+        "sh",
+    )
+    yield fenced(
+        "from optuna_layerwise import Policy\n"
+        "from optuna_layerwise.prediction import load_exported\n\n"
+        'exported = load_exported(".")\n'
+        'probabilities = exported.predict_proba(["photo.jpg"])  # [images, classes]\n'
+        "model = exported.model  # a torch.nn.Module\n"
+        f'policy = Policy.load("{plan}")  # block to multiplier of the rate; 0 is frozen',
+        "python",
+    )
+    side, short = network.image_size, network.short_side
+    kept = "" if network.resize else f", unless the image is {side} x {side} pixels already"
+    mean, std = (", ".join(f"{value:g}" for value in v) for v in (network.mean, network.std))
+    yield (
+        f"Images are turned as EXIF says, made RGB, resized so that the short side has {short} "
+        f"pixels{kept} (bilinear, with antialiasing), cropped to the {side} x {side} pixels in "
+        f"the middle, divided by 255, and normalised with the mean {mean} and the standard "
+        f"deviation {std}."
     )
 
 

@@ -130,7 +130,7 @@ def test_export_refuses_weights_of_another_study(cli: Cli, tmp_path: Path) -> No
     assert code == 2
     assert "there is no such file, or another one" in err
     assert (tmp_path / "exported/policy.json").exists()
-    assert not (tmp_path / "exported/weights.safetensors").exists()
+    assert not (tmp_path / "exported/model.safetensors").exists()
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def test_a_study_is_finalized_before_its_target_and_once_more_when_told(
     assert cli("export", "--study", "digits", "--to", "first", "--result", "1")[0] == 0
     for folder, number in (("latest", 2), ("first", 1)):
         assert json.loads((tmp_path / folder / "policy.json").read_text())["result"] == number
-        weights = (tmp_path / folder / "weights.safetensors").read_bytes()
+        weights = (tmp_path / folder / "model.safetensors").read_bytes()
         assert weights == weights_of(study, number).read_bytes()
     [line] = cli("status", "--json")[1].splitlines()
     assert json.loads(line).items() >= {"state": "finalized", "opened": 2, "later": 0}.items()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from pages import PAGES, blocks, commands
+from PIL import Image
 
 from optuna_layerwise.cli import main
 
@@ -56,6 +57,7 @@ def test_the_tour_begins_with_the_leaves_and_passes_every_command() -> None:
             "report",
             "compare",
             "export",
+            "predict",
             "replay",
             "doctor",
         ),
@@ -75,10 +77,12 @@ def test_the_tour_runs(
             main()
         assert not end.value.code, (words, capsys.readouterr().err)
 
+    (tmp_path / "new").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "new" / "leaf.png")
     for seed in "01":  # other methods and seeds, to compare
         run("tune", *DIGITS, "--study", f"leaves-{seed}", "--seed", seed)
         run("tune", *DIGITS, "--study", f"tpe-{seed}", "--seed", seed, "--sampler", "tpe")
     for words in [["tune", *DIGITS, "--study", "leaves"], *_tour()[1:]]:
         run(*words)
     assert (tmp_path / "leaves.html").stat().st_size > 4_000_000
-    assert (tmp_path / "exported" / "weights.safetensors").is_file()
+    assert "new/leaf.png" in (tmp_path / "predictions.csv").read_text()

@@ -21,17 +21,24 @@ def _googlenet(*, aux_logits: bool = False, **args: Any) -> nn.Module:
     """Without auxiliary classifiers by default: the published ones were never trained."""
     if aux_logits or args.get("weights") is None:  # with weights, torchvision refuses False
         args["aux_logits"] = aux_logits
-    model: nn.Module = torchvision.models.googlenet(**_AS_PUBLISHED, **args)
+    model: nn.Module = torchvision.models.googlenet(**{**_QUIET, **_RESCALES, **args})
     return model
 
 
-_AS_PUBLISHED = {"transform_input": True, "init_weights": False}
-"""Inception rescales normalised input itself; and no warning on how random weights are drawn."""
+_QUIET = {"init_weights": False}
+"""No warning on how random weights are drawn."""
+_RESCALES = {"transform_input": True}
+"""The published Inceptions rescale normalised input themselves."""
+ALSO_GIVEN: Mapping[str, Mapping[str, Any]] = {
+    "googlenet": {**_RESCALES, "aux_logits": False},
+    "inception_v3": _RESCALES,
+}
+"""Network to the arguments that it is built with here, and that torchvision's builder needs."""
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "digits_cnn": DigitsCNN,
     "googlenet": _googlenet,
-    "inception_v3": functools.partial(torchvision.models.inception_v3, **_AS_PUBLISHED),
+    "inception_v3": functools.partial(torchvision.models.inception_v3, **_QUIET, **_RESCALES),
     "mobilenet_v2": torchvision.models.mobilenet_v2,
     "resnet18": torchvision.models.resnet18,
     "resnet20": ResNet20,

@@ -49,6 +49,24 @@ def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: 
     return model.train()
 
 
+def from_config(fields: Mapping[str, Any], num_classes: int) -> nn.Module:
+    """The network of a whole configuration, as ``to_json_string`` wrote it, with random weights.
+
+    Raises:
+        ValueError: if it is no configuration of an image classifier of transformers, or one that
+            would load another network.
+    """
+    auto = extra("transformers")
+    kind = str(fields.get("model_type"))
+    if kind not in _types():
+        raise unknown(kind, _types(), prefix="transformers/")
+    kept = {name: value for name, value in fields.items() if name not in _NOT_GIVEN}
+    config = auto.AutoConfig.for_model(kind, **kept, num_labels=num_classes)
+    _check_complete(config, kind)
+    model: nn.Module = auto.AutoModelForImageClassification.from_config(config, **_NO_CODE)
+    return model
+
+
 def known_weights(name: str) -> Sequence[str]:
     """See `Source`; what a name on the hub has is known when it is downloaded."""
     has_none = name in _types() or (Path(name).is_dir() and not _files(name))
@@ -104,6 +122,12 @@ def _types() -> Mapping[str, Any]:
 _NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 _LOADING = ("backbone", "architecture", "model_args", "quantization_config")
 """Fields of a configuration by which a network loads another."""
+_NOT_GIVEN = (
+    *("model_type", "num_labels", "id2label", "label2id", "auto_map", "attn_implementation"),
+    *("_attn_implementation", "_attn_implementation_internal", "_name_or_path"),
+    *("transformers_version", "dtype", "torch_dtype"),
+)
+"""Fields that are not arguments, may name code to download, or follow from the classes."""
 
 
 def _config(name: str, args: Mapping[str, Any], num_labels: int | None = None) -> Any:
@@ -118,16 +142,21 @@ def _config(name: str, args: Mapping[str, Any], num_labels: int | None = None) -
         return config
     config = auto.from_pretrained(name, **_NO_CODE)
     plain_arguments(f"transformers/{name}", args, _fields(config))
+    _check_complete(config, name)
+    for field, value in {**args, **labels}.items():
+        setattr(config, field, value)
+    config._attn_implementation = None  # it may name code to download; the default is ours
+    return config
+
+
+def _check_complete(config: Any, name: str) -> None:
+    """Refuse a configuration that names other networks to load."""
     for field in _LOADING:
         if getattr(config, field, None) is not None:
             raise ValueError(
                 f"the configuration of transformers/{name} has {field}, which loads another "
                 "network: expected one that is complete; use that network by its own name"
             )
-    for field, value in {**args, **labels}.items():
-        setattr(config, field, value)
-    config._attn_implementation = None  # it may name code to download; the default is ours
-    return config
 
 
 def _fields(config: Any) -> Defaults:

@@ -1,0 +1,73 @@
+"""New images, without labels: files, folders of files, and tables that name files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from optuna_layerwise.data.folder import JUNK_FILES, JUNK_FOLDERS
+from optuna_layerwise.data.formats import is_image
+from optuna_layerwise.data.locate import locator, why_missing
+from optuna_layerwise.data.present import TABLES
+from optuna_layerwise.data.rows import read_rows
+
+
+def find_images(
+    places: Iterable[Path], *, column: str = "image", image_root: Sequence[Path] = ()
+) -> dict[str, Path]:
+    """The name of each image to its file, in order; an image that is named twice counts once.
+
+    Args:
+        places: Image files; folders, whose images are those anywhere below them; and tables
+            (``.csv``, ``.tsv``) with a row for each image.
+        column: The column of a table that names the image.
+        image_root: Folders of the images that do not lie beside their table.
+
+    Returns:
+        Files and folders as they were given, with what is below them, and the cells of tables.
+
+    Raises:
+        FileNotFoundError: if a file or folder does not exist, or images of a table do not.
+        ValueError: if a folder has no image, or a table is broken.
+    """
+    found: dict[str, Path] = {}
+    for place in places:
+        if place.is_dir():
+            files = list(_below(place))
+            if not files:
+                raise ValueError(
+                    f"the folder {place} has no image: expected images that Pillow decodes, such "
+                    "as .jpg, .png or .tif, in it or in folders below it"
+                )
+            found.update((str(file), file) for file in files)
+        elif not place.exists():
+            raise FileNotFoundError(f"no such image, folder or table: {str(place)!r}")
+        elif place.suffix.lower() in TABLES:
+            found.update(_of_table(place, column, image_root))
+        else:
+            found[str(place)] = place
+    return found
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        hidden = path.name.startswith(".")
+        if path.is_dir():
+            if not hidden and path.name.lower() not in JUNK_FOLDERS:
+                yield from _below(path)
+        elif not hidden and path.name.lower() not in JUNK_FILES and is_image(path):
+            yield path
+
+
+def _of_table(path: Path, column: str, image_root: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    locate = locator(path.parent, image_root)
+    rows = read_rows(path, {"image": column, "label": None})
+    files = {row.image: locate(row.image) for row in rows}
+    if missing := [row for row in rows if len(files[row.image]) != 1]:
+        first = missing[0]
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(rows)} images of {path} are not there, or may be several "
+            f"files: {first.image} (line {first.line}). {why_missing(first.image)}"
+        )
+    for name, [file] in files.items():
+        yield name, file
