@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import optuna
@@ -47,6 +48,8 @@ ENDINGS: dict[str, Ending] = {
     "all but competing baselines": Ending(compete=False),
 }
 """Ways to end a search; the first five add one part each."""
+Cell: TypeAlias = tuple[str, float, int]
+"""A data set, a share of its images, and a split."""
 VAL, TEST = 0.2, 0.4
 """The shares of all images that validate and test, as in the comparison of methods."""
 STARTS: tuple[HeadStart, ...] = ("fitted", "random")
@@ -59,14 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cells = {_key(cell): cell for cell in read(args.output)}
     if not args.table:
         origin = provenance(device=processor(), threads=args.threads, commit=args.commit)
-        for split in range(args.splits):
-            for data in args.data:
-                for share in args.shares:
-                    for start in STARTS:
-                        key = (data.name, share, split, start)
-                        if key not in cells:
-                            cells[key] = _run(args, data, share, split, start, origin)
-                            append(args.output, cells[key])
+        every = itertools.product(STARTS, range(args.splits), args.data, args.shares)
+        for start, split, data, share in every:
+            key = (data.name, share, split, start)
+            if key not in cells:
+                cells[key] = _run(args, data, share, split, start, origin)
+                append(args.output, cells[key])
     args.output.with_suffix(".md").write_text(table(list(cells.values())))
 
 
@@ -211,83 +212,82 @@ def _told(final: Final) -> dict[str, Any]:
 
 
 def table(cells: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: a way to end a search a row, means over the cells that have all of them.
+    """Markdown: a way to end a search a row, means over its cells.
 
     Raises:
-        ValueError: if there is no cell.
+        ValueError: if no cell with a fitted head has been run.
     """
-    by_start = {start: [c for c in cells if c["head_start"] == start] for start in STARTS}
-    both = {_key(c)[:3] for c in by_start["fitted"]} & {_key(c)[:3] for c in by_start["random"]}
-    if not both:
-        raise ValueError("no cell has been run with both starts of the head")
-    keys = sorted(both)
-    shares = sorted({share for _, share, _ in keys})
-    used = {
-        start: [next(c for c in of if _key(c)[:3] == key) for key in keys]
-        for start, of in by_start.items()
+    by_start = {
+        start: {_key(cell)[:3]: cell for cell in cells if cell["head_start"] == start}
+        for start in STARTS
     }
+    if not by_start["fitted"]:
+        raise ValueError("no cell has been run with a fitted head")
+    shares = sorted({share for _, share, _ in by_start["fitted"]})
     last = "and a team: our default"
-    rows: dict[str, list[Mapping[str, Any]]] = {
-        f"head random: {name}": [cell["ends"][name] for cell in used["random"]]
-        for name in used["random"][0]["ends"]
-    }
-    rows |= {
-        f"head fitted: {name}": [cell["ends"][name] for cell in used["fitted"]]
-        for name in used["fitted"][0]["ends"]
-    }
+    rows = dict[str, dict[Cell, Mapping[str, Any]]]()
+    for start in ("random", "fitted"):
+        for name in ENDINGS:
+            found = {k: c["ends"][name] for k, c in by_start[start].items() if name in c["ends"]}
+            if found:
+                rows[f"head {start}: {name}"] = found
+    by_default = rows[f"head fitted: {last}"]
     values = {
-        name: 100 * np.array([end["test"]["accuracy"] for end in of]) for name, of in rows.items()
+        name: {key: 100 * end["test"]["accuracy"] for key, end in of.items()}
+        for name, of in rows.items()
     }
-    losses = {name: [end["test"]["loss"] for end in of] for name, of in rows.items()}
-    errors = {name: [end["test"]["ece"] for end in of] for name, of in rows.items()}
-    ends = [cell["ends"][last] for cell in used["fitted"]]
-    for title in ends[0]["baselines"]:
-        values[title] = 100 * np.array([end["baselines"][title] for end in ends])
-        losses[title] = [end["baselines_loss"][title] for end in ends]
+    losses = {name: [end["test"]["loss"] for end in of.values()] for name, of in rows.items()}
+    errors = {name: [end["test"]["ece"] for end in of.values()] for name, of in rows.items()}
+    for title in next(iter(by_default.values()))["baselines"]:
+        values[title] = {k: 100 * end["baselines"][title] for k, end in by_default.items()}
+        losses[title] = [end["baselines_loss"][title] for end in by_default.values()]
     ours = values[f"head fitted: {last}"]
-    interval = bootstrap(len(keys), 1)
     lines = [
         [
             "how the search ends",
+            "cells",
             *(f"test accuracy, %, {100 * s:g} % of the images" for s in shares),
         ]
         + ["our default less this, points", "ahead in", "log-loss", "calibration error"]
         + ["promised less kept, points", "networks", "work of an image"]
     ]
     for name, accuracy in values.items():
-        line = [name]
-        line += [f"{accuracy[[k[1] == share for k in keys]].mean():.1f}" for share in shares]
-        difference = (ours - accuracy)[:, None]
+        line = [name, str(len(accuracy))]
+        for share in shares:
+            of_share = [value for (_, s, _), value in accuracy.items() if s == share]
+            line.append(f"{np.mean(of_share):.1f}" if of_share else "")
+        both = [key for key in accuracy if key in ours]
+        difference = np.array([[ours[key] - accuracy[key]] for key in both])
+        interval = bootstrap(len(both), 1)
         line.append("" if accuracy is ours else estimate(difference, interval, "+"))
-        line.append("" if accuracy is ours else f"{int((difference > 0).sum())} of {len(keys)}")
+        line.append("" if accuracy is ours else f"{int((difference > 0).sum())} of {len(both)}")
         line.append(f"{np.mean(losses[name]):.2f}")
         line.append(f"{np.mean(errors[name]):.3f}" if name in errors else "")
         if name in rows:
             kept = [
                 100 * (end["promised"]["value"] - end["test"]["accuracy"])
-                for end in rows[name]
+                for end in rows[name].values()
                 if end["promised"]
             ]
             line.append(estimate(np.array(kept)[:, None], bootstrap(len(kept), 1), "+"))
-            line.append(f"{np.mean([end['networks'] for end in rows[name]]):.1f}")
-            line.append(f"{np.mean([end['inference'] for end in rows[name]]):.1f}")
+            line.append(f"{np.mean([end['networks'] for end in rows[name].values()]):.1f}")
+            line.append(f"{np.mean([end['inference'] for end in rows[name].values()]):.1f}")
         else:
             line += ["", "1.0", "1.0"]
         lines.append(line)
-    sets = ", ".join(sorted({data for data, _, _ in keys}))
+    sets = ", ".join(sorted({data for data, _, _ in ours}))
     trials, epochs = (
         ", ".join(map(str, sorted({c[k] for c in cells}))) for k in ("trials", "epochs")
     )
     text = (
-        f"# How a search ends\n\nMobileNetV2 0.35, 64 px, {epochs} epochs; {sets}; {len(keys)} "
+        f"# How a search ends\n\nMobileNetV2 0.35, 64 px, {epochs} epochs; {sets}; {len(ours)} "
         f"cells of a set, a share of the images and a split. Searches of {trials} "
         "trials (CatCMAwM on `binary`). Test accuracy of what is handed over; differences with "
         "their bootstrap interval of 95 % over cells. Baselines are refitted on all labelled "
         "images, the mean of three seeds. Promised less kept: the bias-corrected estimate before "
         "the test, less the test accuracy."
     )
-    everything = [c for of in used.values() for c in of]
-    return f"{text}\n\n{markdown(lines)}\n\n" + "\n\n".join(origins(everything)) + "\n"
+    return f"{text}\n\n{markdown(lines)}\n\n" + "\n\n".join(origins(cells)) + "\n"
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
