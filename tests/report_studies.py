@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ from optuna.trial import TrialState, create_trial
 from optuna_layerwise.cost import Cost
 from optuna_layerwise.experiments.settings import Settings
 from optuna_layerwise.records.final import Candidate, Delivered, Estimate, Final, Member
+from optuna_layerwise.records.predictions import (
+    Predictions,
+    most_confident_mistakes,
+    most_disputed,
+)
 from optuna_layerwise.records.run import Run
 from optuna_layerwise.storage import DATA_KEY, FINAL_KEY, RUN_KEY, SETTINGS_KEY
 
@@ -117,6 +123,36 @@ def a_result(blocks: Sequence[str] = BLOCKS, **names: str) -> Final:
             a_candidate(names.get("probe", "linear probe"), probe, [0.60, 0.61, 0.60], 0.01),
         ],
     )
+
+
+def predictions_of_a_team(
+    n_classes: int = 4, n: int = 120, *, class_name: str = "class", image_name: str = "image"
+) -> Predictions:
+    """A team of three, right on about seven of ten images, and often of different opinions."""
+    rng = np.random.default_rng(n_classes)
+    labels = rng.integers(n_classes, size=n)
+    logits = rng.normal(size=(3, n, n_classes)) + rng.normal(size=(n, n_classes))
+    logits[:, np.arange(n), labels] += 3
+    members = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    found = Predictions(
+        classes=np.array([f"{class_name} {i}" for i in range(n_classes)]),
+        names=np.array([f"{image_name}-{i}.png" for i in range(n)]),
+        labels=labels,
+        probabilities=members.mean(axis=0).astype(np.float32),
+        labelled=rng.integers(5, 200, size=n_classes),
+        pictured=np.zeros(0, np.int64),
+        thumbnails=np.zeros((0, 1, 1, 3), np.uint8),
+        members=members.astype(np.float32),
+    )
+    shown = np.union1d(most_confident_mistakes(found), most_disputed(found))
+    thumbnails = rng.integers(256, size=(len(shown), 64, 64, 3)).astype(np.uint8)
+    return dataclasses.replace(found, pictured=shown, thumbnails=thumbnails)
+
+
+def keep_predictions(study: optuna.Study, predictions: Predictions, path: Path) -> None:
+    """Save them, and say so in the study's result."""
+    result = {**study.user_attrs[FINAL_KEY], "predictions": predictions.save(path)}
+    study.set_user_attr(FINAL_KEY, result)
 
 
 def a_hostile_study(name: str = HOSTILE, n: int = 12) -> optuna.Study:

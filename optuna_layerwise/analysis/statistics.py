@@ -253,15 +253,30 @@ def holm(probabilities: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def wilson(share: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The 95 % intervals of shares of ``n`` images, by Wilson's score; of no image [0, 1].
+
+    Example:
+        >>> [bound.round(3).tolist() for bound in wilson([1.0, 0.5], [4, 0])]
+        [[0.51, 0.0], [1.0, 1.0]]
+    """
+    p, count = np.asarray(share, dtype=float), np.asarray(n, dtype=float)
+    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    # (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n), times n / n
+    half = z * np.sqrt(count * p * (1 - p) + z**2 / 4)
+    low, high = ((count * p + z**2 / 2 + sign * half) / (count + z**2) for sign in (-1, 1))
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)
+
+
 def binomial_margin(share: float, n: int) -> float:
-    """Half of the 95 % interval of a share of ``n`` images, by Wilson's score.
+    """Half of the 95 % interval of a share of ``n`` images; see `wilson`.
 
     Example:
         >>> round(binomial_margin(0.8, 100), 3)
         0.078
     """
-    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
-    return z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    low, high = wilson(share, n)
+    return float(high - low) / 2
 
 
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -62,6 +62,13 @@ def report_command(
             help="Name of a method and a pattern of its studies, as for `compare`; repeatable."
         ),
     ] = None,
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images/--no-images",
+            help="Show small pictures of test images that were answered wrong or are disputed.",
+        ),
+    ] = True,
 ) -> None:
     """Write what a study found, how sure that is, what it cost and how to repeat it.
 
@@ -84,7 +91,7 @@ def report_command(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what cannot be read is said in the report
         commands = {s.study_name: command for s in studies if (command := command_of(s, storage))}
-        text = report(studies, format=kind, commands=commands, groups=groups)
+        text = report(studies, format=kind, commands=commands, groups=groups, images=images)
     if output == _STDOUT:
         print(text, end="")
         say_refused(refused)

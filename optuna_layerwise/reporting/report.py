@@ -39,6 +39,7 @@ def report(
     format: Format = "html",
     commands: Mapping[str, str] | None = None,
     groups: Mapping[str, str] | None = None,
+    images: bool = True,
 ) -> str:
     """The report of a study; of several, their comparison.
 
@@ -48,6 +49,8 @@ def report(
             that it opens without a network), or ``md``, Markdown without figures.
         commands: Study to the command that repeats it.
         groups: Of `compare`.
+        images: Show thumbnails of test images, where a result has saved some; only in the HTML of
+            a single study.
 
     Raises:
         ValueError: if there is no study, or they cannot be compared.
@@ -62,7 +65,8 @@ def report(
     known = [facts(study) for study in studies]
     if len(studies) == 1:
         [name], [fact] = [study.study_name for study in studies], known
-        page = study_page(fact, (commands or {}).get(name, ""), installed_versions(_PACKAGES))
+        command, versions = (commands or {}).get(name, ""), installed_versions(_PACKAGES)
+        page = study_page(fact, command, versions, images=images)
     else:
         page = comparison_page(compare(studies, groups=groups), known, commands)
     return page_as_html(page) if format == "html" else page_as_markdown(page)

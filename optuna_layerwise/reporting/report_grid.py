@@ -22,12 +22,18 @@ class Grid:
         header: Names of the columns; the first is text, the others are aligned as numbers.
         rows: Cells.
         note: Below it.
+        shades: Of a matrix: how dark each cell behind the first of a row is, from -1 (all of a
+            row's mistakes) over 0 to 1. Only HTML shows them.
+        pictures: Data URIs, one for each row; empty for a row without one. HTML then shows cards
+            in the place of rows; Markdown shows no picture.
     """
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    shades: Sequence[Sequence[float]] = ()
+    pictures: Sequence[str] = ()
 
 
 def clean(text: object) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from optuna_layerwise.analysis.history import Row
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.records.answer import opened_words, readable_final
+from optuna_layerwise.reporting.report_blocks import blocks_section
+from optuna_layerwise.reporting.report_classes import class_sections
 from optuna_layerwise.reporting.report_facts import Facts
 from optuna_layerwise.reporting.report_grid import (
     Grid,
@@ -42,13 +44,20 @@ _DECADES = (-4.0, 1.0)
 """Of multipliers: the range of the bars."""
 
 
-def study_page(facts: Facts, command: str = "", versions: Mapping[str, str] | None = None) -> Page:
+def study_page(
+    facts: Facts,
+    command: str = "",
+    versions: Mapping[str, str] | None = None,
+    *,
+    images: bool = True,
+) -> Page:
     """The report.
 
     Args:
         facts: Of the study.
         command: That repeats it.
         versions: Package to version, of this process.
+        images: Whether thumbnails of test images may be shown.
     """
     name = clean(facts.history.name)
     done = len(facts.finished)
@@ -56,8 +65,9 @@ def study_page(facts: Facts, command: str = "", versions: Mapping[str, str] | No
         _found(facts),
         Section("Keep in mind", warnings=warnings_of(facts)),
         *_tested(facts),
+        *(class_sections(facts.final, images=images) if facts.final else ()),
         _search(facts),
-        _blocks(facts),
+        blocks_section(facts),
         cost_section(facts),
         asked_section(facts),
         repeat_section(facts, command, versions or {}),
@@ -90,7 +100,8 @@ def _found(facts: Facts) -> Section:
     if tuned := tuned_text(chosen.recipe if chosen else best.tuned):
         words.append(f"Tuned beside the rates: {tuned}.")
     if facts.saved is not None:
-        tiles.append(Tile("work saved", f"{facts.saved:.0%}", "of training every block"))
+        note = "less arithmetic than the same trials with every block trained"
+        tiles.append(Tile("work saved", f"{facts.saved:.0%}", note))
     if facts.final:
         said = (promise_words(facts.final), cost_words(facts.final.delivered))
         words = [verdict(facts.final), *words, *(text for text in said if text)]
@@ -275,18 +286,6 @@ def _search(facts: Facts) -> Section:
         if facts.finished
         else [],
     )
-
-
-def _blocks(facts: Facts) -> Section:
-    history = facts.history
-    if facts.best is None:
-        return Section("Which blocks matter")
-    drawn = [figures.block_importance(history), figures.accuracy_cost(history)]
-    if any(row.trial.intermediate_values for row in history.rows):
-        drawn.append(figures.learning_curves(history))
-    if len({row.generation for row in facts.finished}) > 1:
-        drawn.append(figures.population(history))
-    return Section("Which blocks matter", figures=drawn)
 
 
 def _when(facts: Facts) -> str:

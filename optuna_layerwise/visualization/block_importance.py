@@ -40,6 +40,8 @@ MAX_CELLS = 30_000
 _TOP = 5
 """Trials that PED-ANOVA should at least compare with the others."""
 _LEAST = 100
+_DECIMALS = 12
+"""Of a difference of means: what is behind them is noise of the last bits."""
 _OPTUNA_4 = optuna.__version__.startswith("4.")
 
 
@@ -173,7 +175,8 @@ def freeze_effects(history: History) -> dict[str, tuple[float, float]]:
         trained = np.array([value for value, multiplier in having if multiplier > 0])
         if len(frozen) < 2 or len(trained) < 2:
             continue
-        effects[block] = (float(frozen.mean() - trained.mean()), _welch(frozen, trained))
+        change, half = float(frozen.mean() - trained.mean()), _welch(frozen, trained)
+        effects[block] = (round(change, _DECIMALS), round(half, _DECIMALS))
     return effects
 
 

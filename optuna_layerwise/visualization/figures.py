@@ -1,4 +1,4 @@
-"""Figures of studies, one a module; each takes what `read` gives."""
+"""Figures of studies, one a module; each takes what `read` gives, but for `reliability`."""
 
 from optuna_layerwise.visualization.accuracy_cost import accuracy_cost
 from optuna_layerwise.visualization.bands import Groups, alone
@@ -10,6 +10,7 @@ from optuna_layerwise.visualization.learning_curves import learning_curves
 from optuna_layerwise.visualization.look import DARK, LIGHT
 from optuna_layerwise.visualization.population import population
 from optuna_layerwise.visualization.rate_distributions import rate_distributions
+from optuna_layerwise.visualization.reliability import reliability
 from optuna_layerwise.visualization.validation_test_gap import validation_test_gap
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "learning_curves",
     "population",
     "rate_distributions",
+    "reliability",
     "validation_test_gap",
 ]

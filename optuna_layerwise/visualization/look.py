@@ -98,12 +98,15 @@ def escaped(text: str) -> str:
     return html.escape(printable, quote=False)
 
 
+def cut(name: str, limit: int = MAX_NAME) -> str:
+    """A name without its middle where it is long."""
+    half = (limit - 1) // 2
+    return name if len(name) <= limit else f"{name[:half]}…{name[-half:]}"
+
+
 def shown(name: str, limit: int = MAX_NAME) -> str:
-    """A name as a label: escaped, and cut in its middle where it is long."""
-    if len(name) > limit:
-        half = (limit - 1) // 2
-        name = f"{name[:half]}…{name[-half:]}"
-    return escaped(name)
+    """A name as a label: escaped, and cut where it is long."""
+    return escaped(cut(name, limit))
 
 
 def labels(names: Sequence[str]) -> list[str]:

@@ -8,7 +8,13 @@ from pathlib import Path
 import optuna
 import pytest
 from playwright.sync_api import Browser
-from report_studies import a_hostile_study, a_study
+from report_studies import (
+    HOSTILE,
+    a_hostile_study,
+    a_study,
+    keep_predictions,
+    predictions_of_a_team,
+)
 
 from optuna_layerwise.reporting.report import report
 
@@ -58,7 +64,9 @@ class Opened:
 @pytest.fixture(scope="module")
 def a_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(report(a_study(25)), encoding="utf-8")
+    study = a_study(25)
+    keep_predictions(study, predictions_of_a_team(), path.with_suffix(".npz"))
+    path.write_text(report(study), encoding="utf-8")
     return path
 
 
@@ -72,12 +80,16 @@ def test_a_report_opens_offline_with_every_figure_and_a_silent_console(
     opened = Opened(browser, a_report, width, scheme)
     n = opened.page.locator(".figure").count()
     sizes = opened.sizes()
-    assert n >= 6
+    assert n >= 7
     assert len(sizes) == n
     assert all(0.6 * width < w <= width and h >= 150 for w, h in sizes)
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
     assert opened.paper() == paper
     assert opened.said == []
+    pictures = "[...document.images].filter(e => e.complete && e.naturalWidth == 64).length"
+    opened.page.eval_on_selector_all("img", "all => all.map(e => e.loading = 'eager')")
+    opened.wait_until(f"{pictures} == document.images.length")
+    assert opened.page.locator(".gallery img").count() > 20
     assert opened.wanted == [a_report.as_uri()]
 
 
@@ -111,12 +123,15 @@ def test_a_hostile_study_runs_nothing_and_fits_a_small_window(
     browser: Browser, tmp_path: Path
 ) -> None:
     path = tmp_path / "hostile.html"
-    path.write_text(report(a_hostile_study()), encoding="utf-8")
+    study = a_hostile_study()
+    texts = {"class_name": HOSTILE, "image_name": HOSTILE}
+    keep_predictions(study, predictions_of_a_team(200, 900, **texts), tmp_path / HOSTILE[2:5])
+    path.write_text(report(study), encoding="utf-8")
     opened = Opened(browser, path, 400, "light")
     assert opened.said == []
     assert opened.wanted == [path.as_uri()]
     assert "<script>document.title=" in opened.page.title()
-    assert opened.page.locator("main img, main a").count() == 0
+    assert opened.page.locator("main img:not(.gallery img), main a").count() == 0
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
