@@ -15,6 +15,8 @@ TRAIN, FREEZE, UNKNOWN = "better trained", "better frozen", "cannot be told"
 _FEW_BLOCKS = 12
 """That a sentence names."""
 _ROWS = 40
+_LEAST_HALF = 0.001
+"""Half of an interval that three digits show."""
 
 
 def blocks_section(facts: Facts) -> Section:
@@ -79,12 +81,14 @@ def _grid(history: History, effects: dict[str, tuple[float, float]], told: dict[
             change, half = effects[block]
             bounds = (change - half, change + half)
             shown = [signed_number(change), interval(bounds, signed=True)]
-        rows.append([clean(block), *shown, told[block]])
+            if half >= _LEAST_HALF:
+                shown = [f"{change:+.3f}", f"[{bounds[0]:+.3f}, {bounds[1]:+.3f}]"]
+        rows.append([clean(block), told[block], *shown])
     dropped = len(told) - len(rows)
     more = f" {dropped} blocks of which it cannot be told are left out." if dropped else ""
     return Grid(
         f"Mean {clean(history.metric)} with the block frozen minus with it trained",
-        ["block", "difference", "95 % interval", "so it is"],
+        ["block", "so it is", "difference", "95 % interval"],
         rows,
         note="An interval that holds zero tells nothing; of 20 blocks that do not matter, one "
         "misses zero by chance. Trials differ in other blocks, too, and the search chose them: "

@@ -1,14 +1,10 @@
-"""What a report says of single classes and images, from the file of predictions alone."""
+"""What a report says of single classes, from the file of predictions alone."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from optuna_layerwise.analysis.per_class import (
     Calibration,
@@ -18,16 +14,11 @@ from optuna_layerwise.analysis.per_class import (
     per_class,
 )
 from optuna_layerwise.records.final import Estimate, Final
-from optuna_layerwise.records.predictions import (
-    Predictions,
-    most_confident_mistakes,
-    most_disputed,
-    read_predictions,
-)
+from optuna_layerwise.records.predictions import Predictions, read_predictions
 from optuna_layerwise.reporting.report_grid import Grid, clean, count, number
+from optuna_layerwise.reporting.report_images import class_name, images_section
 from optuna_layerwise.reporting.report_page import Section
 from optuna_layerwise.visualization import figures
-from optuna_layerwise.visualization.look import cut
 
 _IN_MATRIX = 20
 _IN_TABLE = 40
@@ -39,9 +30,7 @@ _MOST_WEAK = 8
 _MOST_MISTAKES = 10
 """Pairs of classes that are confused."""
 _FEW_IMAGES = 10
-"""Of a class: with fewer test images nothing is sure."""
-_LONG = 40
-"""Letters of a name."""
+"""Fewer test images of a class tell little."""
 
 
 def class_sections(final: Final, *, images: bool) -> Iterator[Section]:
@@ -77,11 +66,7 @@ def class_sections(final: Final, *, images: bool) -> Iterator[Section]:
         grids=[_bins(reliable)],
         figures=[figures.reliability(reliable)],
     )
-    yield _gallery(found, images=images)
-
-
-def _name(found: Predictions, label: int) -> str:
-    return cut(clean(found.classes[label]), _LONG)
+    yield images_section(found, images=images)
 
 
 def _with_interval(share: Estimate | None) -> str:
@@ -106,7 +91,9 @@ def _lacking(found: Predictions, results: PerClass) -> Iterator[str]:
         )
     few = [label for label, n in enumerate(results.images.tolist()) if n < _FEW_IMAGES]
     if few:
-        listed = [f"{_name(found, label)} ({results.images[label]})" for label in few[:_MOST_WEAK]]
+        listed = [
+            f"{class_name(found, label)} ({results.images[label]})" for label in few[:_MOST_WEAK]
+        ]
         more = f" and {len(few) - _MOST_WEAK} more" if len(few) > _MOST_WEAK else ""
         yield (
             f"Little can be said of classes with fewer than {_FEW_IMAGES} test images: "
@@ -115,7 +102,7 @@ def _lacking(found: Predictions, results: PerClass) -> Iterator[str]:
 
 
 def _about(found: Predictions, results: PerClass, label: int) -> Iterator[str]:
-    name, least = f"“{_name(found, label)}”", results.accuracy.value - _BELOW
+    name, least = f"“{class_name(found, label)}”", results.accuracy.value - _BELOW
     images, answers = int(results.images[label]), int(results.answers[label])
     recall, precision = results.recall.at(label), results.precision.at(label)
     assert recall is not None
@@ -123,7 +110,7 @@ def _about(found: Predictions, results: PerClass, label: int) -> Iterator[str]:
     if recall.value < least:
         other = results.taken_for(label)
         instead = (
-            f"; the most frequent wrong answer is “{_name(found, other[0])}” ({other[1]})"
+            f"; the most frequent wrong answer is “{class_name(found, other[0])}” ({other[1]})"
             if other
             else ""
         )
@@ -134,7 +121,9 @@ def _about(found: Predictions, results: PerClass, label: int) -> Iterator[str]:
     if precision is not None and precision.value < least:
         other = results.mistaken_for_it(label)
         whose = (
-            f", most often for images of “{_name(found, other[0])}” ({other[1]})" if other else ""
+            f", most often for images of “{class_name(found, other[0])}” ({other[1]})"
+            if other
+            else ""
         )
         who = "It" if recall.value < least else name
         yield (
@@ -158,14 +147,14 @@ def _table(found: Predictions, results: PerClass) -> Grid:
         other = results.taken_for(label)
         rows.append(
             [
-                _name(found, label),
+                class_name(found, label),
                 *(
                     _with_interval(shares.at(label))
                     for shares in (results.recall, results.precision, results.f1)
                 ),
                 count(int(results.images[label])),
                 count(int(found.labelled[label])),
-                f"{_name(found, other[0])} ({other[1]})" if other else "-",
+                f"{class_name(found, other[0])} ({other[1]})" if other else "-",
             ]
         )
     dropped = len(order) - len(rows)
@@ -185,7 +174,7 @@ def _matrix(found: Predictions, results: PerClass) -> Grid:
     k = len(found.classes)
     classes = results.most_confused(_IN_MATRIX)
     counts = confusion(found, classes)
-    names = [_name(found, label) for label in classes]
+    names = [class_name(found, label) for label in classes]
     note = "Rows are true classes, columns answers; cells count test images."
     if k > len(classes):
         names_of_columns = [*names, "others"]
@@ -212,7 +201,10 @@ def _frequent(found: Predictions, results: PerClass) -> Grid:
     return Grid(
         "The most frequent mistakes",
         ["true class", "answer", "test images"],
-        [[_name(found, true), _name(found, answer), count(n)] for true, answer, n in shown],
+        [
+            [class_name(found, true), class_name(found, answer), count(n)]
+            for true, answer, n in shown
+        ],
     )
 
 
@@ -249,54 +241,3 @@ def _bins(reliable: Calibration) -> Grid:
             for each in reliable.bins
         ],
     )
-
-
-def _gallery(found: Predictions, *, images: bool) -> Section:
-    wrong = int((found.answers != found.labels).sum())
-    n = len(found.labels)
-    words = [f"{count(wrong)} of {count(n)} test images are answered wrong."]
-    mistakes, disputed = most_confident_mistakes(found), most_disputed(found)
-    grids = []
-    if len(mistakes):
-        grids.append(
-            Grid(
-                "Wrong, and sure of it: look for wrong labels and for what is missing in training",
-                ["image", "is", "answered", "with"],
-                [[*_said(found, i), f"{found.confidence[i]:.1%}"] for i in mistakes.tolist()],
-                pictures=_pictures(found, mistakes.tolist()) if images else (),
-            )
-        )
-    if len(disputed):
-        grids.append(
-            Grid(
-                "The members of the team disagree: have these checked by a person",
-                ["image", "is", "answered", "members"],
-                [[*_said(found, i), _votes(found, i)] for i in disputed.tolist()],
-                pictures=_pictures(found, disputed.tolist()) if images else (),
-            )
-        )
-    return Section("Images to look at", words, grids=grids)
-
-
-def _said(found: Predictions, i: int) -> list[str]:
-    names = (_name(found, int(label)) for label in (found.labels[i], found.answers[i]))
-    return [cut(clean(found.names[i]), _LONG), *names]
-
-
-def _votes(found: Predictions, i: int) -> str:
-    assert found.members is not None
-    labels, votes = np.unique(found.members[:, i].argmax(axis=1), return_counts=True)
-    order = np.argsort(-votes, kind="stable")
-    return ", ".join(f"{votes[j]} × {_name(found, int(labels[j]))}" for j in order)
-
-
-def _pictures(found: Predictions, wanted: list[int]) -> list[str]:
-    """Data URIs; empty for an image that has no thumbnail."""
-    places = {image: place for place, image in enumerate(found.pictured.tolist())}
-    return [_png(found.thumbnails[places[i]]) if i in places else "" for i in wanted]
-
-
-def _png(pixels: NDArray[np.uint8]) -> str:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -146,7 +146,7 @@ def test_a_block_is_told_only_where_its_interval_leaves_zero_out() -> None:
     study.add_trials(trials)
     section = blocks_section(facts(study))
     [grid] = section.grids
-    told = {row[0]: row[-1] for row in grid.rows}
+    told = {row[0]: row[1] for row in grid.rows}
     assert told["stem"] == "better trained"
     assert told["head"] == "cannot be told", "it is never frozen"
     for block, (change, half) in freeze_effects(read(study)).items():
