@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
@@ -16,7 +17,7 @@ from optuna_layerwise.cost import Budget, Cost
 from optuna_layerwise.data import Splits, load_data
 from optuna_layerwise.experiments.budget import Plan
 from optuna_layerwise.records.final import Ending
-from optuna_layerwise.records.run import RUN_KEY
+from optuna_layerwise.records.run import RUN_KEY, readable_runs
 from optuna_layerwise.studies import work
 from optuna_layerwise.training import Fit
 
@@ -132,6 +133,19 @@ def test_the_end_gets_fewer_finalists_then_fewer_seeds_then_no_folds(make: Make)
         end = Plan(objective, f"{amount}trainings", finalists=3).end(study)
         ends.append((end.finalists, end.seeds, end.folds))
     assert ends == [(3, 3, 5), (2, 3, 5), (1, 3, 5), (1, 1, 5), (1, 1, 1)]
+
+
+def test_what_is_still_to_come_is_expected_from_the_trials_so_far(make: Make) -> None:
+    objective = make()
+    study = new_study(objective)
+    plan = Plan(objective, "100000trainings", trials=6, finalists=1)
+    search, end = plan.expected(study)
+    assert (search, end) == (6 * len(objective.seeds), plan.end(study).cost)
+    assert work(study, objective, n_finished=4)
+    assert plan.expected(study)[0] == 2 * len(objective.seeds)
+    seconds = Plan(objective, Budget(1e9, "seconds"), trials=6, finalists=1)
+    spent = [run.cost.seconds for run in readable_runs(study, study.trials).values()]
+    assert seconds.expected(study)[0] == pytest.approx(2 * np.median(spent))
 
 
 def test_running_trials_count_with_what_they_will_cost(make: Make) -> None:

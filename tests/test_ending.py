@@ -48,6 +48,10 @@ def team(case: Case, weights: Path) -> Final:
     )
 
 
+CALLS: list[tuple[str, int, int]] = []
+"""What `one` was told of its trainings."""
+
+
 @pytest.fixture(scope="module")
 def one(spec: ModelSpec, splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Final:
     case = searched(spec, splits, [GOOD, HEAD_ONLY], 4)
@@ -58,7 +62,18 @@ def one(spec: ModelSpec, splits: Splits, tmp_path_factory: pytest.TempPathFactor
         references=REFERENCES,
         weights=tmp_path_factory.mktemp("one") / "best.safetensors",
         ending=Ending(folds=3, deliver="one", epochs=3),
+        on_training=lambda *call: CALLS.append(call),
     )
+
+
+def test_every_training_is_told_before_it_begins(one: Final) -> None:
+    everyone = {each.name: each for each in (*one.finalists, *one.baselines)}.values()
+    n, at_most = sum(len(each.val) for each in everyone), 3 * len(everyone)
+    assert n <= at_most
+    refits = [call for call in CALLS if call[0] == "refit"]
+    assert [("finalists", done, at_most) for done in range(n)] + refits == CALLS
+    assert refits == [("refit", done, len(refits)) for done in range(len(refits))]
+    assert len(refits) > len(REFERENCES)
 
 
 def test_the_files_team_has_the_very_test_result_that_is_stored(

@@ -71,7 +71,8 @@ def finalize_command(
         show.show(*show.result(opened, final, stored))
         show.show(*show.after_the_choice(opened, final, storage, always=True))
         return
-    from optuna_layerwise.cli.searching import conclude, introduce, open_search  # with torch
+    from optuna_layerwise.cli.beginning import introduce
+    from optuna_layerwise.cli.searching import conclude, open_search  # with torch
 
     search = open_search(
         here.settings(opened, stored),

@@ -12,6 +12,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -92,6 +93,36 @@ def search_progress(
         yield lambda study, trial: progress.update(
             task, completed=finished(study), best=_best(study)
         )
+
+
+@contextmanager
+def end_progress() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Yields what `finalize` calls before each training: a bar for each kind, in a terminal."""
+    if not console.is_terminal:
+        yield None
+        return
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("trainings", markup=False),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def on_training(kind: str, before: int, total: int) -> None:
+            if kind not in bars:
+                for bar in bars.values():  # a race may have ended the contest early
+                    done = progress.tasks[bar].completed + 1
+                    progress.update(bar, completed=done, total=done)
+                bars[kind] = progress.add_task(kind, total=total)
+            progress.update(bars[kind], completed=before, total=total)
+
+        yield on_training
+        for bar in bars.values():
+            progress.update(bar, completed=progress.tasks[bar].total)
 
 
 def trial_line(study: optuna.Study, trial: FrozenTrial) -> str:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.text import Text
 
 from optuna_layerwise.cli import show
+from optuna_layerwise.cli.beginning import introduce, say_planned
 from optuna_layerwise.cli.options import console, load_study
-from optuna_layerwise.cli.progress import after_trials, live_dashboard
+from optuna_layerwise.cli.progress import after_trials, end_progress, live_dashboard
 from optuna_layerwise.cli.stored_paths import paths_of, remember_paths
 from optuna_layerwise.cli.terminal import about_secrets, study_options
 from optuna_layerwise.experiments.budget import Plan
@@ -35,14 +35,13 @@ from optuna_layerwise.objective.finetune import FinetuneObjective
 from optuna_layerwise.records.answer import opened_words, readable_openings
 from optuna_layerwise.records.final import stored_final
 from optuna_layerwise.records.fingerprint import join
-from optuna_layerwise.records.run import readable_runs, run_content
+from optuna_layerwise.records.run import readable_runs
 from optuna_layerwise.reporting.dashboard_server import keep_result
 from optuna_layerwise.storage import (
     LEASE_SECONDS,
     PATIENCE_SECONDS,
     UNREADABLE,
     StorageUnusableError,
-    all_trials,
     check_parameters_differ,
     marks,
     open_storage,
@@ -157,36 +156,6 @@ def open_search(
     return Search(study, objective, data, settings, storage)
 
 
-def introduce(search: Search) -> None:
-    """Say what is about to be run."""
-    data, settings, objective = search.data, search.settings, search.objective
-    console.print(
-        Text.assemble("study ", (search.study.study_name, "bold"), ": ")
-        + f"{len(data.train)} training, "
-        f"{len(data.val)} validation and {len(data.test)} test images of {len(data.classes)} "
-        f"classes; {settings.model} in {len(objective.blocks)} blocks on {objective.device}"
-        + (f"; {settings.target} trials" if settings.target else ""),
-        soft_wrap=True,
-    )
-    from optuna_layerwise.training import device_name
-
-    here = device_name(objective.device)
-    names = {run_content(trial).get("device_name") for trial in all_trials(search.study)}
-    if others := sorted(name for name in names - {here} if name and isinstance(name, str)):
-        console.print(
-            f"trials so far ran on {', '.join(others)}, and those of this process run on {here}: "
-            "values can differ in the last digits",
-            markup=False,
-            soft_wrap=True,
-        )
-
-
-def say_planned(search: Search) -> None:
-    """Say what the search and its end are expected to take of the budget, if there is one."""
-    if search.plan is not None:
-        console.print(search.plan.words(search.study), soft_wrap=True)
-
-
 def run(
     settings: Settings,
     stored: Settings | None,
@@ -234,7 +203,7 @@ def run(
     objective.describe_data(study)
     if unpause:
         resume(study)
-    introduce(search)
+    introduce(search, whole=True)
     if (final := stored_final(study)) is not None:
         console.print(
             f"study {name!r} was finalized before: {final.chosen.name} was chosen and tested. "
@@ -305,13 +274,14 @@ def conclude(
         how = search.plan.arguments(end)
     with (
         _interruptible(f"{go_on} {study_options(storage, study.study_name)}"),
-        console.status("training the finalists and the baselines"),
+        end_progress() as on_training,
     ):
         final = objective.finalize(
             study,
             weights=weights_file(study, Path(settings.output)),
             again=again,
             lease_seconds=lease_seconds,
+            on_training=on_training,
             **how,
         )
     try:

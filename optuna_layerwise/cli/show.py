@@ -138,7 +138,7 @@ def commands(study: optuna.Study, storage: str) -> list[Text]:
     return [
         Text("\nNext", style="bold"),
         Text(f"  optuna-layerwise report {where}    # how sure this is, and what it cost"),
-        Text(f"  optuna-layerwise export {where} --to exported    # policy and weights"),
+        Text(f"  optuna-layerwise export {where} --to exported    # to use it on new images"),
         Text(f"  optuna-layerwise dashboard {storage_option(storage)}"),
         Text(f"  optuna-layerwise resume {where} --trials N    # search on; the result stays"),
         *map(Text, about_secrets(storage)),

@@ -77,13 +77,8 @@ class Worker(Here):
         wait = self.patience_seconds is not None
         opened = load_study(self.storage, self.study, patience_seconds=patience, wait=wait)
         stored = Settings.from_study(opened)
-        from optuna_layerwise.cli.searching import (  # with torch
-            conclude,
-            introduce,
-            open_search,
-            say_planned,
-            say_why_it_ended,
-        )
+        from optuna_layerwise.cli.beginning import introduce, say_planned
+        from optuna_layerwise.cli.searching import conclude, open_search, say_why_it_ended
         from optuna_layerwise.studies import StudyDeletedError, finished
 
         search = open_search(

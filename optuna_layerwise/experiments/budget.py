@@ -45,6 +45,10 @@ _RACED = 0.6
 """Share of their trainings that a race leaves to those behind; benchmarks/results/economy.md."""
 _MOST = 1 / 3
 """Share of the budget that the end may take, unless it is the least end."""
+_WARMING_UP = 4
+"""Images of the first training, whose time does not count."""
+_LONGEST = 10.0
+"""Seconds that the measured steps may take."""
 _SLACK = 0.02
 """Share of the budget by which the end may exceed what the search has left."""
 
@@ -218,6 +222,14 @@ class Plan:
         of_ends = (self._of_end(final) for final in finals if final is not None)
         return sum(map(self._of_trial, runs)), sum(of_ends)
 
+    def expected(self, study: optuna.Study) -> tuple[float, float]:
+        """What the trials that are still to come, and the end, will cost, in the budget's unit."""
+        trials = study.get_trials(deepcopy=False)
+        finished = sum(trial.state.is_finished() for trial in trials)
+        runs = self._runs(study, trials)
+        more, end = self._planned(runs, finished)
+        return more * self._rates(runs).trial, end.cost
+
     def words(self, study: optuna.Study) -> str:
         """One line: how many trials there will be, and what the end takes."""
         trials = study.get_trials(deepcopy=False)
@@ -349,20 +361,12 @@ class Plan:
     def _guessed(self) -> _Rates:
         """Before the first trial: all epochs of a policy between the head alone and every block.
 
-        In seconds two steps of training every block are timed.
+        In seconds a few steps of training every block are timed.
         """
         objective, trainer, operation = self._objective, self._objective.trainer, 1.0
         of_all, of_head = self._training_flops(1.0), self._training_flops(0.0)
         if self.budget.unit == "seconds":
-            n = min(2 * objective.recipe.batch_size, len(objective.data.train))
-            some = objective.data.train.subset(np.arange(n))
-            recipe = dataclasses.replace(
-                trainer.recipe, epochs=1, patience=None, method=None, head_start="random"
-            )
-            every = Policy.uniform(objective.blocks)
-            for _ in range(2):  # the first one warms the device up
-                cost = trainer.train(every, some, None, 0, recipe=recipe).cost
-            operation = cost.seconds / cost.flops
+            operation = self._seconds_of_an_operation()
         image, forward = (
             (of_all + of_head) / 2 * operation,
             sum(trainer.flops.values()) * operation,
@@ -372,6 +376,25 @@ class Plan:
             n_train, n_val = self._n_images
             trial *= epochs * (n_train * image + n_val * forward) / objective.n_folds
         return _Rates(trial, image, of_all * operation, forward, epochs, epochs)
+
+    def _seconds_of_an_operation(self) -> float:
+        """From two steps that train every block; of a slow network, from one with few images."""
+        objective, trainer = self._objective, self._objective.trainer
+        recipe = dataclasses.replace(
+            trainer.recipe, epochs=1, patience=None, method=None, head_start="random"
+        )
+
+        def cost(n: int) -> Cost:
+            some = objective.data.train.subset(np.arange(n))
+            return trainer.train(
+                Policy.uniform(objective.blocks), some, None, 0, recipe=recipe
+            ).cost
+
+        n = min(2 * objective.recipe.batch_size, len(objective.data.train))
+        few = min(_WARMING_UP, n)
+        warm = cost(few)  # the first training warms the device up
+        timed = cost(n if warm.seconds * n < _LONGEST * few else few)
+        return timed.seconds / timed.flops
 
     def _runs(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[Run]:
         """What the finished trials trained, in their order; each is read once."""

@@ -8,10 +8,10 @@ import itertools
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import optuna
 
@@ -49,6 +49,24 @@ from optuna_layerwise.storage import (
 from optuna_layerwise.studies.claiming import FinalizedElsewhere, Held, claimed
 from optuna_layerwise.training import Trainer
 
+OnTraining: TypeAlias = Callable[[str, int, int], object]
+"""Called with ``finalists`` or ``refit``, the trainings of that kind before, and their number at
+most: a race may end a contest earlier."""
+
+
+class _Counted:
+    """Trainings of one kind."""
+
+    def __init__(self, kind: str, on_training: OnTraining | None) -> None:
+        self.total, self._before = 0, 0
+        self._kind, self._on_training = kind, on_training
+
+    def begin(self) -> None:
+        """One more begins."""
+        if self._on_training is not None:
+            self._on_training(self._kind, self._before, self.total)
+        self._before += 1
+
 
 def n_finalists(n_trials: int) -> int:
     """One for ten trials, from 1 to 5: five over three seeds cost as much as 15 trials."""
@@ -70,6 +88,7 @@ def finalize(
     files: TrialFiles | None = None,
     again: bool = False,
     lease_seconds: float = LEASE_SECONDS,
+    on_training: OnTraining | None = None,
 ) -> Final:
     """Train the ``top`` policies again, choose by held-out images, and only then test.
 
@@ -107,6 +126,7 @@ def finalize(
         again: Choose anew among all trials, and open the test split once more: the former results
             stay, and the new one says that its test is no longer untouched.
         lease_seconds: After how long without a sign of life another process takes over.
+        on_training: Called before each training; see `OnTraining`.
 
     Raises:
         ValueError: if no trial is complete, or nothing is to be trained.
@@ -152,6 +172,7 @@ def finalize(
                     ending=ending,
                     pretrained=pretrained,
                     files=files,
+                    on_training=on_training,
                 )
     return _stored(study)
 
@@ -190,6 +211,7 @@ def _finalized(
     ending: Ending,
     pretrained: bool,
     files: TrialFiles | None,
+    on_training: OnTraining | None,
 ) -> Final:
     """The result.
 
@@ -204,7 +226,13 @@ def _finalized(
     metric, data = trainer.recipe.metric, trainer.data
     labelled = joined(data.train, data.val)
     trainings = trainings_of(data, labelled, seeds, ending.folds)
-    how: dict[str, Any] = {"metric": metric, "keep": not ending.refit, "check": check}
+    contested, refitted = _Counted("finalists", on_training), _Counted("refit", on_training)
+
+    def begin() -> None:
+        check()
+        contested.begin()
+
+    how: dict[str, Any] = {"metric": metric, "keep": not ending.refit, "check": begin}
     made_with = {"model": trainer.spec.digest, "data": data.fingerprint}
     checkpoint: MakeCheckpoint | None = None
     if files is not None:
@@ -223,6 +251,7 @@ def _finalized(
     ]
     baselines = [Entrant.baseline(trainer, name, epochs, checkpoint) for name in references]
     entrants = [*finalists, *baselines] if ending.compete else finalists
+    contested.total = len([*finalists, *baselines]) * len(trainings)
     contest(entrants, trainings, race=race, **how)
     order = ranked(entrants, metric)
     choice = choose(order, trainings, metric, ending.deliver)
@@ -232,10 +261,16 @@ def _finalized(
     if not ending.compete:
         contest(baselines, trainings, race=False, **how)
     if ending.refit:
-        for entrant, its_seeds in choice.to_refit(baselines, seeds):
-            for seed in its_seeds:
-                check()
-                entrant.refit(seed, labelled)
+        all_of_them = [
+            (entrant, seed)
+            for entrant, its_seeds in choice.to_refit(baselines, seeds)
+            for seed in its_seeds
+        ]
+        refitted.total = len(all_of_them)
+        for entrant, seed in all_of_them:
+            check()
+            refitted.begin()
+            entrant.refit(seed, labelled)
     handed_over = HandedOver(trainer, choice, refit=ending.refit)
     recorded, saved = max(opening_keys(study), default=0) + 1, None
     numbers = [n for n, *_ in best]

@@ -19,7 +19,7 @@ from optuna_layerwise.data.notices import kept_notices
 from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.io.plain import plain
 from optuna_layerwise.models import Blocks, ModelSpec
-from optuna_layerwise.objective.finalists import finalize
+from optuna_layerwise.objective.finalists import OnTraining, finalize
 from optuna_layerwise.objective.reuse import PastTrainings, training_key
 from optuna_layerwise.objective.seeds import SeedLoop
 from optuna_layerwise.objective.trial_files import TrialFiles
@@ -380,6 +380,7 @@ class FinetuneObjective:
         ending: Ending = DEFAULT_ENDING,
         again: bool = False,
         lease_seconds: float = LEASE_SECONDS,
+        on_training: OnTraining | None = None,
     ) -> Final:
         """Train the best policies again, choose by held-out images, then test; see `finalize`.
 
@@ -405,6 +406,7 @@ class FinetuneObjective:
             files=self.files,
             again=again,
             lease_seconds=lease_seconds,
+            on_training=on_training,
         )
 
     def unused_seeds(self, n: int) -> Sequence[int]:

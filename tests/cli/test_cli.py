@@ -33,6 +33,11 @@ def test_tune_searches_and_prints_the_verdict_the_baselines_and_what_to_type_nex
     assert code == 0
     for expected in (
         "50 training, 100 validation and 746 test images",
+        "classes 5: 10, 6: 10, 7: 10, 8: 10, 9: 10 (training images)",
+        "blocks  stem, stage1, stage2, stage3, head",
+        "search  catcmawm on binary, seed 0; trials of at most 2 epochs",
+        "for one worker: ",
+        "results in sqlite:///optuna-layerwise.db; weights in ",
         "learning rate",
         "full fine-tuning",
         "logistic regression on the frozen features",
@@ -110,10 +115,12 @@ def test_export_writes_a_policy_and_weights_that_load(
             r"```python\n(.*?)```", (tmp_path / "out/README.md").read_text(), re.S
         )
         names: dict[str, Any] = {}
+        Image.new("RGB", (9, 9)).save(tmp_path / "out" / "photo.jpg")
         with monkeypatch.context() as there:
             there.chdir(tmp_path / "out")
             exec(snippet, names)  # as its reader would
-        assert names["model"].eval()(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
+        assert names["probabilities"].sum() == pytest.approx(1)
+        assert names["model"](torch.zeros(2, 3, 8, 8)).shape == (2, 5)
         assert isinstance(names["model"], Team) is (deliver == "team")
 
 
