@@ -164,8 +164,9 @@ def _changed(content: Any, canaries: Canaries) -> Iterator[tuple[str, str]]:
         }.items():
             yield f"{CRAFTED} {name}", as_stored(json.dumps({**inner, **changes}))
     if isinstance(inner.get("chosen"), dict):
-        weights = {"path": str(canaries.secret), "sha256": _digest(canaries.secret)}
-        yield f"{CRAFTED} weights", as_stored(json.dumps({**inner, "weights": weights}))
+        secret = {"path": str(canaries.secret), "sha256": _digest(canaries.secret)}
+        for field in ("weights", "predictions"):
+            yield f"{CRAFTED} {field}", as_stored(json.dumps({**inner, field: secret}))
     nasty = {
         "secret's path": str(canaries.secret),
         "victim's path": str(canaries.folder / "victim"),
