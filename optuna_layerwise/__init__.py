@@ -13,6 +13,7 @@ from optuna_layerwise.lazy import FormerNames, lazily
 if TYPE_CHECKING:
     from optuna_layerwise.data import load_data
     from optuna_layerwise.encodings import Encoding
+    from optuna_layerwise.experiments.estimator import LayerwiseClassifier
     from optuna_layerwise.layerbench import LayerBench, LayerBenchObjective
     from optuna_layerwise.models import ModelSpec, frozen, param_groups, partition, replace_head
     from optuna_layerwise.objective.finetune import FinetuneObjective
@@ -34,6 +35,7 @@ __all__ = [
     "GenerationPruner",
     "LayerBench",
     "LayerBenchObjective",
+    "LayerwiseClassifier",
     "ModelSpec",
     "Policy",
     "Recipe",

@@ -30,6 +30,7 @@ from optuna_layerwise.objective.selection import (
     plausible_from,
     select_members,
 )
+from optuna_layerwise.policy import Policy
 from optuna_layerwise.recipe import Metric
 from optuna_layerwise.records.final import Candidate, Deliver, Delivered, Estimate, Member
 from optuna_layerwise.records.predictions import Predictions
@@ -148,6 +149,21 @@ class HandedOver:
         weights = [weight for *_, weight in self.members]
         self._model = Team(models, weights) if len(models) > 1 else models[0]
         self._said: dict[Network, Logits] = {}
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The network, or the `Team`."""
+        return self._model
+
+    @property
+    def policy(self) -> Policy:
+        """That of the winner."""
+        return self._choice.winner.policy
+
+    @property
+    def held_out(self) -> dict[str, float]:
+        """Metrics on all held-out images, of what was chosen before it was trained again."""
+        return self._choice.held_out
 
     @contextlib.contextmanager
     def saved(self, path: Path) -> Iterator[dict[str, str]]:

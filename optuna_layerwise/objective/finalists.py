@@ -8,19 +8,18 @@ import itertools
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import optuna
 
 from optuna_layerwise.baselines import REFERENCES
-from optuna_layerwise.data.images import joined
 from optuna_layerwise.encodings import Encoding
-from optuna_layerwise.objective.contest import contest, ranked, trainings_of
-from optuna_layerwise.objective.delivering import HandedOver, choose
-from optuna_layerwise.objective.entrants import Entrant, MakeCheckpoint
+from optuna_layerwise.objective.delivering import HandedOver
+from optuna_layerwise.objective.ended import OnTraining, ended
+from optuna_layerwise.objective.entrants import MakeCheckpoint
 from optuna_layerwise.objective.trial_files import TrialFiles
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.records.deriving import listed, warn_of_edited
@@ -48,24 +47,6 @@ from optuna_layerwise.storage import (
 )
 from optuna_layerwise.studies.claiming import FinalizedElsewhere, Held, claimed
 from optuna_layerwise.training import Trainer
-
-OnTraining: TypeAlias = Callable[[str, int, int], object]
-"""Called with ``finalists`` or ``refit``, the trainings of that kind before, and their number at
-most: a race may end a contest earlier."""
-
-
-class _Counted:
-    """Trainings of one kind."""
-
-    def __init__(self, kind: str, on_training: OnTraining | None) -> None:
-        self.total, self._before = 0, 0
-        self._kind, self._on_training = kind, on_training
-
-    def begin(self) -> None:
-        """One more begins."""
-        if self._on_training is not None:
-            self._on_training(self._kind, self._before, self.total)
-        self._before += 1
 
 
 def n_finalists(n_trials: int) -> int:
@@ -129,8 +110,13 @@ def finalize(
         on_training: Called before each training; see `OnTraining`.
 
     Raises:
-        ValueError: if no trial is complete, or nothing is to be trained.
+        ValueError: if no trial is complete, nothing is to be trained, or there is no test split.
     """
+    if not len(trainer.data.test):
+        raise ValueError(
+            f"the data {trainer.data.source!r} have no test split to finalize a study with; "
+            "`hand_over` chooses and trains without one"
+        )
     number = count_finals(study) + 1
     if number > 1 and not again:
         return _stored(study)
@@ -175,6 +161,39 @@ def finalize(
                     on_training=on_training,
                 )
     return _stored(study)
+
+
+def hand_over(
+    trainer: Trainer,
+    study: optuna.Study,
+    *,
+    seeds: Sequence[int],
+    top: int | None = None,
+    race: bool = True,
+    references: Sequence[str] = REFERENCES,
+    ending: Ending = DEFAULT_ENDING,
+    pretrained: bool = True,
+    encoding: Encoding | None = None,
+) -> HandedOver:
+    """What `finalize` chooses and trains, without a test: nothing is opened, and nothing stored.
+
+    The arguments are those of `finalize`. Baselines take part only where they compete.
+
+    Raises:
+        ValueError: if no trial is complete.
+    """
+    edited = warn_of_edited(study, encoding) if encoding else []
+    finished = sum(trial.state.is_finished() for trial in all_trials(study))
+    return ended(
+        trainer,
+        _best(study, top or n_finalists(finished), edited),
+        seeds=seeds,
+        race=race,
+        references=references if ending.compete else (),
+        ending=ending,
+        pretrained=pretrained,
+        compare=False,
+    ).handed_over
 
 
 def _say_again(former: Opening, finalists: Sequence[int]) -> None:
@@ -223,74 +242,42 @@ def _finalized(
         if claim.lost or (also is not None and not claim.renew(also=also)):
             raise FinalizedElsewhere
 
-    metric, data = trainer.recipe.metric, trainer.data
-    labelled = joined(data.train, data.val)
-    trainings = trainings_of(data, labelled, seeds, ending.folds)
-    contested, refitted = _Counted("finalists", on_training), _Counted("refit", on_training)
-
-    def begin() -> None:
-        check()
-        contested.begin()
-
-    how: dict[str, Any] = {"metric": metric, "keep": not ending.refit, "check": begin}
+    data = trainer.data
     made_with = {"model": trainer.spec.digest, "data": data.fingerprint}
     checkpoint: MakeCheckpoint | None = None
     if files is not None:
         checkpoint = partial(files.of_the_end, study, number, made_with)
-    epochs = {"epochs": ending.epochs} if ending.epochs else {}
-    finalists = [
-        Entrant(
-            trainer,
-            f"trial {n}",
-            policy,
-            {**changes, **epochs},
-            checkpoint=checkpoint,
-            pretrained=pretrained,
-        )
-        for n, policy, changes in best
-    ]
-    baselines = [Entrant.baseline(trainer, name, epochs, checkpoint) for name in references]
-    entrants = [*finalists, *baselines] if ending.compete else finalists
-    contested.total = len([*finalists, *baselines]) * len(trainings)
-    contest(entrants, trainings, race=race, **how)
-    order = ranked(entrants, metric)
-    choice = choose(order, trainings, metric, ending.deliver)
-    for entrant in order:
-        if entrant not in (choice.winner, *choice.team, *baselines):
-            entrant.networks.clear()
-    if not ending.compete:
-        contest(baselines, trainings, race=False, **how)
-    if ending.refit:
-        all_of_them = [
-            (entrant, seed)
-            for entrant, its_seeds in choice.to_refit(baselines, seeds)
-            for seed in its_seeds
-        ]
-        refitted.total = len(all_of_them)
-        for entrant, seed in all_of_them:
-            check()
-            refitted.begin()
-            entrant.refit(seed, labelled)
-    handed_over = HandedOver(trainer, choice, refit=ending.refit)
+    end = ended(
+        trainer,
+        best,
+        seeds=seeds,
+        race=race,
+        references=references,
+        ending=ending,
+        pretrained=pretrained,
+        checkpoint=checkpoint,
+        check=check,
+        on_training=on_training,
+    )
+    handed_over = end.handed_over
     recorded, saved = max(opening_keys(study), default=0) + 1, None
     numbers = [n for n, *_ in best]
     how_it_ends = (number, finished, ending, references)
-    opening = Opening.now(choice.winner.name, numbers, seeds, *how_it_ends)
+    opening = Opening.now(end.order[0].name, numbers, seeds, *how_it_ends)
     with contextlib.ExitStack() as stage:
         if weights is not None:  # the name has the opening's number: no file is overwritten
             path = _unused(Path(weights), max(recorded, number))
             saved = stage.enter_context(handed_over.saved(path))
         check(also={f"{OPENED_KEY}{recorded}": opening.as_json()})
     check(also={})
-    folds = 1 if trainings[0].held_out is data.val else len(trainings)
-    test = data.test.open()
-    chosen, judged, delivered = handed_over.tested(test, baselines, folds)
-    others = [entrant.candidate() for entrant in order[1:]]
+    test, metric = data.test.open(), trainer.recipe.metric
+    chosen, judged, delivered = handed_over.tested(test, end.baselines, end.folds)
+    others = [entrant.candidate() for entrant in end.order[1:]]
     final = Final(metric, chosen, [chosen, *others], judged, saved, finished, number, delivered)
     if saved is None:
         stored = store_final(study, final)
     else:
-        said = handed_over.per_image(test, labelled if ending.refit else data.train)
+        said = handed_over.per_image(test, end.labelled if ending.refit else data.train)
         with stored_beside(said, Path(saved["path"])) as predictions:
             stored = store_final(study, dataclasses.replace(final, predictions=predictions))
     if files:

@@ -19,7 +19,8 @@ from optuna_layerwise.data.notices import kept_notices
 from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.io.plain import plain
 from optuna_layerwise.models import Blocks, ModelSpec
-from optuna_layerwise.objective.finalists import OnTraining, finalize
+from optuna_layerwise.objective.ended import OnTraining
+from optuna_layerwise.objective.finalists import finalize
 from optuna_layerwise.objective.reuse import PastTrainings, training_key
 from optuna_layerwise.objective.seeds import SeedLoop
 from optuna_layerwise.objective.trial_files import TrialFiles
