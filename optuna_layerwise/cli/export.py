@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from optuna_layerwise.baselines import REFERENCES
+from optuna_layerwise.cli.here import Here
 from optuna_layerwise.cli.options import (
     DEFAULT_STORAGE,
     Storage,
     StudyName,
     console,
     load_study,
+    options_of,
+    takes,
 )
 from optuna_layerwise.cli.report import command_of
 from optuna_layerwise.cli.stored_paths import check_paths, paths_of
-from optuna_layerwise.experiments.settings import Settings
+from optuna_layerwise.experiments.settings import SETTINGS_KEY, Settings
 from optuna_layerwise.io.plain import one_of
 from optuna_layerwise.io.texts import quoted
+from optuna_layerwise.records.final import stored_final
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +49,7 @@ _FILES = {
 }
 
 
+@takes(options_of(Here))
 def export_command(
     study: StudyName,
     storage: Storage = DEFAULT_STORAGE,
@@ -59,26 +66,60 @@ def export_command(
     trial: Annotated[
         int | None,
         typer.Option(
-            help="Number of a trial, of which the plan alone is written; it need not be tested."
+            help="Number of a trial, of which the plan alone is written; it need not be tested. "
+            "With --train its network, too."
         ),
     ] = None,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train",
+            help="Train the policy of --trial again on all images but the test split's.",
+        ),
+    ] = False,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="A baseline, such as full, to train again and export; repeatable."),
+    ] = None,
+    all_finalists: Annotated[
+        bool,
+        typer.Option(
+            "--all-finalists",
+            help="Train each finalist and baseline again, and export each to a folder of its own.",
+        ),
+    ] = False,
     result: Annotated[
         int | None,
         typer.Option(help="Number of the result, if there are several. Default: the latest."),
     ] = None,
+    **typed: Any,
 ) -> None:
-    """Write the network that was found, its policy, a script to use it, and a model card."""
+    """Write the network that was found, its policy, a script to use it, and a model card.
+
+    Others than the one that was found are trained again, which takes the time of two trainings
+    each: the policy of a trial, baselines, or all finalists. They are not tested.
+    """
     asked = [one_of("--format", each, (*_PLANS, *_PROGRAMS)) for each in format or ()]
     programs = [each for each in asked if each in _PROGRAMS]
     plans = [each for each in _PLANS if each in asked] or ["json"]
     if len(plans) > 1:
         raise ValueError("--format json and --format yaml are two formats of one plan: choose one")
-    if programs and trial is not None:
+    if train and trial is None:
+        raise ValueError("--train is for --trial N: name the trial whose policy is to be trained")
+    if programs and trial is not None and not train:
         raise ValueError(
-            f"--format {programs[0]} is for the network that was found; of --trial {trial} the "
-            "plan alone is written"
+            f"--format {programs[0]} is for a network; of --trial {trial} the plan alone is "
+            "written, unless --train is given"
         )
     kind = plans[0]
+    if train or baseline or all_finalists:
+        if result is not None:
+            raise ValueError("--result is for the network that was found; leave it out")
+        asked_for = [*([trial] if train else []), *(baseline or ())]
+        _export_again(
+            Here(**typed), storage, study, to, asked_for, all_finalists, plans[0], programs
+        )
+        return
     if to.suffix.lower() in _FILES and not to.is_dir():
         raise ValueError(f"--to must be a folder, got a name that is a file's: {str(to)!r}")
     opened = load_study(storage, study, read_only=True)
@@ -95,6 +136,56 @@ def export_command(
                 console.print(quoted(str(to / name)), soft_wrap=True)
     if programs:
         _write_programs(opened, to, programs)
+
+
+def _export_again(
+    here: Here,
+    storage: str,
+    name: str,
+    to: Path,
+    asked_for: list[int | str],
+    all_finalists: bool,
+    kind: PlanFormat,
+    programs: Sequence[str],
+) -> None:
+    """Train policies and baselines again, and export each; several to folders of their own."""
+    opened = load_study(storage, name)
+    if SETTINGS_KEY not in opened.user_attrs:
+        raise ValueError(
+            f"study {name!r} was not created by `optuna-layerwise tune`, so its data and model "
+            "are not known here; train again in Python: train_again(objective, study, ...)"
+        )
+    final = stored_final(opened)
+    if all_finalists and final is None:
+        raise ValueError(f"study {name!r} has no finalists yet; finalize it first")
+    stored = Settings.from_study(opened)
+    from optuna_layerwise.cli.searching import open_search
+    from optuna_layerwise.objective.again import train_again
+    from optuna_layerwise.reporting.export import WEIGHTS, export_untested
+
+    if all_finalists and final is not None:
+        names = [each.name for each in final.finalists if re.fullmatch(r"trial \d+", each.name)]
+        asked_for += [int(each.removeprefix("trial ")) for each in names]
+        asked_for += REFERENCES
+    asked_for = list(dict.fromkeys(asked_for))
+    search = open_search(
+        here.settings(opened, stored),
+        stored,
+        storage,
+        name,
+        download=here.download,
+        allow_different=here.allow_different,
+    )
+    for which in asked_for:
+        title = f"trial-{which}" if isinstance(which, int) else which
+        folder = to / title if len(asked_for) > 1 else to
+        with console.status(f"training {title} again"):
+            again = train_again(search.objective, search.study, which, folder / WEIGHTS)
+        plan = {"policy": again.policy, "recipe": again.recipe, "validation": again.validation}
+        for path in export_untested(opened, folder, again.name, plan, again.weights, format=kind):
+            console.print(quoted(str(path)), soft_wrap=True)
+        if programs:
+            _write_programs(opened, folder, programs)
 
 
 def _write_programs(study: optuna.Study, to: Path, programs: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ import yaml
 from optuna_layerwise.io.files import whole_file, write_whole
 from optuna_layerwise.records.final import times_opened
 from optuna_layerwise.records.saved_network import SavedNetwork, network_in
-from optuna_layerwise.reporting.export_card import card
+from optuna_layerwise.reporting.export_card import card, untested_card
 from optuna_layerwise.reporting.export_script import script_files
 from optuna_layerwise.reporting.report_facts import Facts, changed_recipe, facts
 from optuna_layerwise.reporting.saved_weights import saved_weights
@@ -73,19 +73,8 @@ def export(
     source = saved_weights(saved) if saved else None
     network = _network(source) if source else None
     if network is not None and saved:
-        content["network"] = {
-            **dataclasses.asdict(network),
-            "short_side": network.short_side,
-            "interpolation": "bilinear, with antialiasing",
-            "weights": {"file": WEIGHTS, "sha256": saved["sha256"]},
-        }
-    plan = folder / f"policy.{format}"
-    text = (
-        json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        if format == "json"
-        else yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    )
-    write_whole(plan, text)
+        content["network"] = _described(network, saved)
+    plan = _written(folder, content, format)
     if trial is not None or known.final is None:
         return [plan]
     readme = folder / "README.md"
@@ -101,10 +90,72 @@ def export(
     target = folder / WEIGHTS
     with whole_file(target) as unfinished:
         shutil.copyfile(source, unfinished)
-    scripts = script_files(network) if network else {}
-    for name, text in scripts.items():
+    return [plan, readme, target, *_scripts(folder, network)]
+
+
+def export_untested(
+    study: optuna.Study,
+    folder: str | os.PathLike[str],
+    name: str,
+    plan: Mapping[str, Any],
+    weights: Mapping[str, str],
+    *,
+    format: PlanFormat = "json",
+) -> list[Path]:
+    """Write the files beside a network that was trained to be exported, and was not tested.
+
+    Args:
+        study: The study.
+        folder: The folder that has the weights as ``model.safetensors``.
+        name: What the network is, such as ``trial 17``.
+        plan: Its ``policy``, its ``recipe`` and its ``validation`` metrics.
+        weights: The ``path`` and ``sha256`` of the weights.
+        format: Of the plan.
+
+    Returns:
+        All files of the folder.
+    """
+    folder, known = Path(folder), facts(study)
+    network = network_in(weights["path"])
+    settings = _shareable(known.history.settings)
+    content = {"name": name, **plan, "metric": known.metric, "settings": settings}
+    written = _written(folder, {**content, "network": _described(network, weights)}, format)
+    readme = folder / "README.md"
+    value = plan["validation"].get(known.metric)
+    write_whole(
+        readme, untested_card(study.study_name, name, known.metric, value, network, written.name)
+    )
+    return [written, readme, folder / WEIGHTS, *_scripts(folder, network)]
+
+
+def _described(network: SavedNetwork, weights: Mapping[str, str]) -> dict[str, Any]:
+    """The network, for the plan: how it is built, its classes, and what images it takes."""
+    return {
+        **dataclasses.asdict(network),
+        "short_side": network.short_side,
+        "interpolation": "bilinear, with antialiasing",
+        "weights": {"file": WEIGHTS, "sha256": weights["sha256"]},
+    }
+
+
+def _written(folder: Path, content: Mapping[str, Any], format: PlanFormat) -> Path:
+    """The file of the plan."""
+    plan = folder / f"policy.{format}"
+    text = (
+        json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        if format == "json"
+        else yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)
+    )
+    write_whole(plan, text)
+    return plan
+
+
+def _scripts(folder: Path, network: SavedNetwork | None) -> list[Path]:
+    """The files with which the network is used without this package."""
+    files = script_files(network) if network else {}
+    for name, text in files.items():
         write_whole(folder / name, text)
-    return [plan, readme, target, *(folder / name for name in scripts)]
+    return [folder / name for name in files]
 
 
 def _network(source: Path) -> SavedNetwork | None:

@@ -48,6 +48,31 @@ def card(
     )
 
 
+def untested_card(
+    study: str, name: str, metric: str, value: float | None, network: SavedNetwork, plan: str
+) -> str:
+    """What to know of a network that was trained to be exported; Markdown.
+
+    Args:
+        study: Name of the study.
+        name: What the network is, such as ``trial 17``.
+        metric: Of the study.
+        value: On the validation split, of a training without its images.
+        network: What the file of weights says of its network.
+        plan: Name of the file with the policy.
+    """
+    parts = [
+        f"# {escaped(study)}: {escaped(name)}",
+        "**This network was not tested.** It was trained on all images but those of the test "
+        "split, to be exported, and it is not what the study hands over. A training of the same "
+        "policy on the training split alone reached "
+        f"{escaped(metric)} {number(value)} on the validation split.",
+        "## Use",
+        *_used(network, plan),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
 def _header(facts: Facts, final: Final) -> dict[str, Any]:
     settings, data = facts.history.settings, _data(facts)
     given, chosen = final.delivered, final.chosen
