@@ -159,7 +159,6 @@ def _export_again(
     if all_finalists and final is None:
         raise ValueError(f"study {name!r} has no finalists yet; finalize it first")
     stored = Settings.from_study(opened)
-    from optuna_layerwise.cli.searching import open_search
     from optuna_layerwise.objective.again import train_again
     from optuna_layerwise.reporting.export import WEIGHTS, export_untested
 
@@ -168,14 +167,7 @@ def _export_again(
         asked_for += [int(each.removeprefix("trial ")) for each in names]
         asked_for += REFERENCES
     asked_for = list(dict.fromkeys(asked_for))
-    search = open_search(
-        here.settings(opened, stored),
-        stored,
-        storage,
-        name,
-        download=here.download,
-        allow_different=here.allow_different,
-    )
+    search = here.search(opened, stored, storage)
     for which in asked_for:
         title = f"trial-{which}" if isinstance(which, int) else which
         folder = to / title if len(asked_for) > 1 else to

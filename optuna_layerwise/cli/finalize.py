@@ -72,16 +72,9 @@ def finalize_command(
         show.show(*show.after_the_choice(opened, final, storage, always=True))
         return
     from optuna_layerwise.cli.beginning import introduce
-    from optuna_layerwise.cli.searching import conclude, open_search  # with torch
+    from optuna_layerwise.cli.searching import conclude  # with torch
 
-    search = open_search(
-        here.settings(opened, stored),
-        stored,
-        storage,
-        study,
-        download=here.download,
-        allow_different=here.allow_different,
-    )
+    search = here.search(opened, stored, storage)
     settings = search.settings
     if finalists is not None:
         settings = dataclasses.replace(settings, finalists=finalists)

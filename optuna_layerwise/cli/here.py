@@ -11,6 +11,7 @@ from optuna_layerwise.cli.stored_paths import check_paths, paths_of
 if TYPE_CHECKING:
     import optuna
 
+    from optuna_layerwise.cli.searching import Search
     from optuna_layerwise.experiments.settings import Settings
 
 
@@ -72,3 +73,20 @@ class Here:
         study_id(study)  # which older studies lack, and by which the paths are remembered
         check_paths(study, paths_of(here), given=given, trust=self.trust_paths)
         return here
+
+    def search(self, study: optuna.Study, stored: Settings, storage: str) -> Search:
+        """A study that exists, opened to be worked on here; see `open_search`.
+
+        Raises:
+            ValueError: see `settings` and `open_search`.
+        """
+        from optuna_layerwise.cli.searching import open_search  # with torch
+
+        return open_search(
+            self.settings(study, stored),
+            stored,
+            storage,
+            study.study_name,
+            download=self.download,
+            allow_different=self.allow_different,
+        )

@@ -78,15 +78,7 @@ def search_progress(
         return
     from optuna_layerwise.studies import finished
 
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("trials, {task.fields[best]}", markup=False),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as progress:
+    with _bars("trials, {task.fields[best]}") as progress:
         task = progress.add_task(
             study.study_name, total=n_finished, completed=finished(study), best=_best(study)
         )
@@ -101,15 +93,7 @@ def end_progress() -> Iterator[Callable[[str, int, int], None] | None]:
     if not console.is_terminal:
         yield None
         return
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("trainings", markup=False),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as progress:
+    with _bars("trainings") as progress:
         bars: dict[str, TaskID] = {}
 
         def on_training(kind: str, before: int, total: int) -> None:
@@ -123,6 +107,19 @@ def end_progress() -> Iterator[Callable[[str, int, int], None] | None]:
         yield on_training
         for bar in bars.values():
             progress.update(bar, completed=progress.tasks[bar].total)
+
+
+def _bars(of_what: str) -> Progress:
+    """Bars with a name, a number of what is done, and the time that has passed and remains."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(of_what, markup=False),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
 
 
 def trial_line(study: optuna.Study, trial: FrozenTrial) -> str:
