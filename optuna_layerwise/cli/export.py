@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optuna_layerwise.baselines import REFERENCES
+from optuna_layerwise.baselines import BASELINES, REFERENCES
 from optuna_layerwise.cli.here import Here
 from optuna_layerwise.cli.options import (
     DEFAULT_STORAGE,
@@ -112,16 +112,22 @@ def export_command(
             "written, unless --train is given"
         )
     kind = plans[0]
+    for each in baseline or ():
+        one_of("--baseline", each, BASELINES)
+    if to.suffix.lower() in _FILES and not to.is_dir():
+        raise ValueError(f"--to must be a folder, got a name that is a file's: {str(to)!r}")
     if train or baseline or all_finalists:
         if result is not None:
             raise ValueError("--result is for the network that was found; leave it out")
         asked_for = [*([trial] if train else []), *(baseline or ())]
-        _export_again(
-            Here(**typed), storage, study, to, asked_for, all_finalists, plans[0], programs
-        )
+        _export_again(Here(**typed), storage, study, to, asked_for, all_finalists, kind, programs)
         return
-    if to.suffix.lower() in _FILES and not to.is_dir():
-        raise ValueError(f"--to must be a folder, got a name that is a file's: {str(to)!r}")
+    for field, value in typed.items():
+        if value not in (None, [], False):
+            raise ValueError(
+                f"--{field.replace('_', '-')} is for networks that are trained again, with "
+                "--train, --baseline or --all-finalists; leave it out"
+            )
     opened = load_study(storage, study, read_only=True)
     from optuna_layerwise.reporting.export import export  # with yaml and jinja
 

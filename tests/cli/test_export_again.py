@@ -44,6 +44,7 @@ def test_a_trial_and_a_baseline_are_trained_again_and_classify(cli: Cli, tmp_pat
         (["--baseline", "fulll"], "--baseline must be one of"),
         (["--baseline", "full", "--result", "1"], "--result is for the network that was found"),
         (["--trial", "7", "--train"], "has no trial 7 that trained something; it has 1 trials"),
+        (["--device", "cpu"], "--device is for networks that are trained again"),
         (["--all-finalists"], "has no finalists yet; finalize it first"),
         (["--trial", "0", "--format", "onnx"], "the plan alone is written, unless --train"),
     ],

@@ -21,7 +21,13 @@ from optuna_layerwise.prediction import Exported, load_exported, write_onnx, wri
 
 FAMILIES = (
     *("digits_cnn", "resnet20", "alexnet", "squeezenet1_1", "googlenet", "densenet121"),
-    *("mobilenet_v3_small", "shufflenet_v2_x0_5", "efficientnet_b0", "regnet_y_400mf"),
+    *(
+        "mobilenet_v2",
+        "mobilenet_v3_small",
+        "shufflenet_v2_x0_5",
+        "efficientnet_b0",
+        "regnet_y_400mf",
+    ),
     *("resnet18", "vgg11_bn", "mnasnet0_5", "inception_v3", "convnext_tiny", "vit_b_32"),
     *("swin_t", "maxvit_t", "timm/resnet10t", "transformers/resnet"),
 )
