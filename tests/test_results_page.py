@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from optuna_layerwise.cli import main
 
@@ -23,6 +24,10 @@ def test_the_page_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
+    Image.new("RGB", (9, 9)).save("photo.jpg")
+    (tmp_path / "folder").mkdir()
+    Image.new("L", (8, 8)).save("folder/other.png")
+    (tmp_path / "table.csv").write_text("image\nphoto.jpg\n")
     names: dict[str, object] = {}
     for language, snippet in SNIPPETS:
         if language == "python":
@@ -33,6 +38,7 @@ def test_the_page_runs(
             with pytest.raises(SystemExit) as end:
                 main()
             assert not end.value.code, line
+    assert "folder/other.png" in (tmp_path / "predictions.csv").read_text()
     assert (tmp_path / "report.html").stat().st_size > 4_000_000
     assert (tmp_path / "report.md").read_text() == names["markdown"]
     content = json.loads((tmp_path / "comparison.json").read_text())

@@ -39,6 +39,7 @@ from optuna_layerwise.io.plain import decoded, shortened
 from optuna_layerwise.models.cutting import Cut, find_cut
 from optuna_layerwise.models.flops import counting_flops
 from optuna_layerwise.models.outputs import logits_of
+from optuna_layerwise.models.weights import load_tensors
 
 MOST_MEMBERS = 100
 """A file that asks for more networks than that is refused before any is built."""
@@ -233,7 +234,7 @@ def load_team(path: str | os.PathLike[str], build: Callable[[], nn.Module]) -> T
     members = [network, *(copy.deepcopy(network) for _ in weights[1:])]
     for index, member in enumerate(members):
         state = {name: tensors[f"{index}.{name}"] for name in _state(member)}
-        member.load_state_dict(state, strict=False)
+        load_tensors(member, state)
     return Team(members, weights)
 
 

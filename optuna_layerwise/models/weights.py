@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -77,7 +77,21 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
             f"{len(shapes)} of another shape{_few(shapes)}; "
             "check the model's name and arguments, such as --model-arg width_mult=0.35"
         )
-    model.load_state_dict(state, strict=False)
+    load_tensors(model, state)
+
+
+def load_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Load some or all tensors of a network's state dict into it, by name.
+
+    A plain mapping lacks the versions that networks note in their state dicts, and without which
+    some of torchvision, such as MNASNet, load nothing; so the network's own state dict is filled.
+
+    Raises:
+        RuntimeError: if a tensor has another shape, or the network has none of its name.
+    """
+    state = model.state_dict()
+    state.update(tensors)
+    model.load_state_dict(state)
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

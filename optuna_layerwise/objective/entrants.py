@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from optuna_layerwise.baselines import BASELINES
 from optuna_layerwise.data import Images
+from optuna_layerwise.models.weights import load_tensors
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.recipe import Metric, Recipe, higher_is_better
 from optuna_layerwise.recipe_methods import Regression
@@ -223,7 +224,7 @@ class Entrant:
     def model(self, network: Network) -> torch.nn.Module:
         """A network to use."""
         model = self._trainer.model()
-        model.load_state_dict(network.weights)
+        load_tensors(model, network.weights)
         return model
 
     def candidate(self, test: Sequence[dict[str, float]] = ()) -> Candidate:

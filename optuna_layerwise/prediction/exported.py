@@ -11,14 +11,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_model
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from optuna_layerwise.data import Images
 from optuna_layerwise.data.decode import Decoding, Item
 from optuna_layerwise.models.rebuilding import rebuilt
 from optuna_layerwise.models.team import is_team, load_team
+from optuna_layerwise.models.weights import load_tensors
 from optuna_layerwise.records.saved_network import SavedNetwork, network_in
 from optuna_layerwise.training.engine import Engine
 
@@ -174,7 +174,12 @@ def load_exported(path: str | os.PathLike[str], *, device: str = "auto") -> Expo
         return Exported(network, load_team(file, build), device=device)
     model = build()
     try:
-        load_model(model, str(file))
+        with safe_open(file, framework="pt") as opened:
+            tied = opened.metadata() or {}  # as `save_model` notes them
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            for name in model.state_dict().keys() - tensors.keys():
+                tensors[name] = opened.get_tensor(tied.get(name, name))
+        load_tensors(model, tensors)
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
