@@ -25,6 +25,9 @@ def export_of(spec: ModelSpec, folder: Path, **fields: Any) -> Path:
     for parameter in model.parameters():
         if parameter.ndim > 1:  # some begin with so small weights that all images look alike
             torch.nn.init.kaiming_normal_(parameter)
+    for module in model.modules():
+        if hasattr(module, "running_mean"):
+            module.momentum = 1.0  # MNASNet's would take thousands of batches
     with torch.no_grad():  # running statistics of norms that are not those of a new network
         model(torch.randn(4, 3, spec.image_size, spec.image_size))
     config = (
