@@ -1,4 +1,4 @@
-"""What a classifier does with each class of its test images, and what its probabilities are worth.
+"""Results of each class, and calibration: whether answers are right as often as their probability.
 
 * Recall and precision are shares, so their intervals are Wilson's.
 * F1 = 2 J / (1 + J) with J = TP / (TP + FP + FN): of all images that are of the class or are
@@ -25,7 +25,7 @@ from optuna_layerwise.records.final import Estimate
 from optuna_layerwise.records.predictions import Integers, Predictions
 
 N_BINS = 15
-"""As many as the stored calibration error of a result has."""
+"""The number of bins, the same as in the calibration error that is stored with a result."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Shares:
             return cls(hits / n, *wilson(hits / np.maximum(n, 1), n))
 
     def at(self, label: int) -> Estimate | None:
-        """That of one class; ``None`` for a share of nothing."""
+        """The share of one class; ``None`` where there is nothing to take a share of."""
         if np.isnan(self.values[label]):
             return None
         return Estimate(*(float(each[label]) for each in (self.values, self.low, self.high)))

@@ -1,4 +1,4 @@
-"""What a run is about to do, said before it begins: data, network, search, time, places."""
+"""Tell the user, before a run begins, how its data and options were understood."""
 
 from __future__ import annotations
 

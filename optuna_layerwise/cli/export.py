@@ -166,7 +166,8 @@ def _export_again(
         raise ValueError(f"study {name!r} has no finalists yet; finalize it first")
     stored = Settings.from_study(opened)
     from optuna_layerwise.objective.again import train_again
-    from optuna_layerwise.reporting.export import WEIGHTS, export_untested
+    from optuna_layerwise.records.saved_network import WEIGHTS
+    from optuna_layerwise.reporting.export import export_untested
 
     if all_finalists and final is not None:
         names = [each.name for each in final.finalists if re.fullmatch(r"trial \d+", each.name)]

@@ -86,7 +86,7 @@ def _parameters() -> Iterator[Any]:
 
 
 def data_in(folder: Path) -> str | None:
-    """What of a folder, seen from it, looks like data for ``tune``; ``None`` if not one thing."""
+    """The name of the data in a folder, relative to it; ``None`` if there are none or several."""
     found = [
         path.name for path in sorted(folder.iterdir()) if path.suffix.lower() in TABLES + ARCHIVES
     ]

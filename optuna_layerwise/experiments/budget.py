@@ -223,7 +223,7 @@ class Plan:
         return sum(map(self._of_trial, runs)), sum(of_ends)
 
     def expected(self, study: optuna.Study) -> tuple[float, float]:
-        """What the trials that are still to come, and the end, will cost, in the budget's unit."""
+        """The expected costs of all further trials, and of the end, in the unit of the budget."""
         trials = study.get_trials(deepcopy=False)
         finished = sum(trial.state.is_finished() for trial in trials)
         runs = self._runs(study, trials)

@@ -70,7 +70,7 @@ class LayerwiseClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         sampler: Name of the algorithm that searches, such as ``catcmawm``, ``biotune`` or ``tpe``.
         encoding: What is searched, a name of `ENCODINGS`; ``None``: what suits the sampler.
         recipe: How policies are trained; ``None``: as ``tune`` does.
-        metric: That is optimized, in the place of the recipe's.
+        metric: The metric to optimize; ``None``: the one of the recipe.
         validation: Share of the images that the search validates on.
         compete: Whether full fine-tuning, LP-FT and a logistic regression of the frozen features
             compete with the policies that were found.
@@ -82,7 +82,7 @@ class LayerwiseClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         storage: URL of a database that keeps the search, so that a `fit` that was interrupted
             goes on; it needs a ``random_state`` that is an integer. ``None``: memory.
-        study_name: Of the study there.
+        study_name: The name of the study in the storage.
         verbose: 1 prints each trial.
 
     Attributes:
@@ -239,7 +239,7 @@ class LayerwiseClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return labels.reshape(-1).astype(np.int64)
 
     def _settings(self, seed: int) -> Settings:
-        """As ``tune`` would have them; checks them."""
+        """The settings that ``tune`` would use; the parameters are checked here."""
         within("n_trials", self.n_trials, 1)
         given: dict[str, Any] = {
             "data": "",

@@ -44,7 +44,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """What the lines of a file stand for.
+    """Read a file of settings.
 
     Args:
         path: The file; paths in it are relative to its folder.
@@ -175,7 +175,7 @@ def _is_empty(node: yaml.Node) -> bool:
 
 
 def _content(node: yaml.Node) -> Any:
-    """What stands in a node, with numbers and truth values as options with ``name=value`` have."""
+    """The value of a node; numbers and truth values are read as in ``name=value`` options."""
     if isinstance(node, yaml.MappingNode):
         return {str(name.value): _content(value) for name, value in node.value}
     if isinstance(node, yaml.SequenceNode):

@@ -23,7 +23,7 @@ _NUMBERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     int: ("a whole number", int),
     float: ("a number", float),
 }
-"""What is no text when it is typed: in words, and how it is read."""
+"""Type of a setting that is not a text: its name in messages, and how it is read."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -72,11 +72,11 @@ def ended(
     Args:
         trainer: What the study was run with.
         best: The finalists: number of the trial, policy, and what its recipe changes.
-        seeds: See `finalize`, as for the next four.
-        race: See there.
-        references: See there.
-        ending: See there.
-        pretrained: See there.
+        seeds: The seeds of the trainings; see `finalize`.
+        race: Train those that are clearly behind no further.
+        references: Names of the `BASELINES` that take part.
+        ending: What is compared, on which images, and what is handed over.
+        pretrained: Whether the finalists start from the pretrained weights.
         checkpoint: Makes the checkpoint of a training; see `Entrant`.
         check: Called before each training; what it raises ends all.
         on_training: Called before each training.

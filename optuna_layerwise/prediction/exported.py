@@ -19,13 +19,11 @@ from optuna_layerwise.data.decode import Decoding, Item
 from optuna_layerwise.models.rebuilding import rebuilt
 from optuna_layerwise.models.team import is_team, load_team
 from optuna_layerwise.models.weights import load_tensors
-from optuna_layerwise.records.saved_network import SavedNetwork, network_in
+from optuna_layerwise.records.saved_network import WEIGHTS, SavedNetwork, network_in
 from optuna_layerwise.training.engine import Engine
 
 Image: TypeAlias = "str | os.PathLike[str] | NDArray[Any]"
 """The path of an image file, or an array [H, W] or [H, W, 3]."""
-WEIGHTS = "model.safetensors"
-"""The name of the weights in an exported folder."""
 _AT_ONCE = 256
 """Images that are decoded, and kept in memory, at a time."""
 

@@ -19,6 +19,8 @@ from optuna_layerwise.io.plain import decoded, shortened
 METADATA = "network"
 """The name in the metadata of the file."""
 VERSION = 1
+WEIGHTS = "model.safetensors"
+"""The name of the file of weights in an exported folder."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

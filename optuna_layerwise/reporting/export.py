@@ -15,7 +15,7 @@ import yaml
 
 from optuna_layerwise.io.files import whole_file, write_whole
 from optuna_layerwise.records.final import times_opened
-from optuna_layerwise.records.saved_network import SavedNetwork, network_in
+from optuna_layerwise.records.saved_network import WEIGHTS, SavedNetwork, network_in
 from optuna_layerwise.reporting.export_card import card, untested_card
 from optuna_layerwise.reporting.export_script import script_files
 from optuna_layerwise.reporting.report_facts import Facts, changed_recipe, facts
@@ -23,7 +23,6 @@ from optuna_layerwise.reporting.saved_weights import saved_weights
 from optuna_layerwise.reporting.shareable import shareable
 
 PlanFormat = Literal["json", "yaml"]
-WEIGHTS = "model.safetensors"
 
 
 def export(
