@@ -49,6 +49,16 @@ def test_files_folders_and_tables_become_rows(cli: Cli, folder: Path, tmp_path: 
         assert own == pytest.approx(said, abs=1e-6)
 
 
+def test_without_a_plausible_class_the_network_is_unsure(
+    cli: Cli, folder: Path, tmp_path: Path
+) -> None:
+    export_of(ModelSpec(name="digits_cnn", weights=None), folder, plausible=1.0)
+    photos(tmp_path / "new", 2)
+    assert cli("predict", "new", "--output", "found.csv")[0] == 0
+    rows = rows_of(tmp_path / "found.csv")
+    assert [(row["unsure"], row["plausible"]) for row in rows] == [("yes", "")] * 2
+
+
 def test_an_image_that_cannot_be_decoded_keeps_its_row(
     cli: Cli, folder: Path, tmp_path: Path
 ) -> None:
