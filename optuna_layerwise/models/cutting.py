@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from optuna_layerwise.models.outputs import logits_of, training_loss
-from optuna_layerwise.models.seeding import seed_generators, seeded
+from optuna_layerwise.models.seeding import drawing, seed_generators, seeded
 
 _IGNORE_THE_MODE = {
     f"torch.nn.modules.{kind}"
@@ -301,7 +301,8 @@ def _left_as_it_was(model: nn.Module) -> Iterator[None]:
     """Put back the buffers that running it moves, and the random generators."""
     before = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
-        with seeded(0, next(model.parameters()).device):
+        # Runs are seeded on the way: a head that another thread draws meanwhile would be another.
+        with drawing, seeded(0, next(model.parameters()).device):
             yield
     finally:
         with torch.no_grad():

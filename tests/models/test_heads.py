@@ -13,14 +13,17 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from optuna_layerwise.models import (
     DigitsCNN,
+    frozen,
     logits_of,
     partition,
     replace_head,
     reset_head,
     training_loss,
 )
+from optuna_layerwise.models.cutting import find_cut
 from optuna_layerwise.models.heads import find_heads
 from optuna_layerwise.models.seeding import seeded
+from optuna_layerwise.policy import Policy
 
 
 @pytest.mark.parametrize(
@@ -132,13 +135,17 @@ def test_reset_head_equals_a_new_layer_of_that_seed():
 
 
 @pytest.mark.slow
-def test_threads_that_reset_heads_and_seed_trainings_at_once_get_what_each_gets_alone():
+def test_threads_that_reset_heads_seed_trainings_and_look_for_cuts_get_what_each_gets_alone():
     template = DigitsCNN(num_classes=4)
+    images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
     def head(seed):
         model = copy.deepcopy(template)
         with seeded(seed, torch.device("cpu")):
             reset_head(model, partition(model), seed)
+        if seed == 3:
+            with frozen(model, blocks := partition(model), Policy.uniform(blocks, ["head"])):
+                assert find_cut(model, images)[0] is not None
         return model.head.weight.detach()
 
     alone = [head(seed) for seed in range(4)]
