@@ -26,7 +26,7 @@ from optuna_layerwise.records.answer import (
 from optuna_layerwise.records.final import Final, count_finals, lost_opening, stored_final
 from optuna_layerwise.records.run import readable_runs
 from optuna_layerwise.reporting.report_grid import clean, mean_and_spread, number, tuned_text
-from optuna_layerwise.reporting.verdict import cost_words, promise_words, verdict
+from optuna_layerwise.reporting.verdict import cost_words, promise_words, trained_on, verdict
 from optuna_layerwise.storage import best_trial, only_infeasible
 
 _SNOWFLAKE = "❄"
@@ -73,8 +73,7 @@ def result(study: optuna.Study, final: Final, settings: Settings) -> list[Table 
     if not settings.retrain:
         trained = "trained as in the search: same images, same seeds"
     how = "mean ± standard deviation over the trainings"
-    if given is not None and given.refit:
-        how += " on all labelled images"
+    how += f", what was found on {trained_on(given)}"
     tuned = tuned_text(chosen.recipe) if chosen_trial(final) is not None else ""
     said = [promise_words(final), cost_words(given)]
     return [

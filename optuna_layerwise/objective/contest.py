@@ -79,7 +79,7 @@ def contest(
             goes_on |= [entrant.is_probe for entrant in running]
             for left_behind in itertools.compress(running, ~goes_on):
                 if not left_behind.is_baseline:  # which is tested all the same
-                    left_behind.networks.clear()
+                    left_behind.kept.clear()
             running = list(itertools.compress(running, goes_on))
 
 

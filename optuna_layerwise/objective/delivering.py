@@ -66,15 +66,17 @@ class Choice:
     plausible: float | None = None
 
     def to_refit(
-        self, baselines: Sequence[Entrant], seeds: Sequence[int]
+        self, baselines: Sequence[Entrant], seeds: Sequence[int], *, only: bool
     ) -> Iterator[tuple[Entrant, Sequence[int]]]:
         """Who is to be trained on all labelled images, with which seeds.
 
-        The winner and the baselines are trained with every seed: the test metrics then show how
+        These are the baselines and, unless it is ``only`` them, what is handed over. The winner
+        and the baselines are trained with every seed: the test metrics then show how
         much another seed changes. A fitted probe is the same with any seed and is trained once.
         Other members of the team are trained with as many seeds as their share says, rounded up.
         """
-        everyone = dict.fromkeys([self.winner, *self.team, *baselines])
+        handed_over = [] if only else [self.winner, *self.team]
+        everyone = dict.fromkeys([*handed_over, *baselines])
         compared = {self.winner, *baselines}
         for entrant in everyone:
             share = 1.0 if entrant in compared else self.team[entrant]
@@ -130,20 +132,21 @@ class HandedOver:
     Args:
         trainer: Of the study.
         choice: Whose networks these are, once they are trained.
-        refit: Whether they were trained on all labelled images; the winner alone is then that of
-            the first seed, and else the one that validated best.
+        refit: Whether it is the networks that were trained on all labelled images; the winner
+            alone is then that of the first seed, and else the one that validated best.
     """
 
     def __init__(self, trainer: Trainer, choice: Choice, *, refit: bool) -> None:
         self._trainer, self._choice, self._refit = trainer, choice, refit
         winner = choice.winner
         self.members = [
-            (entrant, network, weight / len(entrant.networks))
+            (entrant, network, weight / len(networks))
             for entrant, weight in choice.team.items()
-            for network in entrant.networks
+            for networks in [entrant.refitted if refit else entrant.kept]
+            for network in networks
         ]
         if not self.members:
-            best = winner.networks[0] if refit else winner.best_network(trainer.recipe.metric)
+            best = winner.refitted[0] if refit else winner.best_network(trainer.recipe.metric)
             self.members = [(winner, best, 1.0)]
         models = [entrant.model(network) for entrant, network, _ in self.members]
         weights = [weight for *_, weight in self.members]
@@ -198,7 +201,10 @@ class HandedOver:
 
         compared = dict.fromkeys([choice.winner, *baselines])
         said = {
-            entrant: [self._said_by(entrant, network, test) for network in entrant.networks]
+            entrant: [
+                self._said_by(entrant, network, test)
+                for network in entrant.refitted or entrant.kept
+            ]
             for entrant in compared
         }
         candidates = {e: e.candidate([judged(logits) for logits in said[e]]) for e in compared}

@@ -19,6 +19,9 @@ OnTraining: TypeAlias = Callable[[str, int, int], object]
 """Called with ``finalists`` or ``refit``, the trainings of that kind before, and their number at
 most: a race may end a contest earlier."""
 
+_MOST_KEPT = 4 * 2**30
+"""Bytes of networks that a contest may hold for its end."""
+
 
 class _Counted:
     """Trainings of one kind."""
@@ -42,15 +45,17 @@ class Ended:
         order: The entrants, best first.
         baselines: Those that what is handed over is compared with.
         handed_over: The trained networks.
-        labelled: The images of training and validation.
+        trained_on: The images that the networks were trained on, those of folds together.
         folds: In which the labelled images were held out; 1: the validation split alone.
+        refit: Whether what is handed over was trained once more on all labelled images.
     """
 
     order: list[Entrant]
     baselines: list[Entrant]
     handed_over: HandedOver
-    labelled: Images
+    trained_on: Images
     folds: int
+    refit: bool
 
 
 def ended(
@@ -91,7 +96,6 @@ def ended(
         check()
         contested.begin()
 
-    how: dict[str, Any] = {"metric": metric, "keep": not ending.refit, "check": begin}
     epochs = {"epochs": ending.epochs} if ending.epochs else {}
     finalists = [
         Entrant(
@@ -107,20 +111,25 @@ def ended(
     baselines = [Entrant.baseline(trainer, name, epochs, checkpoint) for name in references]
     entrants = [*finalists, *baselines] if ending.compete else finalists
     contested.total = len([*finalists, *baselines]) * len(trainings)
+    folds = 1 if trainings[0].held_out is data.val else len(trainings)
+    keep = ending.refit == "never"
+    if ending.refit == "auto" and folds > 1 and ending.deliver != "one":
+        keep = contested.total * trainer.n_bytes <= _MOST_KEPT
+    how: dict[str, Any] = {"metric": metric, "keep": keep, "check": begin}
     contest(entrants, trainings, race=race, **how)
     order = ranked(entrants, metric)
     choice = choose(order, trainings, metric, ending.deliver)
     compared = baselines if compare else []
     for entrant in order:
         if entrant not in (choice.winner, *choice.team, *compared):
-            entrant.networks.clear()
+            entrant.kept.clear()
     if not ending.compete:
         contest(compared, trainings, race=False, **how)
-    if ending.refit:
+    if ending.refit != "never":
         its_own = seeds if compare or choice.team else seeds[:1]
         all_of_them = [
             (entrant, seed)
-            for entrant, its_seeds in choice.to_refit(compared, its_own)
+            for entrant, its_seeds in choice.to_refit(compared, its_own, only=keep)
             for seed in its_seeds
         ]
         refitted.total = len(all_of_them)
@@ -128,6 +137,6 @@ def ended(
             check()
             refitted.begin()
             entrant.refit(seed, labelled)
-    handed_over = HandedOver(trainer, choice, refit=ending.refit)
-    folds = 1 if trainings[0].held_out is data.val else len(trainings)
-    return Ended(order, baselines, handed_over, labelled, folds)
+    handed_over = HandedOver(trainer, choice, refit=not keep)
+    trained_on = data.train if keep and folds == 1 else labelled
+    return Ended(order, baselines, handed_over, trained_on, folds, not keep)

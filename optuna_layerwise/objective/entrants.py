@@ -34,7 +34,7 @@ class Network:
     Args:
         seed: Of the training.
         epochs: That it was trained; ``None`` where validation chose the best one.
-        weights: Name to tensor.
+        weights: Name to tensor, of those that differ from the pretrained ones.
     """
 
     seed: int
@@ -49,7 +49,7 @@ class Outcome:
     Args:
         fit: Its metrics and its cost.
         logits: Of the images that it held out; ``None`` if there were none.
-        weights: Of the network, on the CPU, if they were wanted.
+        weights: As `Network.weights`, if they were wanted.
     """
 
     fit: Fit
@@ -103,7 +103,8 @@ class Entrant:
         self.recipe = trainer.recipe.changed(changes)
         self.fits: list[Fit] = []
         self.held_out: list[Logits] = []
-        self.networks: list[Network] = []
+        self.kept: list[Network] = []
+        self.refitted: list[Network] = []
         self.is_probe = isinstance(self.recipe.method, Regression)
         self.is_baseline = is_baseline
         self._trainer, self._pretrained, self._checkpoint = trainer, pretrained, checkpoint
@@ -152,7 +153,7 @@ class Entrant:
         self.fits.append(outcome.fit)
         self.held_out.append(outcome.logits)
         if outcome.weights is not None:
-            self.networks.append(Network(seed, None, outcome.weights))
+            self.kept.append(Network(seed, None, outcome.weights))
 
     def refit(self, seed: int, labelled: Images) -> None:
         """Train it on all labelled images, for as many epochs as `suggested_epochs` says."""
@@ -161,7 +162,7 @@ class Entrant:
         outcome = self._trained(seed, labelled, None, recipe, keep=True)
         assert outcome.weights is not None
         self._refits.append(outcome.fit)
-        self.networks.append(Network(seed, 0 if self.is_probe else epochs, outcome.weights))
+        self.refitted.append(Network(seed, 0 if self.is_probe else epochs, outcome.weights))
 
     def _trained(
         self, seed: int, train: Images, val: Images | None, recipe: Recipe, *, keep: bool
@@ -194,7 +195,7 @@ class Entrant:
             checkpoint=checkpoint,
         )
         logits = None if val is None else trainer.outputs(model, val).cpu()
-        outcome = Outcome(fit, logits, _on_cpu(model) if keep else None)
+        outcome = Outcome(fit, logits, _changed(model, trainer.model()) if keep else None)
         if checkpoint is not None:
             checkpoint.trial = outcome.as_dict()
             checkpoint.save()
@@ -219,7 +220,7 @@ class Entrant:
         """That of its best training by validation."""
         sign = -1 if higher_is_better(metric) else 1
         costs = [worst_if_nan(sign * fit.metrics[metric]) for fit in self.fits]
-        return self.networks[costs.index(min(costs))]
+        return self.kept[costs.index(min(costs))]
 
     def model(self, network: Network) -> torch.nn.Module:
         """A network to use."""
@@ -261,5 +262,8 @@ def worst_if_nan(value: float) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def _on_cpu(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+def _changed(model: torch.nn.Module, start: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Copies, on the CPU, of the tensors that are no longer those of ``start``."""
+    before = start.state_dict()
+    now = {name: tensor.to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+    return {name: tensor for name, tensor in now.items() if not torch.equal(tensor, before[name])}

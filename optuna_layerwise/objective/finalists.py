@@ -277,7 +277,7 @@ def _finalized(
     if saved is None:
         stored = store_final(study, final)
     else:
-        said = handed_over.per_image(test, end.labelled if ending.refit else data.train)
+        said = handed_over.per_image(test, end.trained_on)
         with stored_beside(said, Path(saved["path"])) as predictions:
             stored = store_final(study, dataclasses.replace(final, predictions=predictions))
     if files:

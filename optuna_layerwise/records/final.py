@@ -8,10 +8,11 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import optuna
+from pydantic import BeforeValidator
 
 from optuna_layerwise.recipe import Metric
 from optuna_layerwise.records.attributes import VERSION_FIELD, UnreadableAttribute, read
@@ -25,6 +26,12 @@ OPENED_KEY = "olw:opened:"
 _VERSION = 1
 Deliver = Literal["auto", "one", "team"]
 """What is handed over: one network, a team of several, or whichever validates better."""
+_WHEN = Literal["auto", "always", "never"]
+Refit = Annotated[
+    _WHEN,
+    BeforeValidator(lambda v: ("always" if v else "never") if isinstance(v, bool) else v),
+]
+"""When what is handed over is trained once more; earlier studies stored true or false."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,8 +43,13 @@ class Ending:
             trainings. 1 trains on the training split and validates on the validation split, once
             a seed. ``None`` chooses: five below 1,000 labelled images, fewer where a class has
             fewer, else 1.
-        refit: Train what is handed over once more on all labelled images (those of training and
-            validation), for as many epochs as its validated trainings suggest.
+        refit: Whether what is handed over is trained once more on all labelled images (those of
+            training and validation), for as many epochs as its validated trainings suggest:
+            ``always``, ``never``, or ``auto``, unless it is a team of the networks of the folds.
+            All but one of these have seen each image, and as a team they were as good or better
+            without that training. Baselines, which it is compared with, are trained once more
+            all the same. With ``auto`` networks that fill more than 4 GiB together are not kept,
+            and the team is trained once more.
         deliver: ``one`` network, or a ``team`` whose probabilities are averaged; ``auto`` is a
             team of several policies where it validates better, else one of the winner's
             trainings.
@@ -49,7 +61,7 @@ class Ending:
     """
 
     folds: int | None = None
-    refit: bool = True
+    refit: Refit = "auto"
     deliver: Deliver = "auto"
     compete: bool = True
     epochs: int | None = None
@@ -58,14 +70,13 @@ class Ending:
         for field in ("folds", "epochs"):
             if (value := getattr(self, field)) is not None and value < 1:
                 raise ValueError(f"{field} must be at least 1, or None, got {value!r}")
-        if self.deliver not in get_args(Deliver):
-            raise ValueError(
-                f"deliver must be one of {list(get_args(Deliver))}, got {self.deliver!r}"
-            )
+        for field, allowed in (("deliver", get_args(Deliver)), ("refit", get_args(_WHEN))):
+            if (value := getattr(self, field)) not in allowed:
+                raise ValueError(f"{field} must be one of {list(allowed)}, got {value!r}")
 
 
 DEFAULT_ENDING = Ending()
-PUBLISHED_ENDING = Ending(folds=1, refit=False, deliver="one", compete=False)
+PUBLISHED_ENDING = Ending(folds=1, refit="never", deliver="one", compete=False)
 """As in the papers: the best policy's best training is what is found."""
 
 

@@ -21,7 +21,7 @@ from optuna_layerwise.reporting.report_facts import Facts, changed_recipe
 from optuna_layerwise.reporting.report_grid import Grid, clean, mean_and_spread, number
 from optuna_layerwise.reporting.report_study import plan_rows
 from optuna_layerwise.reporting.report_warnings import warnings_of
-from optuna_layerwise.reporting.verdict import cost_words, promise_words, verdict
+from optuna_layerwise.reporting.verdict import cost_words, promise_words, trained_on, verdict
 
 _METRICS = {"auc": "roc_auc", "macro_f1": "f1"}
 """What the hub calls a metric otherwise."""
@@ -153,8 +153,9 @@ def _body(
     if (given := final.delivered) is None:
         which = "The weights are those of the training that was best on validation."
     else:
-        seen = "all labelled images but those of the test split" if given.refit else "training"
-        which = f"The first row is of the very weights that are saved, trained on {seen}."
+        which = (
+            f"The first row is of the very weights that are saved, trained on {trained_on(given)}."
+        )
     yield (
         f"Mean ± standard deviation over {len(chosen.test)} trainings, on a test split that was "
         f"opened {opened_words(final, facts.history.openings)}"

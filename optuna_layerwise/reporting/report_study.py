@@ -31,6 +31,7 @@ from optuna_layerwise.reporting.verdict import (
     best_baseline,
     cost_words,
     promise_words,
+    trained_on,
     verdict,
 )
 from optuna_layerwise.storage import without_feasible
@@ -192,8 +193,8 @@ def _tested(facts: Facts) -> Iterator[Section]:
             ]
             for name, c in judged
         ],
-        note=f"Mean ± standard deviation over trainings with new seeds on all "
-        f"{'labelled' if given and given.refit else 'training'} images. "
+        note="Mean ± standard deviation over trainings with new seeds. What is handed over was "
+        f"trained on {trained_on(given)}. "
         f"The test split was opened {opened_words(final, facts.history.openings)}"
         f"{', after the choice' if final.number == 1 else ''}.",
     )

@@ -63,6 +63,15 @@ def promise_words(final: Final) -> str:
     )
 
 
+def trained_on(given: Delivered | None) -> str:
+    """The images that the tested networks were trained on, as words behind "trained on"."""
+    if given is not None and given.refit:
+        return "all labelled images but those of the test split"
+    if given is not None and given.folds > 1:
+        return f"all labelled images but those of the test split and of one of {given.folds} folds"
+    return "the training images"
+
+
 def cost_words(given: Delivered | None) -> str:
     """What it costs to classify an image with a team."""
     if given is None or not given.is_team or not given.flops_of_one:
