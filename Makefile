@@ -1,14 +1,14 @@
 # The two commands that a fresh machine needs: `make demo` and `make test`, which takes ten minutes on
 # two cores. `make test-all` adds the tests marked slow: sweeps over all networks, databases and
 # commands, kills, browsers, notebooks. `make test-oldest` tests what touches Optuna on the oldest
-# release that is supported; all else is that of `make test`.
+# release that is supported; all else is that of `make test`. `make docs` builds the site in build/site.
 PYTHON ?= python3
 BIN = .venv/bin
 # Bytecode is written whatever the environment says: processes that tests start begin sooner.
 PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 OLDEST = $(subst $(BIN),.venv-oldest/bin,$(PYTEST))
 
-.PHONY: demo test test-slow test-all test-oldest lint clean
+.PHONY: demo test test-slow test-all test-oldest lint docs clean
 
 demo: .venv/demo
 	rm -f demo.db
@@ -30,6 +30,13 @@ lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python docs/site.py
+
+.venv/docs: .venv/test
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
 
 .venv/demo: pyproject.toml | .venv/bin/pip
 	$(BIN)/python -m pip install --quiet --editable .

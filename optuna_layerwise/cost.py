@@ -72,7 +72,7 @@ class Budget:
         Raises:
             ValueError: for anything else.
 
-        Example:
+        Examples:
             >>> Budget.parsed("1.5h"), Budget.parsed("60trainings")
             (Budget(amount=5400.0, unit='seconds'), Budget(amount=60.0, unit='trainings'))
         """

@@ -22,7 +22,7 @@ def lazily(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]
     Args:
         package: Its ``__name__``.
 
-    Example:
+    Examples:
         >>> load, names = lazily("optuna_layerwise")
         >>> load("Policy").__name__, "Policy" in names()
         ('Policy', True)

@@ -25,7 +25,7 @@ from optuna_layerwise.recipe import Recipe
 class Policy(Mapping[str, float]):
     """For every block, in forward order, a multiplier of ``recipe.lr``; 0 is frozen.
 
-    Example:
+    Examples:
         >>> policy = Policy({"stem": 0, "layer1": 0.5, "head": 1})
         >>> policy.trained
         ('layer1', 'head')

@@ -127,7 +127,7 @@ def compare(
     Raises:
         ValueError: if there is no study, one is given twice, or they cannot be compared.
 
-    Example:
+    Examples:
         >>> studies = [optuna.create_study(study_name=f"{s}-0") for s in ("random", "tpe")]
         >>> for study in studies:
         ...     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)

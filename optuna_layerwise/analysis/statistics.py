@@ -95,7 +95,7 @@ def summary(values: ArrayLike, *, seed: int = 0) -> Summary:
     Raises:
         ValueError: if there is no value, or one is not finite.
 
-    Example:
+    Examples:
         >>> summary([1.0, 2.0, 3.0]).mean
         2.0
     """
@@ -129,7 +129,7 @@ def paired(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> Paired:
     Raises:
         ValueError: if the lengths differ, there is no value, or one is not finite.
 
-    Example:
+    Examples:
         >>> paired([3, 5, 4], [1, 2, 2]).p
         0.25
     """
@@ -184,7 +184,7 @@ def ranking(scores: ArrayLike) -> Ranking:
     Raises:
         ValueError: for fewer than three methods or two blocks, or a score that is not finite.
 
-    Example:
+    Examples:
         >>> ranking([[3, 2, 1], [3, 2, 1]]).mean_ranks
         (1.0, 2.0, 3.0)
     """
@@ -212,7 +212,7 @@ def ranking(scores: ArrayLike) -> Ranking:
 def nemenyi(methods: int, blocks: int, *, alpha: float = 0.05) -> float:
     """The critical difference of mean ranks: ``q_alpha sqrt(k (k + 1) / (6 n))``, eq. in 3.2.2.
 
-    Example:
+    Examples:
         >>> round(nemenyi(4, 14), 2)
         1.25
     """
@@ -223,7 +223,7 @@ def nemenyi(methods: int, blocks: int, *, alpha: float = 0.05) -> float:
 def alike(mean_ranks: Sequence[float], critical_difference: float) -> list[tuple[int, ...]]:
     """The largest sets of methods that are not told apart, as indices by rank; none of one.
 
-    Example:
+    Examples:
         >>> alike([1.0, 1.5, 3.0], 0.6)
         [(0, 1)]
     """
@@ -241,7 +241,7 @@ def alike(mean_ranks: Sequence[float], critical_difference: float) -> list[tuple
 def holm(probabilities: Sequence[float]) -> list[float]:
     """Adjust for several tests (S. Holm, 1979), in the order given.
 
-    Example:
+    Examples:
         >>> holm([0.01, 0.04, 0.03])
         [0.03, 0.06, 0.06]
     """
@@ -256,7 +256,7 @@ def holm(probabilities: Sequence[float]) -> list[float]:
 def wilson(share: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The 95 % intervals of shares of ``n`` images, by Wilson's score; of no image [0, 1].
 
-    Example:
+    Examples:
         >>> [bound.round(3).tolist() for bound in wilson([1.0, 0.5], [4, 0])]
         [[0.51, 0.0], [1.0, 1.0]]
     """
@@ -271,7 +271,7 @@ def wilson(share: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64], NDArray
 def binomial_margin(share: float, n: int) -> float:
     """Half of the 95 % interval of a share of ``n`` images; see `wilson`.
 
-    Example:
+    Examples:
         >>> round(binomial_margin(0.8, 100), 3)
         0.078
     """

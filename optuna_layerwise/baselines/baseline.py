@@ -26,7 +26,7 @@ class Baseline:
             published values.
         pretrained: Whether it starts from the pretrained weights.
 
-    Example:
+    Examples:
         >>> from optuna_layerwise.baselines import BASELINES
         >>> probe = BASELINES["probe"].encoding(["stem", "layer1", "head"], lr=1e-3)
         >>> probe.first

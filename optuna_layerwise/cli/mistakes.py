@@ -70,7 +70,7 @@ def as_typed(said: str, command: Any, words: Sequence[str]) -> str:
         command: The command that was typed, as Typer made it.
         words: What was typed after the command.
 
-    Example:
+    Examples:
         >>> import typer
         >>> app = typer.Typer()
         >>> @app.command()

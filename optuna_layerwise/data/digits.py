@@ -39,7 +39,7 @@ def digits_source(*, image_size: int = SIDE) -> tuple[Images, Images]:
     Raises:
         ValueError: if ``image_size`` is below 8.
 
-    Example:
+    Examples:
         >>> train, val = digits_source()
         >>> len(train), len(val), train.classes
         (721, 180, ('0', '1', '2', '3', '4'))

@@ -76,7 +76,7 @@ class Images:
     Raises:
         ValueError: if shapes, types or labels do not fit together.
 
-    Example:
+    Examples:
         >>> images = Images(np.zeros((3, 8, 8, 3), np.uint8), np.array([0, 1, 0]), ("a", "b"),
         ...                 ("x", "y", "z"))
         >>> images.subset([2, 1]).names

@@ -83,7 +83,7 @@ def load_data(
         ValueError: if the source is not as expected, has too few images or bad ones, or does not
             take one of the options.
 
-    Example:
+    Examples:
         >>> splits = load_data("digits", image_size=8)
         >>> splits.classes, len(splits.train), len(splits.val)
         (('5', '6', '7', '8', '9'), 50, 100)

@@ -61,7 +61,7 @@ class Encoding:
         tuned: Fields of the recipe that are searched beside the policy, such as ``weight_decay``
             or ``method.weight``; see `Encoding.recipe`.
 
-    Example:
+    Examples:
         >>> encoding = Encoding.preset("biotune", ["stem", "layer1", "head"])
         >>> policy = encoding.decode(
         ...     {"imp/stem": 0.2, "imp/layer1": 0.5, "imp/head": 1.0, "imp/__threshold__": 0.4}
@@ -116,7 +116,7 @@ class Encoding:
         Raises:
             ValueError: if a field cannot be tuned, or is tuned already.
 
-        Example:
+        Examples:
             >>> encoding = Encoding.preset("binary", ["stem", "head"])
             >>> tuned = encoding.tuning(["weight_decay"], Recipe(weight_decay=1e-4))
             >>> tuned.recipes()[0]["weight_decay"]

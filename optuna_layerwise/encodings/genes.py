@@ -22,7 +22,7 @@ def p_frozen(n: int) -> float:
     Between 0.2 and 0.5: after 20 trials on tables of real trainings (`docs/layerbench.md`, 6
     blocks) 0.5 is better than 0.2, and on synthetic masks of 18 and 54 blocks 0.2 is better.
 
-    Example:
+    Examples:
         >>> p_frozen(6), p_frozen(10), p_frozen(54)
         (0.5, 0.3, 0.2)
     """

@@ -55,7 +55,7 @@ def tuned_genes(fields: Iterable[str], recipe: Recipe) -> dict[str, Gene]:
         ValueError: if a field cannot be tuned, or not in this recipe; the message has those that
             can.
 
-    Example:
+    Examples:
         >>> genes = tuned_genes(["label_smoothing", "class_weights"], Recipe())
         >>> genes["label_smoothing"].distribution, genes["label_smoothing"].start
         (FloatDistribution(high=0.3, log=False, low=0.0, step=None), (0.0, 0.25))

@@ -120,7 +120,7 @@ class Plan:
         ValueError: if the budget cannot be read; before the first trial also if it has no room
             for one trial and the least end.
 
-    Example:
+    Examples:
         >>> import optuna
         >>> from optuna_layerwise import FinetuneObjective, Recipe
         >>> from optuna_layerwise.studies import work

@@ -93,7 +93,7 @@ class LayerwiseClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             chosen by, and so are a little too good.
         study_: The study of Optuna.
 
-    Example:
+    Examples:
         >>> from sklearn.datasets import load_digits
         >>> X, y = load_digits(return_X_y=True)
         >>> X = X.reshape(-1, 8, 8)[::9]

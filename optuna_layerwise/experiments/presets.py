@@ -64,7 +64,7 @@ Changes = dict[str, Any]
 
 
 def default(sampler: str, encoding: str | None, data: str, seed: int) -> Changes:
-    """What was best on LayerBench; the differences from the papers are listed in the README."""
+    """What was best on LayerBench; see docs/methods-catcmawm.md for the papers."""
     return {
         "encoding": encoding or ENCODING_OF.get(sampler, "binary"),
         "recipe": DIGITS_RECIPE if data == "digits" else Recipe(head_start="fitted"),

@@ -32,7 +32,7 @@ UNREADABLE = (
 def plain(value: Any) -> Any:
     """A NumPy number, text or array as Python's; so for what is in lists, tuples and mappings.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> plain({"k": np.int64(3), "rates": np.array([0.5, 1.0]), "on": [np.bool_(True)]})
         {'k': 3, 'rates': [0.5, 1.0], 'on': [True]}

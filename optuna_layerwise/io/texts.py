@@ -19,7 +19,7 @@ def visible(text: object, *, lines: bool = False) -> str:
         text: From wherever.
         lines: Keep the ends of lines.
 
-    Example:
+    Examples:
         >>> print(visible("\x1b[2J name\n"))
         \x1b[2J name\n
     """
@@ -47,7 +47,7 @@ def _escape(character: str) -> str:
 def quoted(word: str) -> str:
     r"""A word as it can be pasted into a shell, whatever is in it.
 
-    Example:
+    Examples:
         >>> print(quoted("a b"), quoted("\x1b'"))
         'a b' $'\x1b\''
     """
@@ -66,7 +66,7 @@ def _in_bytes(character: str) -> str:
 def brief_value(value: float | None) -> str:
     """An objective's value in a few characters, whatever its size; a dash if there is none.
 
-    Example:
+    Examples:
         >>> print(brief_value(0.98765), brief_value(-1e308))
         0.9877 -1e+308
     """
@@ -90,7 +90,7 @@ def file_name(text: str) -> str:
 
     Otherwise what is readable of it, and a digest, so that no two texts have one name.
 
-    Example:
+    Examples:
         >>> file_name("leaves-2"), file_name("../leaves")
         ('leaves-2', 'leaves-17e9041c')
     """

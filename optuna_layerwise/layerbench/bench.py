@@ -67,7 +67,7 @@ class LayerBench:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no such table.
 
-    Example:
+    Examples:
         >>> bench = LayerBench("busi")
         >>> full = bench.evaluate(Policy.uniform(bench.blocks), seed=0)
         >>> full.source, full.work, 0.6 < full.value("accuracy") < 0.8

@@ -69,7 +69,7 @@ class LayerBenchObjective:
         seed: Of the trainings: another one gives another realisation of their noise.
         metric: What is maximised (``loss``: minimised).
 
-    Example:
+    Examples:
         >>> bench = LayerBench("busi")
         >>> objective = LayerBenchObjective(bench, "binary", seed=1)
         >>> study = optuna.create_study(directions=objective.directions)

@@ -9,7 +9,7 @@ from torch import nn
 class DigitsCNN(nn.Module):
     """Five blocks (stem, three stages, head) with BatchNorm; 34 thousand parameters.
 
-    Example:
+    Examples:
         >>> DigitsCNN(num_classes=10)(torch.zeros(2, 3, 8, 8)).shape
         torch.Size([2, 10])
     """

@@ -46,7 +46,7 @@ def frozen(
         ValueError: if ``blocks`` is no partition of the model, the policy has other blocks, or
             ``bn`` is unknown.
 
-    Example:
+    Examples:
         >>> from optuna_layerwise.models import partition
         >>> net = nn.Sequential(nn.Linear(4, 4), nn.Dropout(), nn.Linear(4, 2))
         >>> with frozen(net, partition(net), {"0": 0.0, "head": 1.0}):

@@ -83,7 +83,7 @@ def adapted(
             there is nothing to train: no block but the classifier's can have an adapter, or none
             of ``trained`` has one and the classifier is not among them.
 
-    Example:
+    Examples:
         >>> from optuna_layerwise.models import partition
         >>> net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
         >>> parameters = list(net.parameters())

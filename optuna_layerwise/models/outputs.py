@@ -26,7 +26,7 @@ def logits_of(outputs: Any) -> torch.Tensor:
     Raises:
         ValueError: if there are none.
 
-    Example:
+    Examples:
         >>> logits_of((torch.zeros(2, 3), torch.zeros(2, 5))).shape
         torch.Size([2, 3])
     """
@@ -88,7 +88,7 @@ def balanced_weights(labels: torch.Tensor, n_classes: int) -> torch.Tensor:
         float32 [n_classes]: ``n / (k * count)`` with the k classes that occur, whose mean over
         the images is 1; 0 for classes without an image.
 
-    Example:
+    Examples:
         >>> balanced_weights(torch.tensor([0, 0, 0, 1]), 3)
         tensor([0.6667, 2.0000, 0.0000])
     """

@@ -47,7 +47,7 @@ def partition(
         ValueError: if the model has no parameters, a pattern matches nothing, or a parameter
             is in no block.
 
-    Example:
+    Examples:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Linear(8, 2))
         >>> partition(net)
         {'0': ('0.weight', '0.bias', '1.weight', '1.bias'), 'head': ('2.weight', '2.bias')}

@@ -16,7 +16,7 @@ class ResNet20(nn.Module):
     16, 32 and 64 channels at 32, 16 and 8 pixels; 270 thousand parameters. The trained model that
     is widely shared expects pixels in [0, 1] normalised with ImageNet's mean and deviation.
 
-    Example:
+    Examples:
         >>> ResNet20(num_classes=10)(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 10])
     """

@@ -63,7 +63,7 @@ class ModelSpec:
         ValueError: if the name is unknown, its package is not installed, no weights of that name
             are published, or a value is out of its range.
 
-    Example:
+    Examples:
         >>> spec = ModelSpec(name="digits_cnn", weights=None)
         >>> list(spec.partition(spec.build(10)))
         ['stem', 'stage1', 'stage2', 'stage3', 'head']

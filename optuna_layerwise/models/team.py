@@ -64,7 +64,7 @@ class Team(nn.Module):
             weights than members, or one that is not positive and finite; or if the members are
             not of one architecture.
 
-    Example:
+    Examples:
         >>> from optuna_layerwise.models import DigitsCNN
         >>> team = Team([DigitsCNN(), DigitsCNN()], [2, 1])
         >>> team(torch.zeros(4, 3, 8, 8)).detach().exp().sum(dim=1).round(decimals=4)

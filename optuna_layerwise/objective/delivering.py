@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,14 @@ class HandedOver:
         """The network, or the `Team`."""
         return self._model
 
+    @cached_property
+    def work(self) -> float:
+        """Operations to classify an image, in those of a single network."""
+        if not isinstance(self._model, Team):
+            return 1.0
+        size = self._trainer.spec.image_size
+        return self._model.work(torch.zeros(1, 3, size, size, device=self._trainer.device))
+
     @property
     def policy(self) -> Policy:
         """That of the winner."""
@@ -215,8 +224,6 @@ class HandedOver:
             if ahead := lead(_softmax(its), theirs, test.labels, metric):
                 leads[baseline.name] = ahead
         one = sum(trainer.flops.values())
-        image = torch.zeros(1, *test.pixels.shape[1:]).permute(0, 3, 1, 2).to(trainer.device)
-        work = self._model.work(image) if isinstance(self._model, Team) else 1.0
         delivered = Delivered(
             members=[
                 Member(e.name, dict(e.policy), e.changes, n.seed, weight, n.epochs)
@@ -229,7 +236,7 @@ class HandedOver:
             promised=choice.promised,
             test=finite_or_none(judged(its)),
             leads=leads,
-            flops=work * one,
+            flops=self.work * one,
             flops_of_one=one,
         )
         self._its = its

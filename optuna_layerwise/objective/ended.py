@@ -21,6 +21,8 @@ most: a race may end a contest earlier."""
 
 _MOST_KEPT = 4 * 2**30
 """Bytes of networks that a contest may hold for its end."""
+_MOST_WORK = 10.0
+"""What a team of the folds' networks may cost to classify an image, in single networks."""
 
 
 class _Counted:
@@ -125,18 +127,19 @@ def ended(
             entrant.kept.clear()
     if not ending.compete:
         contest(compared, trainings, race=False, **how)
+    handed_over = HandedOver(trainer, choice, refit=False) if keep else None
+    if handed_over and ending.refit == "auto" and handed_over.work > _MOST_WORK:
+        handed_over = None
     if ending.refit != "never":
         its_own = seeds if compare or choice.team else seeds[:1]
-        all_of_them = [
-            (entrant, seed)
-            for entrant, its_seeds in choice.to_refit(compared, its_own, only=keep)
-            for seed in its_seeds
-        ]
+        pairs = choice.to_refit(compared, its_own, only=handed_over is not None)
+        all_of_them = [(entrant, seed) for entrant, its_seeds in pairs for seed in its_seeds]
         refitted.total = len(all_of_them)
         for entrant, seed in all_of_them:
             check()
             refitted.begin()
             entrant.refit(seed, labelled)
-    handed_over = HandedOver(trainer, choice, refit=not keep)
-    trained_on = data.train if keep and folds == 1 else labelled
-    return Ended(order, baselines, handed_over, trained_on, folds, not keep)
+    refit = handed_over is None
+    trained_on = labelled if refit or folds > 1 else data.train
+    handed_over = handed_over or HandedOver(trainer, choice, refit=True)
+    return Ended(order, baselines, handed_over, trained_on, folds, refit)

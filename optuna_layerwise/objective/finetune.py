@@ -109,7 +109,7 @@ class FinetuneObjective:
     Raises:
         ValueError: if encoding, model and data do not fit together.
 
-    Example:
+    Examples:
         >>> objective = FinetuneObjective(
         ...     model="digits_cnn", data="digits", recipe=Recipe(epochs=1)
         ... )

@@ -66,7 +66,7 @@ def select_members(
         ValueError: if no candidate is finite, the shapes or labels do not fit each other, or a
             number is out of its range.
 
-    Example:
+    Examples:
         >>> good, bad = [[0.9, 0.1], [0.2, 0.8]], [[0.1, 0.9], [0.8, 0.2]]
         >>> select_members(np.array([bad, good]), np.array([0, 1]), start=1)
         array([0., 1.])
@@ -224,7 +224,7 @@ def plausible_from(probabilities: Floats, labels: NDArray[np.integer]) -> float 
     Returns:
         A number in [0, 1]; ``None`` if a probability is not finite.
 
-    Example:
+    Examples:
         >>> certain = np.array([[0.9, 0.1]] * 18 + [[0.6, 0.4]])
         >>> plausible_from(certain, np.zeros(19, int))
         0.9

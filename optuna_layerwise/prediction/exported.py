@@ -36,7 +36,7 @@ class Exported:
         model: The network, on the CPU.
         device: See `resolve_device`.
 
-    Example:
+    Examples:
         See `load_exported`.
     """
 

@@ -46,10 +46,11 @@ class Ending:
         refit: Whether what is handed over is trained once more on all labelled images (those of
             training and validation), for as many epochs as its validated trainings suggest:
             ``always``, ``never``, or ``auto``, unless it is a team of the networks of the folds.
-            All but one of these have seen each image, and as a team they were as good or better
-            without that training. Baselines, which it is compared with, are trained once more
-            all the same. With ``auto`` networks that fill more than 4 GiB together are not kept,
-            and the team is trained once more.
+            All but one of these have seen each image, and such teams were better without that
+            training. It is done all the same where the team would take more than ten times the
+            work of one network for an image, or where the networks of the contest fill more
+            than 4 GiB. Baselines, which the result is compared with, are always trained once
+            more unless ``never`` says otherwise.
         deliver: ``one`` network, or a ``team`` whose probabilities are averaged; ``auto`` is a
             team of several policies where it validates better, else one of the winner's
             trainings.

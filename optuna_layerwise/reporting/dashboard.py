@@ -53,7 +53,7 @@ class LiveDashboard:
     Raises:
         ValueError: if ``every`` is below 1.
 
-    Example:
+    Examples:
         >>> study = optuna.create_study()
         >>> with LiveDashboard(every=5) as live:
         ...     study.optimize(

@@ -15,7 +15,7 @@ _BAR = 20
 def escaped(text: object) -> str:
     r"""Text that Markdown shows as it is: no tags, links, emphasis, mentions or cells in it.
 
-    Example:
+    Examples:
         >>> print(escaped("<b>a|b</b>"))
         \<b\>a\|b\</b\>
     """

@@ -55,7 +55,7 @@ def report(
     Raises:
         ValueError: if there is no study, or they cannot be compared.
 
-    Example:
+    Examples:
         >>> study = optuna.create_study(study_name="mine")
         >>> study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
         >>> report(study, format="md").splitlines()[0]

@@ -62,7 +62,7 @@ def mean_and_spread(candidate: Candidate, metric: str) -> str:
 def tuned_text(changes: Mapping[str, object]) -> str:
     """Fields of a recipe that were tuned, with the values found.
 
-    Example:
+    Examples:
         >>> tuned_text({"weight_decay": 0.00123456, "method.rank": 8})
         'weight_decay = 0.00123, method.rank = 8'
     """

@@ -14,7 +14,7 @@ _LIBRARY = re.compile(r"((?:timm|transformers)/)?(.*)", re.DOTALL)
 def shareable(value: Any) -> Any:
     """The same with absolute paths, also within mappings and lists, cut to their last part.
 
-    Example:
+    Examples:
         >>> shareable({"model": "transformers//home/me/vit", "size": 8})
         {'model': 'transformers/vit', 'size': 8}
     """

@@ -71,7 +71,7 @@ def rederive(study: Study, sampler: BaseSampler) -> Rederivation:
         ValueError: if the sampler drew none of the trials (the message says who did), or is not
             one of this package.
 
-    Example:
+    Examples:
         >>> import optuna
         >>> from optuna_layerwise.samplers import BioTuneSampler
         >>> study = optuna.create_study(sampler=BioTuneSampler(seed=0))

@@ -17,7 +17,7 @@ import numpy as np
 class TrialRng:
     """The generators of one member of one cohort.
 
-    Example:
+    Examples:
         >>> rng = TrialRng(seed=0, cohort=1, index=3)
         >>> rng("mutate").random() == TrialRng(0, 1, 3)("mutate").random()
         True

@@ -234,7 +234,7 @@ class CatCMAwMSampler(CohortSampler):
     Raises:
         ValueError: for an option out of range, or a study with several objectives.
 
-    Example:
+    Examples:
         >>> import optuna
         >>> study = optuna.create_study(sampler=CatCMAwMSampler(seed=0))
         >>> study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=60)

@@ -31,7 +31,7 @@ class GenerationPruner(BasePruner):
     Raises:
         ValueError: if a value is out of its range.
 
-    Example:
+    Examples:
         >>> pruner = GenerationPruner(epochs=4)
         >>> study = optuna.create_study(pruner=pruner, direction="maximize")
         >>> def objective(trial):

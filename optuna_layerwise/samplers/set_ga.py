@@ -252,7 +252,7 @@ class SetGASampler(CohortSampler):
     Raises:
         ValueError: for an option out of range, or a study with several objectives.
 
-    Example:
+    Examples:
         >>> import optuna
         >>> study = optuna.create_study(sampler=SetGASampler(seed=0))
         >>> def objective(trial):

@@ -31,7 +31,7 @@ def stored_study_id(study: Study) -> str | None:
 def study_id(study: Study) -> str:
     """The study's id, which is drawn and stored if it has none.
 
-    Example:
+    Examples:
         >>> import optuna
         >>> study = optuna.create_study()
         >>> study_id(study) == study_id(study)
@@ -53,7 +53,7 @@ def marks(study: Study) -> tuple[str, str]:
     A copy of a database has the first of its source and another second one. So has a database
     that was moved, or one that is reached by another name.
 
-    Example:
+    Examples:
         >>> import optuna
         >>> [len(mark) for mark in marks(optuna.create_study())]
         [12, 12]

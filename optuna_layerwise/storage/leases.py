@@ -40,7 +40,7 @@ class Lease:
         renewals: How often it was.
         checkpoint: The newest checkpoint of the trial, if the worker told one.
 
-    Example:
+    Examples:
         >>> lease = Lease.of_this_process(60)
         >>> Lease.from_json(lease.as_json()) == lease
         True

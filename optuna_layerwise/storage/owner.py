@@ -15,7 +15,7 @@ from typing import Any
 class Owner:
     """A process, told apart from a later one that gets the same number.
 
-    Example:
+    Examples:
         >>> Owner.of_this_process().is_dead
         False
     """

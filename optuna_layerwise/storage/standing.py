@@ -25,7 +25,7 @@ FINISHED, PRUNED, INFEASIBLE, FAILED = range(4)
 class Standing(NamedTuple):
     """Sorts trials from best to worst.
 
-    Args:
+    Attributes:
         outcome: `FINISHED` within the constraints, `PRUNED`, `INFEASIBLE`, or `FAILED` (that is
             also what has no finite value, or has not ended).
         violation: Sum of what the constraints exceed 0 by.

@@ -96,7 +96,7 @@ def compare_and_set(
         also: Attributes to write with it, whatever they were: before it where there are no
             transactions.
 
-    Example:
+    Examples:
         >>> study = optuna.create_study()
         >>> compare_and_set(study, "colour", None, "red")
         True

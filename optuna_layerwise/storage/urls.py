@@ -46,7 +46,7 @@ _DRIVERS = {
 def without_secrets(url: str) -> str:
     """The URL with asterisks for its password, and for options whose values may be secrets.
 
-    Example:
+    Examples:
         >>> without_secrets("postgresql://me:p@ss/word@host/db?sslmode=require&password=x")
         'postgresql://me:***@host/db?sslmode=require&password=***'
     """

@@ -20,7 +20,7 @@ CONTROL_KEY = "olw:control"
 class Order(str, enum.Enum):
     """What the workers of a study are to do.
 
-    Example:
+    Examples:
         >>> Order.PAUSE_NOW.halts, Order.PAUSE_NOW.at_once
         (True, True)
     """

@@ -28,7 +28,7 @@ class StopSignals:
     Args:
         more: Other signals that are treated alike.
 
-    Example:
+    Examples:
         >>> with StopSignals() as stop:
         ...     stop.received
         False

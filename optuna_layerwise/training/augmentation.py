@@ -39,7 +39,7 @@ def augmented(pixels: torch.Tensor, kind: str, *, image: int, view: int) -> torc
     Returns:
         uint8 [H, W, 3]; the same bits for the same arguments.
 
-    Example:
+    Examples:
         >>> ramp = torch.arange(4, dtype=torch.uint8).reshape(1, 4, 1).expand(1, 4, 3)
         >>> [augmented(ramp, "flip", image=i, view=0)[0, :, 0].tolist() for i in range(3)]
         [[0, 1, 2, 3], [3, 2, 1, 0], [0, 1, 2, 3]]

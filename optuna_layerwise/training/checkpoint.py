@@ -48,7 +48,7 @@ class Checkpoint:
     Attributes:
         trial: What its owner wants to have back, as tensors and plain data.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "trial-7.checkpoint"
         >>> Checkpoint(path, {"data": "leaves"}).save({"epoch": 3})

@@ -124,7 +124,7 @@ def fit(
         ValueError: if the policy trains nothing, or the splits cannot serve the recipe.
         FitStopped: when ``should_stop`` says so, with the model as after an error of `on_epoch`.
 
-    Example:
+    Examples:
         >>> from optuna_layerwise.data import load_data
         >>> from optuna_layerwise.models import DigitsCNN, partition
         >>> digits, model = load_data("digits", image_size=8), DigitsCNN(num_classes=5)

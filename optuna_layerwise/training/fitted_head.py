@@ -133,7 +133,7 @@ def fit_linear(
     Raises:
         ValueError: if there is no image, or a feature is not finite.
 
-    Example:
+    Examples:
         >>> weight, bias = fit_linear(np.array([[-1.0], [-2.0], [1.0], [2.0]]), [0, 0, 1, 1], 3)
         >>> (torch.tensor([[-1.5], [1.5]]) @ weight.T + bias).argmax(dim=1).tolist()
         [0, 1]

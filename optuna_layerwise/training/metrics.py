@@ -67,7 +67,7 @@ def classification_metrics(
     Raises:
         ValueError: if there is no image, or the shapes or the labels do not fit each other.
 
-    Example:
+    Examples:
         >>> classification_metrics(np.log([[0.9, 0.1], [0.4, 0.6]]), np.array([0, 1]))["accuracy"]
         1.0
     """

@@ -39,7 +39,7 @@ def pretrained_digits(cache_dir: str | os.PathLike[str] | None = None) -> Path:
         cache_dir: Where it lies; default the user's cache folder. The file's name changes with
             `VERSION` and the recipe, so another release finds or makes its own.
 
-    Example:
+    Examples:
         >>> model = ModelSpec(name="digits_cnn", weights=pretrained_digits()).build(num_classes=5)
     """
     key = hashlib.sha256(json.dumps([VERSION, SEED, RECIPE.to_json(), SPEC.digest]).encode())

@@ -16,7 +16,7 @@ class Stopwatch:
     A GPU works on after a call returns, so there it is asked when each phase began and ended, by
     events in its stream; reading `seconds` waits for them.
 
-    Example:
+    Examples:
         >>> watch = Stopwatch(torch.device("cpu"))
         >>> with watch.phase("data"):
         ...     pass

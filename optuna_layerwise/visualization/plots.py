@@ -22,7 +22,7 @@ Studies = (
 def plot_layer_plan(study: optuna.Study, *, max_trials: int = 200) -> go.Figure:
     """What every trial did with every block, best trials first; see `figures.layer_plan`.
 
-    Example:
+    Examples:
         >>> study = optuna.create_study()
         >>> study.optimize(lambda trial: trial.suggest_float("lr/stem", 1e-5, 1e-1, log=True)
         ...                + trial.suggest_float("lr/head", 1e-5, 1e-1, log=True), n_trials=3)

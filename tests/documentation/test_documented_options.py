@@ -1,4 +1,4 @@
-"""The README's tour of the command line runs, on the digits in the place of leaves."""
+"""The tour of the command line in docs/commands.md runs, on the digits in the place of leaves."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ SERVERS = ("launch", "dashboard", "bench")
 
 
 def _tour() -> list[list[str]]:
-    [tour] = [b for b in blocks(PAGES["README.md"]) if "optuna-layerwise tune --data" in b.text]
+    page = PAGES["docs/commands.md"]
+    [tour] = [b for b in blocks(page) if "optuna-layerwise tune --data" in b.text]
     return [words for words in commands(tour.text) if words[0] not in SERVERS]
 
 

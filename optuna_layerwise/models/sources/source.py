@@ -15,7 +15,7 @@ from optuna_layerwise.models.sources.arguments import Defaults
 class Preprocessing(NamedTuple):
     """What weights expect as input.
 
-    Args:
+    Attributes:
         mean: Per channel, of pixels in [0, 1].
         std: Per channel, of pixels in [0, 1].
         image_size: Side of the square input in pixels.
