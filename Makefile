@@ -31,12 +31,8 @@ lint: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: .venv/docs
+docs: .venv/test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python docs/site.py
-
-.venv/docs: .venv/test
-	$(BIN)/python -m pip install --quiet --editable '.[docs]'
-	touch $@
 
 .venv/demo: pyproject.toml | .venv/bin/pip
 	$(BIN)/python -m pip install --quiet --editable .

@@ -20,7 +20,10 @@ import typer.main
 from optuna_layerwise.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ROOT / "build" / "pages"
+PAGES, SITE = ROOT / "build" / "pages", ROOT / "build" / "site"
+SHIM = "offline_worker.js"
+"""Stands for a script that the theme would load from elsewhere, in pages opened as files."""
+THEIRS = "https://unpkg.com/iframe-worker/shim"
 PACKAGES = (
     "optuna_layerwise",
     "optuna_layerwise.samplers",
@@ -50,6 +53,11 @@ def main() -> None:
     subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"], cwd=ROOT, check=True
     )
+    shutil.copy(ROOT / "docs" / SHIM, SITE)
+    for page in SITE.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        own = "../" * len(page.parent.relative_to(SITE).parts) + SHIM
+        page.write_text(text.replace(THEIRS, own), encoding="utf-8")
 
 
 def collect(first: Path) -> None:

@@ -14,6 +14,8 @@ from safetensors.torch import save_model
 from sklearn.datasets import load_sample_images
 
 from optuna_layerwise import ModelSpec
+from optuna_layerwise.models import logits_of
+from optuna_layerwise.models.heads import find_heads
 from optuna_layerwise.records.saved_network import SavedNetwork
 from optuna_layerwise.reporting.export_script import script_files
 
@@ -28,8 +30,12 @@ def export_of(spec: ModelSpec, folder: Path, **fields: Any) -> Path:
     for module in model.modules():
         if hasattr(module, "running_mean"):
             module.momentum = 1.0  # MNASNet's would take thousands of batches
+    noise = torch.randn(4, 3, spec.image_size, spec.image_size)
     with torch.no_grad():  # running statistics of norms that are not those of a new network
-        model(torch.randn(4, 3, spec.image_size, spec.image_size))
+        model(noise)
+        spread = logits_of(model.eval()(noise)).std()  # so that no class is certain
+        for parameter in model.get_submodule(find_heads(model)[0]).parameters():
+            parameter /= spread
     config = (
         json.loads(model.config.to_json_string(use_diff=False)) if "transf" in spec.name else {}
     )
