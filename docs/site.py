@@ -32,6 +32,7 @@ PACKAGES = (
     "optuna_layerwise.data",
     "optuna_layerwise.training",
     "optuna_layerwise.prediction",
+    "optuna_layerwise.integrations",
     "optuna_layerwise.studies",
     "optuna_layerwise.storage",
     "optuna_layerwise.launch",

@@ -30,10 +30,13 @@ def export_of(spec: ModelSpec, folder: Path, **fields: Any) -> Path:
     for module in model.modules():
         if hasattr(module, "running_mean"):
             module.momentum = 1.0  # MNASNet's would take thousands of batches
-    noise = torch.randn(4, 3, spec.image_size, spec.image_size)
+    pixels = torch.stack([torch.from_numpy(image.copy()) for image in load_sample_images().images])
+    pieces = torch.cat(pixels.permute(0, 3, 1, 2).float().div(255).split(160, dim=3)[:3])
+    mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (spec.mean, spec.std))
+    seen = torch.nn.functional.interpolate((pieces - mean) / std, (spec.image_size,) * 2)
     with torch.no_grad():  # running statistics of norms that are not those of a new network
-        model(noise)
-        spread = logits_of(model.eval()(noise)).std()  # so that no class is certain
+        model(seen)
+        spread = logits_of(model.eval()(seen)).std()  # so that no class is certain
         for parameter in model.get_submodule(find_heads(model)[0]).parameters():
             parameter /= spread
     config = (

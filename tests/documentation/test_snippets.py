@@ -34,6 +34,11 @@ RUNNABLE = [
 ]
 
 
+@pytest.mark.filterwarnings(
+    "ignore:'pin_memory'",  # of other libraries, which warn of machines as small as this one
+    "ignore::lightning.fabric.utilities.warnings.PossibleUserWarning",
+    "ignore:`isinstance.treespec",
+)
 @pytest.mark.sweep(page="docs/methods-encodings.md")
 @pytest.mark.parametrize("page", RUNNABLE)
 def test_the_blocks_of_a_page_run(
