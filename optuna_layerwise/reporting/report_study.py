@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from optuna_layerwise.analysis.history import Row
 from optuna_layerwise.policy import Policy
-from optuna_layerwise.records.answer import opened_words, readable_final
+from optuna_layerwise.records.answer import chosen_trial, opened_words, readable_final
 from optuna_layerwise.reporting.report_blocks import blocks_section
 from optuna_layerwise.reporting.report_classes import class_sections
 from optuna_layerwise.reporting.report_facts import Facts
@@ -98,7 +98,8 @@ def _found(facts: Facts) -> Section:
     else:
         params = ", ".join(f"{clean(k)} = {clean(v)}" for k, v in best.trial.params.items())
         words.append(f"The best trial, {best.number}, has {params or 'no parameters'}.")
-    if tuned := tuned_text(chosen.recipe if chosen else best.tuned):
+    of_trial = facts.final is None or chosen_trial(facts.final) is not None
+    if of_trial and (tuned := tuned_text(chosen.recipe if chosen else best.tuned)):
         words.append(f"Tuned beside the rates: {tuned}.")
     if facts.saved is not None:
         note = "less arithmetic than the same trials with every block trained"

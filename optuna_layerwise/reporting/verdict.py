@@ -29,13 +29,13 @@ def verdict(final: Final) -> str:
     lead, name = given.leads.get(rival.name), clean(rival.name)
     if lead is None:
         return f"{text}."
-    how = f"{abs(lead.value):.3f} {'better' if lead.value > 0 else 'worse'} than"
-    amount = f"{how if round(lead.value, 3) else 'level with'} {name}"
-    sure = "more than chance" if lead.low > 0 or lead.high < 0 else "which may be chance"
-    return (
-        f"{text}, {amount}, the best without a search (95 % interval {lead.low:+.3f} to "
-        f"{lead.high:+.3f}, {sure})."
-    )
+    value, low, high = (round(each, 3) for each in (lead.value, lead.low, lead.high))
+    how = f"{abs(value):.3f} {'better' if value > 0 else 'worse'} than" if value else "level with"
+    text += f", {how} {name}, the best without a search"
+    if not (value or low or high):
+        return f"{text}."
+    sure = "more than chance" if low > 0 or high < 0 else "which may be chance"
+    return f"{text} (95 % interval {low:+.3f} to {high:+.3f}, {sure})."
 
 
 def delivered_words(final: Final) -> str:

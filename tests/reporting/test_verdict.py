@@ -42,6 +42,8 @@ def a_result(
         ((0.05, -0.01, 0.11), "0.050 better than full"),
         ((-0.05, -0.09, -0.01), "0.050 worse than full"),
         ((0.0001, -0.01, 0.01), "level with full"),
+        ((0.01, 0.0004, 0.02), "(95 % interval +0.000 to +0.020, which may be chance)"),
+        ((0.0, 0.0, 0.0), "level with full, the best without a search."),
     ],
 )  # fmt: skip
 def test_what_validated_best_is_the_rival_whatever_the_test_says(
@@ -50,7 +52,7 @@ def test_what_validated_best_is_the_rival_whatever_the_test_says(
     text = verdict(a_result(lead))
     assert text.startswith("Use trial 3: test accuracy 0.820, ")
     assert said in text
-    assert ("which may be chance" in text) is (lead[1] < 0 < lead[2])
+    assert ("more than chance" in text) is (lead[1] > 0.001 or lead[2] < 0)
 
 
 def test_a_team_is_named_and_its_cost_told() -> None:
