@@ -1,13 +1,14 @@
 """Write the generated parts of `docs/methods-compared.md`: `python -m benchmarks.methods.page`.
 
-The page's words are written by hand; what stands between ``<!-- begin NAME -->`` and
-``<!-- end NAME -->``, and the picture of the ranks, is made here from the committed cells.
+The words of that page, and of the one with its tables, are written by hand. What stands between
+``<!-- begin NAME -->`` and ``<!-- end NAME -->``, and the picture of the ranks, is made here from the
+committed cells.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.layerbench.figure import ranks
@@ -22,13 +23,15 @@ from benchmarks.protocols.table import Record, grids
 from optuna_layerwise.reporting.markdown import escaped, grid_as_markdown
 from optuna_layerwise.reporting.report_grid import Grid
 
-PAGE = Path("docs/methods-compared.md")
+PAGES = (Path("docs/methods-compared.md"), Path("docs/methods-tables.md"))
+"""The answers, and the tables behind them."""
 PICTURE = Path("docs/pictures/methods-ranks.svg")
 RESULTS = Path("benchmarks/methods/results")
 TABLE = TABLES["methods"]
 SCALE = "small"
 """Of the committed cells."""
 LONG = TABLE.experiments["long"]
+_BETWEEN = "\f"
 NOTHING = "There is no set, fraction and run yet that every method has."
 
 
@@ -36,7 +39,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", choices=TABLE.experiments, default=SCALE)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--page", type=Path, default=PAGE, help="With the places to fill.")
+    parser.add_argument(
+        "--pages", type=Path, nargs="+", default=PAGES, help="With the places to fill."
+    )
     parser.add_argument("--picture", type=Path, default=PICTURE)
     args = parser.parse_args()
     experiment = TABLE.experiments[args.scale]
@@ -44,7 +49,9 @@ def main() -> None:
     found = complete(read_records(experiment.cells(), args.results), experiment)
     short, at_length = (complete(read_records(e.cells(), RESULTS), e) for e in (small, LONG))
     parts = sections(found, args.scale) | sections_at_length(short, at_length)
-    args.page.write_text(made(args.page.read_text(), parts))
+    texts = made([page.read_text() for page in args.pages], parts)
+    for page, text in zip(args.pages, texts, strict=True):
+        page.write_text(text)
     args.picture.write_text(picture(found, experiment))
 
 
@@ -58,11 +65,12 @@ def complete(found: Mapping[Cell, Record], experiment: Experiment) -> dict[Cell,
     }
 
 
-def made(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
-    """The page with its generated parts made anew."""
+def made(texts: Sequence[str], parts: Mapping[str, Callable[[], str]]) -> list[str]:
+    """The pages with their generated parts, each of which one of them has, made anew."""
+    whole = _BETWEEN.join(texts)
     for name, part in parts.items():
-        text = filled(text, name, part())
-    return text
+        whole = filled(whole, name, part())
+    return whole.split(_BETWEEN)
 
 
 def sections(found: Mapping[Cell, Record], scale: str) -> dict[str, Callable[[], str]]:

@@ -20,12 +20,12 @@ FOUND = read_records(CELLS, ROOT / page.RESULTS)
 FOUND_AT_LENGTH = read_records(page.LONG.cells(), ROOT / page.RESULTS)
 
 
-def test_the_page_and_its_picture_are_generated_from_the_committed_cells() -> None:
+def test_the_pages_and_their_picture_are_generated_from_the_committed_cells() -> None:
     found = page.complete(FOUND, EXPERIMENT)
-    text = (ROOT / page.PAGE).read_text(encoding="utf-8")
+    texts = [(ROOT / each).read_text(encoding="utf-8") for each in page.PAGES]
     at_length = page.complete(FOUND_AT_LENGTH, page.LONG)
     parts = page.sections(found, page.SCALE) | page.sections_at_length(found, at_length)
-    assert page.made(text, parts) == text
+    assert page.made(texts, parts) == texts
     assert (ROOT / page.PICTURE).read_text(encoding="utf-8") == page.picture(found, EXPERIMENT)
 
 
