@@ -1,8 +1,8 @@
 """Write the generated parts of `docs/methods-compared.md`: `python -m benchmarks.methods.page`.
 
 The words of that page, and of the one with its tables, are written by hand. What stands between
-``<!-- begin NAME -->`` and ``<!-- end NAME -->``, and the picture of the ranks, is made here from the
-committed cells.
+``<!-- begin NAME -->`` and ``<!-- end NAME -->``, and the picture of the ranks, is made here from
+the committed cells.
 """
 
 from __future__ import annotations
