@@ -87,6 +87,7 @@ def test_another_budget_is_refused_and_told_what_is_one(text: str) -> None:
         Budget.parsed(text)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("budget", ["40trainings", "1.2e10flops"])
 def test_search_and_end_together_spend_the_budget_and_two_searches_are_the_same(
     make: Make, budget: str

@@ -61,6 +61,7 @@ def test_replay_and_doctor_name_a_trial_whose_stored_policy_was_edited() -> None
     assert out.endswith("\n1 findings\n")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("at")
 def test_edited_field_of_the_recipe_that_a_baseline_tunes_is_found_too() -> None:
     assert command(*DIGITS, "--baseline", "l2-sp", "--trials", "2")[0] == 0

@@ -220,6 +220,7 @@ def test_more_folds_than_images_of_a_class_are_refused_before_anything_is_traine
     assert np.isfinite(case.study.best_value)
 
 
+@pytest.mark.slow
 def test_an_interrupted_end_goes_on_to_the_same_bits_and_trains_nothing_twice(
     spec: ModelSpec, splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,7 @@ def test_the_scale_of_floats_is_that_of_the_fit(fitted: LayerwiseClassifier) -> 
     np.testing.assert_allclose(of_one, fitted.predict_proba(X)[:1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_cross_validation_in_processes_grids_pipelines_and_groups() -> None:
     search, few = LayerwiseClassifier(**QUICK), np.flatnonzero(LABELS < 4)[:120]
     X, Y = DIGITS[few], LABELS[few]

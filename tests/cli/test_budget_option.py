@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 from commands import Cli, load
 
 from optuna_layerwise.experiments.settings import Settings
@@ -13,6 +14,7 @@ from optuna_layerwise.records.final import stored_final
 TUNE = ("tune", "--epochs", "1", "--threads", "1")
 
 
+@pytest.mark.slow
 def test_tune_plans_a_budget_keeps_to_it_and_says_so_and_resume_raises_it(cli: Cli) -> None:
     code, out, err = cli(*TUNE, "--budget", "16trainings")
     assert code == 0, err

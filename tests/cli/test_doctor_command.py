@@ -145,6 +145,7 @@ def test_the_doctor_says_that_a_file_is_no_journal(cli: Cli) -> None:
     assert Path("notes.log").read_bytes() == b"milk\nbread\n"
 
 
+@pytest.mark.slow
 def test_a_wrong_attribute_in_a_journal_is_taken_back_by_a_line_that_follows(cli: Cli) -> None:
     path = Path("study.log")
     journal_of_two_trials(path)

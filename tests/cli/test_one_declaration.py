@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import optuna_layerwise
 
 FIELD = """
@@ -43,6 +45,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_field_of_the_settings_is_an_option_is_stored_repeated_and_compared(
     tmp_path: Path,
 ) -> None:

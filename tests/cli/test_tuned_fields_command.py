@@ -25,6 +25,7 @@ FIELDS = ("label_smoothing", "weight_decay", "augment")
 TUNE = ["--tune", "label_smoothing,weight_decay", "--tune", "augment"]
 
 
+@pytest.mark.slow
 def test_tuned_fields_are_trained_with_stored_continued_and_repeated(cli: Cli) -> None:
     given = [*TUNE, "--label-smoothing", "0.05", "--views", "3", "--seed-recipes"]
     given += ["--threads", "1"]

@@ -125,6 +125,7 @@ class Prune(optuna.pruners.BasePruner):
         return trial.number == 1
 
 
+@pytest.mark.slow
 def test_a_search_is_stored_prunes_and_counts_its_trials_as_a_total(
     start: nn.Module, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def test_every_family_says_the_same_everywhere(tmp_path: Path, name: str) -> Non
         assert write_program(exported, tmp_path / "model.pt2", pixels) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_team_says_the_same_everywhere(tmp_path: Path, folder: Path) -> None:
     first = load_exported(folder, device="cpu")
     second = ModelSpec(name="digits_cnn", weights=None).build(5).eval()
@@ -92,6 +93,7 @@ def test_a_team_says_the_same_everywhere(tmp_path: Path, folder: Path) -> None:
     assert write_onnx(team, tmp_path / "model.onnx", pixels_of(team, images)) < 1e-5
 
 
+@pytest.mark.slow
 def test_the_script_is_short_and_refuses_what_it_cannot_prepare(
     tmp_path: Path, folder: Path
 ) -> None:

@@ -39,6 +39,7 @@ def test_infeasible_trials_are_marked_and_not_the_best(tmp_path: Path) -> None:
     assert [list(t.system_attrs) for t in stored] == [["constraints:memory"]] * 2
 
 
+@pytest.mark.slow
 def test_plan_and_weights_of_a_result_are_artifacts_once(digits_study: DigitsStudy) -> None:
     study = digits_study.study
     final = stored_final(study)
