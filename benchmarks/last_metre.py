@@ -38,7 +38,7 @@ from optuna_layerwise.training import Fit
 
 REFITTED = "and a team, refitted"
 DEFAULT = "a team of the folds' networks instead: our default"
-REFERENCES = ("full", "probe-fitted", "lp-ft")
+REFERENCES = ("full", "probe-fitted", "lp-ft", "surgical")
 ENDINGS: dict[str, Ending] = {
     "as in the papers": Ending(folds=1, refit="never", deliver="one", compete=False),
     "and baselines compete": Ending(folds=1, refit="never", deliver="one", compete=True),

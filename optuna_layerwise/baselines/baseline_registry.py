@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
@@ -10,8 +11,16 @@ from optuna_layerwise.baselines.baseline import Baseline
 from optuna_layerwise.encodings import Decay, Fixed, Gene, Only
 from optuna_layerwise.recipe_methods import GradientNorms, LowRank, Penalty, Regression, Unfreezing
 
-REFERENCES = ("full", "probe-fitted", "lp-ft")
+REFERENCES = ("full", "probe-fitted", "lp-ft", "surgical")
 """What every search is compared with when it is finalized."""
+
+
+def _middle(blocks: Sequence[str]) -> tuple[str, ...]:
+    """The middle half of the blocks between the stem and the head: of four the second and third."""
+    trunk = blocks[1:-1] or blocks[:-1]
+    first = len(trunk) // 3
+    return tuple(trunk[first : first + max(1, len(trunk) // 2)])
+
 
 _WEIGHT_DECAY = Gene(FloatDistribution(1e-6, 1e-2, log=True), (1e-4, 0.25))
 
@@ -36,6 +45,12 @@ BASELINES: dict[str, Baseline] = {
     "lp-ft": Baseline(
         title="full fine-tuning from a fitted head",
         source="https://arxiv.org/abs/2202.10054",
+        recipe={"head_start": "fitted"},
+    ),
+    "surgical": Baseline(
+        title="the middle blocks from a fitted head",
+        source="https://arxiv.org/abs/2210.11466",
+        mask=lambda blocks: Only(_middle(blocks)),
         recipe={"head_start": "fitted"},
     ),
     "first": Baseline(

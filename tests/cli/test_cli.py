@@ -42,6 +42,7 @@ def test_tune_searches_and_prints_the_verdict_the_baselines_and_what_to_type_nex
         "full fine-tuning",
         "logistic regression on the frozen features",
         "full fine-tuning from a fitted head",
+        "the middle blocks from a fitted",
         "Verdict\nUse ",
         "Promised before the test, by 5 folds: accuracy 0.",
         "optuna-layerwise export",
