@@ -16,7 +16,7 @@ REFERENCES = ("full", "probe-fitted", "lp-ft", "surgical")
 
 
 def _middle(blocks: Sequence[str]) -> tuple[str, ...]:
-    """The middle half of the blocks between the stem and the head: of four the second and third."""
+    """The middle half of the blocks between stem and head: of four the second and third."""
     trunk = blocks[1:-1] or blocks[:-1]
     first = len(trunk) // 3
     return tuple(trunk[first : first + max(1, len(trunk) // 2)])
