@@ -46,6 +46,9 @@ def test_the_blocks_are_those_of_the_methods() -> None:
     heads = {trained.pop(name) for name in ("probe", "probe-fitted", "last")}
     assert heads == {("head",)}
     assert trained.pop("first") == ("stem", "head")
+    assert trained.pop("surgical") == (BLOCKS[1], "head")
+    resnet = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
+    assert BASELINES["surgical"].policy(resnet).trained == ("layer2", "layer3", "head")
     assert set(trained.values()) == {BLOCKS}
     decay = BASELINES["llrd"].policy(BLOCKS)
     rates = list(decay.values())
