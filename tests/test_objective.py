@@ -136,6 +136,16 @@ def test_one_fold_is_all_training_and_validation_images(make: Any, splits: Split
     assert run_of(trial)["images_seen"] == again.cost.images_seen == 2 * len(splits.train)
 
 
+def test_a_study_that_was_searched_over_other_blocks_is_refused(
+    make: Any, spec: ModelSpec
+) -> None:
+    two = dataclasses.replace(spec, patterns={"trunk": "(stem|stage).*", "head": "head.*"})
+    study = search(make(model=two), n_trials=1)
+    message = r"searched over the blocks \['trunk', 'head'\], but the network is now cut into"
+    with pytest.raises(ValueError, match=message):
+        study.optimize(make(), n_trials=1)
+
+
 def test_the_value_is_the_mean_over_the_seeds(make: Any, splits: Splits) -> None:
     objective = make(seeds=(3, 4))
     [trial] = search(objective, n_trials=1, first=EVERYTHING).trials

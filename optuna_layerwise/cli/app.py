@@ -23,6 +23,7 @@ from optuna_layerwise.launch.exits import WRONG
 COMMANDS = {
     # name: function in the module of this folder, and the first sentence of its help
     "init": ("init.init_command", "Write a file with all settings of `tune`, to edit and keep."),
+    "blocks": ("blocks.blocks_command", "Say into which blocks a network is cut."),
     "tune": ("tune.tune_command", "Search which blocks to train, and how fast."),
     "resume": ("resume.resume_command", "Continue a study with its stored settings."),
     "finalize": ("finalize.finalize_command", "Retrain the best trials, and test one of them."),

@@ -35,7 +35,7 @@ from optuna_layerwise.objective.finetune import FinetuneObjective
 from optuna_layerwise.records.answer import opened_words, readable_openings
 from optuna_layerwise.records.final import stored_final
 from optuna_layerwise.records.fingerprint import join
-from optuna_layerwise.records.run import readable_runs
+from optuna_layerwise.records.run import check_blocks, readable_runs
 from optuna_layerwise.reporting.dashboard_server import keep_result
 from optuna_layerwise.storage import (
     LEASE_SECONDS,
@@ -151,6 +151,7 @@ def open_search(
         ),
     )
     if stored is not None:
+        check_blocks(study, objective.blocks)
         join(study, objective.fingerprint, allow_different=allow_different)
         enqueue_first(study, settings, objective.encoding)
     return Search(study, objective, data, settings, storage)

@@ -1,4 +1,4 @@
-"""Which layers a network's logits come from, seen in a pass on torch's meta device.
+"""What a pass on torch's meta device shows: the shapes inside, and what the logits come from.
 
 There tensors have shapes and no numbers, so that a pass takes no memory and hardly any time. What
 the logits were made of stands in autograd's graph.
@@ -7,7 +7,7 @@ the logits were made of stands in autograd's graph.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch.nn.modules.conv import _ConvNd
 from optuna_layerwise.models.layers import is_layer
 from optuna_layerwise.models.outputs import logits_of
 from optuna_layerwise.models.resizing import outputs_of, resized
+from optuna_layerwise.models.seeding import drawing
 
 MANY = 10_007
 """A number of classes that no width of a network is equal to."""
@@ -24,6 +25,8 @@ SIDES = (224, 32, 299, 64, 28, 8, 384)
 """Of the images that a network is tried on, in pixels."""
 BY_HAND = "; set the classifier yourself"
 """What is left to do where the classifiers cannot be told."""
+BATCH = 2
+"""Images, texts or rows of numbers in a pass."""
 _MOST_CHANNELS = 3
 _SIDE_NAMES = ("image_size", "img_size", "input_size")
 _VIEWS = ("TBackward0", "TransposeBackward0", "PermuteBackward0", "ToCopyBackward0")
@@ -79,6 +82,52 @@ def layers_behind_logits(core: nn.Module) -> list[str] | None:
     return None
 
 
+def outputs_inside(model: nn.Module, *sides: int) -> dict[str, tuple[int, ...]]:
+    """The shape of what each module first gives in a pass in eval mode, as they finish, by path.
+
+    Of several tensors it is that of the first. Empty if no pass works.
+
+    Args:
+        model: Any; a copy of it runs.
+        sides: Of the images to try first, in pixels.
+    """
+    try:
+        twin = without_numbers(model)
+    except Exception:  # not every module can be copied
+        return {}
+    for module in twin.modules():
+        module.training = False  # its own train() may be somebody's, with effects elsewhere
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def noting(path: str) -> Callable[..., None]:
+        def note(module: nn.Module, inputs: Any, outputs: Any) -> None:
+            if path not in shapes and (tensors := _tensors(outputs)):
+                shapes[path] = tuple(tensors[0].shape)
+
+        return note
+
+    for path, module in twin.named_modules():
+        module.register_forward_hook(noting(path))
+    with drawing, torch.random.fork_rng(devices=()), torch.device("meta"), torch.no_grad():
+        for inputs in _inputs(twin, *sides):
+            shapes.clear()
+            try:
+                twin(inputs)
+            except Exception:  # somebody's code, on what may be no input of it
+                continue
+            return {path: shape for path, shape in shapes.items() if path}
+    return {}
+
+
+def sides_and_width(shape: Sequence[int]) -> tuple[tuple[int, ...], int | None]:
+    """The sides of an output in pixels, or its tokens, and its channels, as far as it has them."""
+    if shape[:1] != (BATCH,) or len(shape) < 2:  # patches may be images of their own
+        return (), None
+    last = len(shape) == 3 or (len(shape) == 4 and shape[1] == shape[2] != shape[3])
+    sides = shape[1:-1] if last else shape[2:]
+    return tuple(sides), shape[-1] if last else shape[1]
+
+
 def _refusal(twin: nn.Module, images: torch.Tensor, paths: list[str]) -> str:
     """What speaks against these layers as the classifiers; empty if nothing."""
     other = copy.deepcopy(twin)
@@ -102,20 +151,20 @@ def without_numbers(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
-def _inputs(model: nn.Module) -> Iterator[torch.Tensor]:
-    """What the network may take: texts, rows of numbers, or images, two of each."""
+def _inputs(model: nn.Module, *sides: int) -> Iterator[torch.Tensor]:
+    """What the network may take: texts, rows of numbers, or images."""
     layers = [m for m in model.modules() if is_layer(m)]
     empty: Any = {"device": "meta", "dtype": next(model.parameters()).dtype}
     if layers and isinstance(layers[0], nn.Embedding):
-        yield torch.zeros(2, 16, dtype=torch.long, device="meta")
+        yield torch.zeros(BATCH, 16, dtype=torch.long, device="meta")
     if layers and isinstance(layers[0], nn.Linear):
-        yield torch.zeros(2, layers[0].in_features, **empty)
+        yield torch.zeros(BATCH, layers[0].in_features, **empty)
     convolutions = [m for m in layers if isinstance(m, _ConvNd)]
     shapes = [(m.in_channels, len(m.kernel_size)) for m in convolutions] or [(3, 2)]
     told = [side for name in _SIDE_NAMES if isinstance(side := getattr(model, name, None), int)]
     for channels, dimensions in [*dict.fromkeys(shapes)][:_MOST_CHANNELS]:  # which runs first?
-        for side in (*told, *SIDES):
-            yield torch.zeros(2, channels, *[side] * dimensions, **empty)
+        for side in (*sides, *told, *SIDES):
+            yield torch.zeros(BATCH, channels, *[side] * dimensions, **empty)
 
 
 def _behind(tensors: list[torch.Tensor], owners: Mapping[int, str]) -> list[str]:

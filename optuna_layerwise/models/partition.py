@@ -35,11 +35,11 @@ def partition(
 
     Args:
         model: Any module that owns parameters. The families of `FAMILIES` are cut as in their
-            papers, timm's and transformers' models as these libraries structure them, others by
-            their children, in the order in which they are registered.
-        granularity: ``stage`` (resolutions of the trunk; else children), ``block`` (residual
-            blocks and the like; else children of children) or ``layer`` (convolution or linear,
-            with its norm; see `split_layers`). Each is a refinement of the one before.
+            papers, timm's and transformers' models as these libraries structure them. Others are
+            cut by their lists of blocks and an empty pass, in the order in which blocks run.
+        granularity: ``stage`` (where the resolution changes, or else the width), ``block``
+            (residual blocks and the like) or ``layer`` (convolution or linear, with its norm; see
+            `split_layers`). Each is a refinement of the one before.
         patterns: Your own blocks instead: the expressions that the whole parameter name must
             match (`re.fullmatch`). The first that matches wins.
 

@@ -29,7 +29,7 @@ from optuna_layerwise.recipe import Recipe, higher_is_better
 from optuna_layerwise.records.deriving import meant
 from optuna_layerwise.records.final import DEFAULT_ENDING, Ending, Final
 from optuna_layerwise.records.fingerprint import Fingerprint, record
-from optuna_layerwise.records.run import RUN_KEY, TRAINED, Run, utc_now
+from optuna_layerwise.records.run import RUN_KEY, TRAINED, Run, check_blocks, utc_now
 from optuna_layerwise.storage import (
     DATA_KEY,
     LEASE_SECONDS,
@@ -242,9 +242,12 @@ class FinetuneObjective:
         Raises:
             optuna.TrialPruned: when the study's pruner says so.
             TrialPaused: after Ctrl-C or SIGTERM, or if the trial was given to another process.
-            ValueError: if the study's direction does not suit the metric.
+            ValueError: if the study's direction does not suit the metric, or its trials have other
+                blocks.
         """
         self._check_direction(trial.study)
+        if self._described is not trial.study:
+            check_blocks(trial.study, self.blocks)
         self.describe_data(trial.study)
         own = StopSignals()
         with own as stop:

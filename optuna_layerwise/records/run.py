@@ -7,7 +7,7 @@ import math
 import resource
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from optuna_layerwise.cost import Cost
 from optuna_layerwise.recipe import Metric, improves
 from optuna_layerwise.records.attributes import VERSION_FIELD, UnreadableAttribute, read
 from optuna_layerwise.storage import RUN_KEY as RUN_KEY
-from optuna_layerwise.storage import IncompleteValueError, trial_attr
+from optuna_layerwise.storage import IncompleteValueError, all_trials, trial_attr
 
 if TYPE_CHECKING:
     import optuna
@@ -176,6 +176,23 @@ def readable_runs(study: optuna.Study, trials: Iterable[FrozenTrial]) -> dict[in
         more = f" (and {len(refused) - 1} trials more)" if refused[1:] else ""
         warnings.warn(f"{refused[0]}{more}", stacklevel=2)
     return runs
+
+
+def check_blocks(study: optuna.Study, blocks: Collection[str]) -> None:
+    """Refuse a study all of whose trials speak of other blocks than these.
+
+    Raises:
+        ValueError: naming both.
+    """
+    policies = (run_content(trial).get("policy") for trial in all_trials(study))
+    others = [policy for policy in policies if isinstance(policy, dict)]
+    if others and not any(policy.keys() == set(blocks) for policy in others):
+        raise ValueError(
+            f"study {study.study_name!r} was searched over the blocks {[*others[-1]]}, but the "
+            f"network is now cut into {[*blocks]} (see `optuna-layerwise blocks`): begin a new "
+            "study, go on with the version that began this one, or give the old blocks as "
+            "ModelSpec(patterns=...)"
+        )
 
 
 def finite_or_none(metrics: dict[str, float]) -> dict[str, float | None]:

@@ -51,6 +51,7 @@ def test_the_tour_begins_with_the_leaves_and_passes_every_command() -> None:
     asked = [words[0] for words in others]
     assert set(asked) == {
         *(
+            "blocks",
             "status",
             "pause",
             "resume",

@@ -3,7 +3,7 @@
 A family answers with the module paths of each block, in forward order; `partition` turns them
 into parameters. The last block is called ``head``, a separate first one ``stem``. Networks of
 timm and transformers answer by the structure that their library gives them; whatever is left is
-split by `split_children`.
+split by `split_unknown`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from optuna_layerwise.models.families import (
     torchvision_blocks,
     transformers_blocks,
 )
-from optuna_layerwise.models.families.generic import split_children
+from optuna_layerwise.models.families.generic import split_unknown
 from optuna_layerwise.models.families.paths import Depth, Paths, children, direct
 
 FAMILIES = {**own.FAMILIES, **torchvision_blocks.FAMILIES}
@@ -27,7 +27,7 @@ LIBRARIES = {"timm": timm_blocks.blocks, "transformers": transformers_blocks.blo
 
 
 def block_paths(model: nn.Module, depth: Depth) -> Paths:
-    """The module paths of each block, by the model's family or by its children.
+    """The module paths of each block, by the model's family or by its structure.
 
     A model that wraps another one (all parameters in one child) is split like that child.
     """
@@ -43,4 +43,4 @@ def block_paths(model: nn.Module, depth: Depth) -> Paths:
         if children(child):
             inner = block_paths(child, depth)
             return {block: [f"{name}.{path}" for path in paths] for block, paths in inner.items()}
-    return split_children(model, depth)
+    return split_unknown(model, depth)
