@@ -52,7 +52,7 @@ METHODS: dict[str, tuple[str, str, str, Mapping[str, Any]]] = {
 }
 PUBLISHED = {
     "compete": False,
-    "refit": "never",
+    "refit": False,
     "deliver": "one",
     "final-folds": 1,
     "head-start": "random",

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 REPORT = ROOT / "benchmarks" / "results" / "last_metre.md"
 BEGIN, END = "<!-- results: benchmarks/readme.py -->", "<!-- end of results -->"
-TEAM = "head fitted: a team of the folds' networks instead: our default"
+TEAM = "head fitted: and a team: our default"
 ROWS = {
     "full fine-tuning": "full fine-tuning",
     "full fine-tuning from a fitted head (LP-FT)": "full fine-tuning from a fitted head",

@@ -130,7 +130,7 @@ def test_a_raised_budget_goes_on_and_trials_are_an_upper_bound(make: Make) -> No
 def test_the_end_gets_fewer_finalists_then_fewer_seeds_then_no_folds(make: Make) -> None:
     objective = make()
     study, ends = new_study(objective), []
-    for amount in (40, 33, 30, 23, 11):
+    for amount in (40, 36, 33, 24, 11):
         end = Plan(objective, f"{amount}trainings", finalists=3).end(study)
         ends.append((end.finalists, end.seeds, end.folds))
     assert ends == [(3, 3, 5), (2, 3, 5), (1, 3, 5), (1, 1, 5), (1, 1, 1)]

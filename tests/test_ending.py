@@ -19,8 +19,7 @@ from optuna_layerwise.models.team import load_team
 from optuna_layerwise.objective.entrants import suggested_epochs
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.prediction import load_exported
-from optuna_layerwise.records.attributes import read
-from optuna_layerwise.records.final import Opening, openings
+from optuna_layerwise.records.final import openings
 from optuna_layerwise.training import Engine
 
 SEEDS = (7, 8)
@@ -128,24 +127,6 @@ def test_each_labelled_image_is_held_out_once_and_the_baselines_compete(team: Fi
     ), "a share of the 150 labelled images"
 
 
-def test_a_team_of_folds_needs_no_refit_and_is_compared_with_baselines_that_had_one(
-    team: Final,
-) -> None:
-    given = team.delivered
-    assert given is not None and not given.refit
-    assert {member.epochs for member in given.members} == {None}, "each has its best epoch"
-    assert len(given.members) == 3 * len({member.name for member in given.members})
-    full, probe = team.baselines
-    assert (len(full.test), len(probe.test)) == (len(SEEDS), 1)
-
-
-def test_an_opening_from_before_the_names_of_refit_is_read() -> None:
-    ending = {**dataclasses.asdict(Ending()), "refit": True}
-    content = {**dataclasses.asdict(Opening.now("trial 1", [1], [0], 1, 3)), "ending": ending}
-    opening = read(Opening, content, version=1, key="olw:opened:1", study="s")
-    assert opening.ending == Ending(refit="always")
-
-
 def test_what_one_would_do_anyway_is_handed_over_where_nothing_is_better(
     spec: ModelSpec, splits: Splits
 ) -> None:
@@ -228,7 +209,7 @@ def test_an_interrupted_end_goes_on_to_the_same_bits_and_trains_nothing_twice(
         "top": 1,
         "seeds": (3, 4),
         "references": ("full", "probe-fitted"),
-        "ending": Ending(folds=2, deliver="team", refit="always"),
+        "ending": Ending(folds=2, deliver="team"),
     }
     whole = searched(spec, splits, [GOOD], 1)
     expected = whole.objective.finalize(whole.study, weights=tmp_path / "whole", **how)

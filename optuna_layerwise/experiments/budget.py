@@ -302,10 +302,9 @@ class Plan:
         n = end.trainings
         behind = max(1.0, _RACED * n) if self._race else float(n)
         cost = (n + (end.finalists - 1) * behind) * finalist + self._probes * n * probe
-        refit = self._ending.refit
-        cost += rates.head * ((end.folds > 1) * end.folds + (refit != "never"))
+        cost += rates.head * ((end.folds > 1) * end.folds + self._ending.refit)
         cost += self._others * (behind if self._ending.compete else n) * other
-        if refit != "never":
+        if self._ending.refit:
             finalist, other, probe = (
                 price(epochs, self._n_labelled, 0, rate)
                 for epochs, rate in (
@@ -314,10 +313,9 @@ class Plan:
                     (1, rates.forward),
                 )
             )
-            one = self._ending.deliver == "one"
-            if refit == "always" or one or end.folds == 1:
-                cost += (end.seeds + (0.0 if one else (end.finalists - 1) / 2)) * finalist
-            cost += self._probes * probe + self._others * end.seeds * other
+            in_team = 0.0 if self._ending.deliver == "one" else (end.finalists - 1) / 2
+            cost += (end.seeds + in_team) * finalist + self._probes * probe
+            cost += self._others * end.seeds * other
         return dataclasses.replace(end, cost=cost)
 
     def _rates(self, runs: Sequence[Run]) -> _Rates:
@@ -412,11 +410,9 @@ class Plan:
         compared = {final.chosen.name, *(each.name for each in final.baselines)}
         given = final.delivered
         trainings = sum(len(each.val) for each in everyone.values())
-        if self._ending.refit != "never":
-            trainings += sum(len(b.test) for b in final.baselines)
         if given is not None and given.refit:
-            is_baseline = any(b.name == final.chosen.name for b in final.baselines)
-            trainings += 0 if is_baseline else len(final.chosen.test)
+            trainings += len(final.chosen.test)
+            trainings += sum(len(b.test) for b in final.baselines if b.name != final.chosen.name)
             trainings += sum(member.name not in compared for member in given.members)
         parts = [Cost(flops=c.flops, seconds=c.seconds) for c in everyone.values()]
         return self.budget.spent(sum(parts, Cost()), trainings)

@@ -71,7 +71,7 @@ def default(sampler: str, encoding: str | None, data: str, seed: int) -> Changes
         "trials": TRIALS_OF.get(sampler, 100),
         "final_folds": None,
         "compete": True,
-        "refit": "auto",
+        "refit": True,
         "deliver": "auto",
     }
 

@@ -24,7 +24,7 @@ from optuna_layerwise.io.fields import panel, settings_of
 from optuna_layerwise.io.plain import MANY, within
 from optuna_layerwise.recipe import Granularity, Recipe
 from optuna_layerwise.records.attributes import VERSION_FIELD, UnreadableAttribute, read
-from optuna_layerwise.records.final import PUBLISHED_ENDING, Deliver, Ending, Refit
+from optuna_layerwise.records.final import PUBLISHED_ENDING, Deliver, Ending
 from optuna_layerwise.samplers import SAMPLERS, STARTS_INFORMED
 from optuna_layerwise.samplers.optuna_samplers import OPTUNA_SAMPLERS
 from optuna_layerwise.samplers.pruning import PRUNERS
@@ -267,10 +267,8 @@ class Settings:
         default="as in the search",
         within=(1, MANY),
     )
-    refit: Refit = _result(
-        "never",
-        "Whether to train what is handed over once more on all images but those of the test "
-        "split; auto does, unless it is a team of the networks of folds.",
+    refit: bool = _result(
+        False, "Train what is handed over once more on all images but those of the test split."
     )
     deliver: Deliver = _result(
         "one", "What is handed over: one network, a team of several, or what validates better."

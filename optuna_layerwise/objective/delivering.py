@@ -67,17 +67,15 @@ class Choice:
     plausible: float | None = None
 
     def to_refit(
-        self, baselines: Sequence[Entrant], seeds: Sequence[int], *, only: bool
+        self, baselines: Sequence[Entrant], seeds: Sequence[int]
     ) -> Iterator[tuple[Entrant, Sequence[int]]]:
         """Who is to be trained on all labelled images, with which seeds.
 
-        These are the baselines and, unless it is ``only`` them, what is handed over. The winner
-        and the baselines are trained with every seed: the test metrics then show how
+        The winner and the baselines are trained with every seed: the test metrics then show how
         much another seed changes. A fitted probe is the same with any seed and is trained once.
         Other members of the team are trained with as many seeds as their share says, rounded up.
         """
-        handed_over = [] if only else [self.winner, *self.team]
-        everyone = dict.fromkeys([*handed_over, *baselines])
+        everyone = dict.fromkeys([self.winner, *self.team, *baselines])
         compared = {self.winner, *baselines}
         for entrant in everyone:
             share = 1.0 if entrant in compared else self.team[entrant]

@@ -19,11 +19,6 @@ OnTraining: TypeAlias = Callable[[str, int, int], object]
 """Called with ``finalists`` or ``refit``, the trainings of that kind before, and their number at
 most: a race may end a contest earlier."""
 
-_MOST_KEPT = 4 * 2**30
-"""Bytes of networks that a contest may hold for its end."""
-_MOST_WORK = 10.0
-"""What a team of the folds' networks may cost to classify an image, in single networks."""
-
 
 class _Counted:
     """Trainings of one kind."""
@@ -49,7 +44,6 @@ class Ended:
         handed_over: The trained networks.
         trained_on: The images that the networks were trained on, those of folds together.
         folds: In which the labelled images were held out; 1: the validation split alone.
-        refit: Whether what is handed over was trained once more on all labelled images.
     """
 
     order: list[Entrant]
@@ -57,7 +51,6 @@ class Ended:
     handed_over: HandedOver
     trained_on: Images
     folds: int
-    refit: bool
 
 
 def ended(
@@ -113,11 +106,7 @@ def ended(
     baselines = [Entrant.baseline(trainer, name, epochs, checkpoint) for name in references]
     entrants = [*finalists, *baselines] if ending.compete else finalists
     contested.total = len([*finalists, *baselines]) * len(trainings)
-    folds = 1 if trainings[0].held_out is data.val else len(trainings)
-    keep = ending.refit == "never"
-    if ending.refit == "auto" and folds > 1 and ending.deliver != "one":
-        keep = contested.total * trainer.n_bytes <= _MOST_KEPT
-    how: dict[str, Any] = {"metric": metric, "keep": keep, "check": begin}
+    how: dict[str, Any] = {"metric": metric, "keep": not ending.refit, "check": begin}
     contest(entrants, trainings, race=race, **how)
     order = ranked(entrants, metric)
     choice = choose(order, trainings, metric, ending.deliver)
@@ -127,19 +116,16 @@ def ended(
             entrant.kept.clear()
     if not ending.compete:
         contest(compared, trainings, race=False, **how)
-    handed_over = HandedOver(trainer, choice, refit=False) if keep else None
-    if handed_over and ending.refit == "auto" and handed_over.work > _MOST_WORK:
-        handed_over = None
-    if ending.refit != "never":
+    if ending.refit:
         its_own = seeds if compare or choice.team else seeds[:1]
-        pairs = choice.to_refit(compared, its_own, only=handed_over is not None)
+        pairs = choice.to_refit(compared, its_own)
         all_of_them = [(entrant, seed) for entrant, its_seeds in pairs for seed in its_seeds]
         refitted.total = len(all_of_them)
         for entrant, seed in all_of_them:
             check()
             refitted.begin()
             entrant.refit(seed, labelled)
-    refit = handed_over is None
-    trained_on = labelled if refit or folds > 1 else data.train
-    handed_over = handed_over or HandedOver(trainer, choice, refit=True)
-    return Ended(order, baselines, handed_over, trained_on, folds, refit)
+    folds = 1 if trainings[0].held_out is data.val else len(trainings)
+    trained_on = labelled if ending.refit or folds > 1 else data.train
+    handed_over = HandedOver(trainer, choice, refit=ending.refit)
+    return Ended(order, baselines, handed_over, trained_on, folds)

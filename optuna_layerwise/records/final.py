@@ -8,11 +8,10 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import optuna
-from pydantic import BeforeValidator
 
 from optuna_layerwise.recipe import Metric
 from optuna_layerwise.records.attributes import VERSION_FIELD, UnreadableAttribute, read
@@ -26,12 +25,6 @@ OPENED_KEY = "olw:opened:"
 _VERSION = 1
 Deliver = Literal["auto", "one", "team"]
 """What is handed over: one network, a team of several, or whichever validates better."""
-_WHEN = Literal["auto", "always", "never"]
-Refit = Annotated[
-    _WHEN,
-    BeforeValidator(lambda v: ("always" if v else "never") if isinstance(v, bool) else v),
-]
-"""When what is handed over is trained once more; earlier studies stored true or false."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,14 +36,9 @@ class Ending:
             trainings. 1 trains on the training split and validates on the validation split, once
             a seed. ``None`` chooses: five below 1,000 labelled images, fewer where a class has
             fewer, else 1.
-        refit: Whether what is handed over is trained once more on all labelled images (those of
-            training and validation), for as many epochs as its validated trainings suggest:
-            ``always``, ``never``, or ``auto``, unless it is a team of the networks of the folds.
-            All but one of these have seen each image, and such teams were better without that
-            training. It is done all the same where the team would take more than ten times the
-            work of one network for an image, or where the networks of the contest fill more
-            than 4 GiB. Baselines, which the result is compared with, are always trained once
-            more unless ``never`` says otherwise.
+        refit: Train what is handed over, and what it is compared with, once more on all labelled
+            images (those of training and validation), for as many epochs as its validated
+            trainings suggest. Without, a team has the networks of all folds.
         deliver: ``one`` network, or a ``team`` whose probabilities are averaged; ``auto`` is a
             team of several policies where it validates better, else one of the winner's
             trainings.
@@ -62,7 +50,7 @@ class Ending:
     """
 
     folds: int | None = None
-    refit: Refit = "auto"
+    refit: bool = True
     deliver: Deliver = "auto"
     compete: bool = True
     epochs: int | None = None
@@ -71,13 +59,14 @@ class Ending:
         for field in ("folds", "epochs"):
             if (value := getattr(self, field)) is not None and value < 1:
                 raise ValueError(f"{field} must be at least 1, or None, got {value!r}")
-        for field, allowed in (("deliver", get_args(Deliver)), ("refit", get_args(_WHEN))):
-            if (value := getattr(self, field)) not in allowed:
-                raise ValueError(f"{field} must be one of {list(allowed)}, got {value!r}")
+        if self.deliver not in get_args(Deliver):
+            raise ValueError(
+                f"deliver must be one of {list(get_args(Deliver))}, got {self.deliver!r}"
+            )
 
 
 DEFAULT_ENDING = Ending()
-PUBLISHED_ENDING = Ending(folds=1, refit="never", deliver="one", compete=False)
+PUBLISHED_ENDING = Ending(folds=1, refit=False, deliver="one", compete=False)
 """As in the papers: the best policy's best training is what is found."""
 
 

@@ -63,11 +63,6 @@ class Trainer:
         self._pretrained = [t.to(self.device) for t in _tensors(self._template)]
         self._idle: list[torch.nn.Module] = []
 
-    @property
-    def n_bytes(self) -> int:
-        """The size of the network's tensors."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self._pretrained)
-
     def model(self) -> torch.nn.Module:
         """A new copy of the pretrained network, with an untrained head."""
         return copy.deepcopy(self._template)

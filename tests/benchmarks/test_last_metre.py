@@ -43,7 +43,7 @@ def test_a_search_is_ended_in_several_ways_and_the_table_has_them(
     assert (fitted["head_start"], random["head_start"]) == ("fitted", "random")
     ends = fitted["ends"]
     assert ends["as in the papers"]["folds"] == 1 and ends["and folds"]["folds"] == 5
-    assert ends["and refit"]["networks"] == 1 < ends["and a team, refitted"]["networks"]
+    assert ends["and refit"]["networks"] == 1 < ends["and a team: our default"]["networks"]
     table = (tmp_path / "last_metre.md").read_text()
     assert all(f"| head fitted: {name} |" in table for name in ends)
     assert "logistic regression on the frozen features" in table

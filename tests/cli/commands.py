@@ -12,7 +12,7 @@ import optuna
 from optuna_layerwise.storage import open_storage
 
 Cli = Callable[..., tuple[int, str, str]]
-QUICK_END = ("--final-folds", "1", "--no-compete", "--refit", "never", "--deliver", "one")
+QUICK_END = ("--final-folds", "1", "--no-compete", "--no-refit", "--deliver", "one")
 """How a search of seconds ends where the end is not what is tested."""
 DIGITS = (
     *("tune", "--epochs", "1", "--finalists", "1", "--final-seeds", "1", "--threads", "1"),
