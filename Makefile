@@ -23,7 +23,7 @@ test-slow: .venv/test
 test-all: test test-slow
 
 test-oldest: .venv-oldest/test
-	$(OLDEST) -m "not slow" tests/samplers tests/studies tests/reporting
+	$(OLDEST) -m "not slow" tests/samplers tests/studies tests/reporting hub
 	$(OLDEST) tests/storage
 
 lint: .venv/test
