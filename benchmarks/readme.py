@@ -20,6 +20,7 @@ ROWS = {
     "full fine-tuning": "full fine-tuning",
     "full fine-tuning from a fitted head (LP-FT)": "full fine-tuning from a fitted head",
     "logistic regression on the frozen features": "logistic regression on the frozen features",
+    "the middle blocks from a fitted head": "the middle blocks from a fitted head",
     "a search, and its best training, as in the papers": "head fitted: as in the papers",
     "our search, one network": "head fitted: and refit",
     "**our search, a team: the default**": TEAM,

@@ -72,8 +72,8 @@ class LayerwiseClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         recipe: How policies are trained; ``None``: as ``tune`` does.
         metric: The metric to optimize; ``None``: the one of the recipe.
         validation: Share of the images that the search validates on.
-        compete: Whether full fine-tuning, LP-FT and a logistic regression of the frozen features
-            compete with the policies that were found.
+        compete: Whether full fine-tuning, LP-FT, the middle blocks from a fitted head and a
+            logistic regression of the frozen features compete with the policies that were found.
         final_folds: In how many folds they do; 1 is the share above; ``None``: five below 1,000
             images, else 1.
         deliver: ``one`` network, a ``team``, or ``auto``, whichever validates better.
