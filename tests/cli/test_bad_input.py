@@ -29,7 +29,7 @@ from optuna_layerwise.samplers import BioTuneSampler
 from optuna_layerwise.storage import open_storage
 
 GROUP: Any = typer.main.get_command(app)
-WITHOUT_STUDIES = {"bench", "init", "predict"}
+WITHOUT_STUDIES = {"bench", "blocks", "init", "predict"}
 """Commands that open no database; what they cannot do is in their own tests."""
 COMMANDS: dict[str, Any] = {
     name: GROUP.get_command(None, name)
