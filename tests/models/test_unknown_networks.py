@@ -21,8 +21,8 @@ OF_LIBRARIES = [
     *("timm/ghostnet_100", "timm/hrnet_w18_small", "timm/inception_v4", "timm/levit_128s"),
     *("timm/mixer_s32_224", "timm/mobilevit_s", "timm/nest_tiny", "timm/poolformer_s12"),
     *("timm/regnety_008", "timm/repvgg_a0", "timm/selecsls42", "timm/xception41"),
-    *("transformers/beit", "transformers/poolformer", "transformers/pvt", "transformers/segformer"),
-    "transformers/swin",
+    *("transformers/beit", "transformers/mobilevit", "transformers/pvt"),
+    *("transformers/segformer", "transformers/swin"),
 ]
 
 
