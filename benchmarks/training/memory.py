@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -91,8 +91,19 @@ def search(args: argparse.Namespace) -> dict[str, Any]:
         "values": [trial.value for trial in study.trials],
         "prefix_bytes": objective.trainer.engine.store.used,
         "cpu_seconds": time.process_time() - started,
-        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "megabytes": _peak_megabytes(),
     }
+
+
+def _peak_megabytes() -> float:
+    """The largest resident set of this process.
+
+    `getrusage` would not do: on Linux it counts what the process was before it ran this program,
+    which is a copy of the one that started it.
+    """
+    status = Path("/proc/self/status").read_text()
+    [kilobytes] = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(kilobytes) / 1024
 
 
 def table(records: list[dict[str, Any]]) -> str:
