@@ -17,10 +17,15 @@ _NETWORK = ("model", "model_args", "granularity")
 def blocks_command(
     image_size: Annotated[
         int | None,
-        typer.Option(help="Side in pixels of the images. Default: as published.", min=1),
+        typer.Option(
+            help="Side in pixels of the images. Default: as published.", min=1, max=10_000
+        ),
     ] = None,
     classes: Annotated[
-        int, typer.Option(help="Classes of the data, which decide the size of the head.", min=1)
+        int,
+        typer.Option(
+            help="Classes of the data, which decide the size of the head.", min=1, max=100_000
+        ),
     ] = 10,
     **typed: Any,
 ) -> None:

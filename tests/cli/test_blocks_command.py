@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from commands import Cli
 
 from optuna_layerwise import ModelSpec
@@ -19,6 +20,17 @@ def test_the_blocks_of_a_network_are_shown_with_patterns_that_make_them(cli: Cli
     assert given.partition(model) == own.partition(model)
 
 
-def test_an_unknown_network_is_refused_as_by_tune(cli: Cli) -> None:
-    code, _, err = cli("blocks", "--model", "resnet1")
-    assert code != 0 and "unknown --model 'resnet1'" in err
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--model=resnet1", "unknown --model 'resnet1'"),
+        ("--image-size=1000000000000", "invalid value for '--image-size'"),
+        ("--classes=0", "invalid value for '--classes'"),
+        ("--classes=1000000000000", "invalid value for '--classes'"),
+        ("--model-arg==", "--model-arg must be name=value"),
+        ("--granularity=coarse", "--granularity must be one of"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(cli: Cli, option: str, said: str) -> None:
+    code, _, err = cli("blocks", option)
+    assert code == 2 and err.count("\n") == 1 and said in err
