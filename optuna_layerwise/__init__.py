@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from optuna_layerwise.encodings import Encoding
     from optuna_layerwise.experiments.estimator import LayerwiseClassifier
     from optuna_layerwise.layerbench import LayerBench, LayerBenchObjective
-    from optuna_layerwise.models import ModelSpec, frozen, param_groups, partition, replace_head
+    from optuna_layerwise.models import (
+        ModelSpec,
+        OwnModel,
+        frozen,
+        param_groups,
+        partition,
+        replace_head,
+    )
     from optuna_layerwise.objective.finetune import FinetuneObjective
     from optuna_layerwise.policy import Policy
     from optuna_layerwise.recipe import Recipe
@@ -37,6 +44,7 @@ __all__ = [
     "LayerBenchObjective",
     "LayerwiseClassifier",
     "ModelSpec",
+    "OwnModel",
     "Policy",
     "Recipe",
     "SetGASampler",

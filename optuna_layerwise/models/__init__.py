@@ -10,6 +10,7 @@ from optuna_layerwise.models.heads import (
 )
 from optuna_layerwise.models.lora import Adapted, adapted
 from optuna_layerwise.models.outputs import balanced_weights, logits_of, training_loss
+from optuna_layerwise.models.own_model import OwnModel
 from optuna_layerwise.models.parameter_groups import param_groups, trained_share
 from optuna_layerwise.models.partition import (
     Blocks,
@@ -31,6 +32,7 @@ __all__ = [
     "DigitsCNN",
     "Granularity",
     "ModelSpec",
+    "OwnModel",
     "Patterns",
     "Preprocessing",
     "ResNet20",

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from optuna_layerwise.models.own_model import OWN
 from optuna_layerwise.models.sources import transformers
 from optuna_layerwise.models.spec import ModelSpec
 
@@ -26,6 +27,11 @@ def rebuilt(
         ValueError: if the network is unknown, its package is not installed, or it does not take
             the arguments.
     """
+    if name.startswith(OWN):
+        raise ValueError(
+            f"these are weights of a network of your own, {name.removeprefix(OWN)!r}, which only "
+            "you can build: say what makes it, as load_exported(file, build=...)"
+        )
     if config:
         return transformers.from_config(config, num_classes)
     spec = ModelSpec(

@@ -91,6 +91,9 @@ class ModelSpec:
             expected = self.preprocessing
             for field in missing:
                 object.__setattr__(self, field, getattr(expected, field))
+        self._check_input()
+
+    def _check_input(self) -> None:
         for field in ("mean", "std"):
             values = tuple(float(value) for value in getattr(self, field))
             finite = all(map(math.isfinite, values))

@@ -12,13 +12,14 @@ import optuna
 import torch
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
+from torch import nn
 
 from optuna_layerwise.baselines import REFERENCES, Baseline, baseline_named
 from optuna_layerwise.data import Images, Splits, load_data, stratified_folds
 from optuna_layerwise.data.notices import kept_notices
 from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.io.plain import plain
-from optuna_layerwise.models import Blocks, ModelSpec
+from optuna_layerwise.models import Blocks, ModelSpec, OwnModel
 from optuna_layerwise.objective.ended import OnTraining
 from optuna_layerwise.objective.finalists import finalize
 from optuna_layerwise.objective.reuse import PastTrainings, training_key
@@ -80,7 +81,7 @@ class FinetuneObjective:
 
     Args:
         model: The network, or its name, which means its published pretrained weights; see
-            `ModelSpec`.
+            `ModelSpec`. Or a network of your own: a module, or what makes one; see `OwnModel`.
         data: Splits, or what `load_data` takes.
         encoding: A name of `ENCODINGS`, or an encoding for the model's own blocks.
         baseline: In its place a published method (or its name in `BASELINES`) whose rate, and
@@ -122,7 +123,7 @@ class FinetuneObjective:
     def __init__(
         self,
         *,
-        model: ModelSpec | str,
+        model: ModelSpec | str | nn.Module | Callable[..., nn.Module],
         data: Splits | str | os.PathLike[str],
         encoding: Encoding | str = "binary",
         baseline: Baseline | str | None = None,
@@ -139,7 +140,13 @@ class FinetuneObjective:
         checkpoint_seconds: float = 10.0,
         keep_weights: int = 0,
     ) -> None:
-        spec = ModelSpec(name=model) if isinstance(model, str) else model
+        if isinstance(model, str):
+            spec = ModelSpec(name=model)
+        elif isinstance(model, ModelSpec):
+            spec = model
+        else:
+            side = data.train.pixels.shape[1] if isinstance(data, Splits) else None
+            spec = OwnModel(make=model, image_size=side)  # type: ignore[arg-type]
         if not isinstance(data, Splits):
             data = load_data(data, image_size=spec.image_size, resize=spec.resize)
         recipe = recipe or Recipe()

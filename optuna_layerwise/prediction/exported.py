@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -141,7 +141,12 @@ class Exported:
         return probabilities
 
 
-def load_exported(path: str | os.PathLike[str], *, device: str = "auto") -> Exported:
+def load_exported(
+    path: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    build: Callable[[int], nn.Module] | None = None,
+) -> Exported:
     """The network, or team, of an exported folder or of a file of weights.
 
     No code from the folder is run, and nothing is downloaded.
@@ -150,6 +155,8 @@ def load_exported(path: str | os.PathLike[str], *, device: str = "auto") -> Expo
         path: A folder that `optuna-layerwise export` wrote, or a file of weights that
             finalizing a study saved.
         device: See `resolve_device`.
+        build: Makes the network, for a number of classes; for weights of an `OwnModel`, whose own
+            `build` it may be.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -165,12 +172,14 @@ def load_exported(path: str | os.PathLike[str], *, device: str = "auto") -> Expo
         )
     network = network_in(file)
 
-    def build() -> nn.Module:
+    def built() -> nn.Module:
+        if build is not None:
+            return build(len(network.classes))
         return rebuilt(network.model, network.args, network.config, len(network.classes))
 
     if is_team(file):
-        return Exported(network, load_team(file, build), device=device)
-    model = build()
+        return Exported(network, load_team(file, built), device=device)
+    model = built()
     try:
         with safe_open(file, framework="pt") as opened:
             tied = opened.metadata() or {}  # as `save_model` notes them

@@ -71,6 +71,7 @@ def export(
     saved = known.final.weights if known.final and trial is None else None
     source = saved_weights(saved) if saved else None
     network = _network(source) if source else None
+    _check_shareable(network)
     if network is not None and saved:
         content["network"] = _described(network, saved)
     plan = _written(folder, content, format)
@@ -116,6 +117,7 @@ def export_untested(
     """
     folder, known = Path(folder), facts(study)
     network = network_in(weights["path"])
+    _check_shareable(network)
     settings = _shareable(known.history.settings)
     content = {"name": name, **plan, "metric": known.metric, "settings": settings}
     written = _written(folder, {**content, "network": _described(network, weights)}, format)
@@ -155,6 +157,16 @@ def _scripts(folder: Path, network: SavedNetwork | None) -> list[Path]:
     for name, text in files.items():
         write_whole(folder / name, text)
     return [folder / name for name in files]
+
+
+def _check_shareable(network: SavedNetwork | None) -> None:
+    """Refuse a network that only its user's code builds."""
+    if network is not None and network.model.startswith("own/"):
+        raise ValueError(
+            f"the network {network.model.removeprefix('own/')!r} is of your own, and export "
+            "writes how a network is built: load the file of weights with "
+            "load_exported(file, build=...)"
+        )
 
 
 def _network(source: Path) -> SavedNetwork | None:

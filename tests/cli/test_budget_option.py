@@ -16,20 +16,20 @@ TUNE = ("tune", "--epochs", "1", "--threads", "1")
 
 @pytest.mark.slow
 def test_tune_plans_a_budget_keeps_to_it_and_says_so_and_resume_raises_it(cli: Cli) -> None:
-    code, out, err = cli(*TUNE, "--budget", "16trainings")
+    code, out, err = cli(*TUNE, "--budget", "20trainings")
     assert code == 0, err
-    planned = "planned for the budget of 16 trainings: about 8 trials; at the end 1 finalist"
+    planned = "planned for the budget of 20 trainings: about 10 trials; at the end 1 finalist"
     assert out.index(planned) < out.index("trial 0:")
-    [spent] = re.findall(r"spent of the budget of 16 trainings: (\d+)%, 50% in the search", out)
+    [spent] = re.findall(r"spent of the budget of 20 trainings: (\d+)%, 50% in the search", out)
     assert 90 <= int(spent) <= 110
     study = load("digits")
-    assert len(study.trials) == 8
+    assert len(study.trials) == 10
     assert stored_final(study) is not None
     assert json.loads(cli("status", "--study", "digits", "--json")[1])["target"] is None
-    code, out, err = cli("resume", "--study", "digits", "--budget", "20trainings", "--no-finalize")
+    code, out, err = cli("resume", "--study", "digits", "--budget", "24trainings", "--no-finalize")
     assert code == 0, err
-    assert len(load("digits").trials) == 12
-    assert Settings.from_study(load("digits")).budget == "20trainings"
+    assert len(load("digits").trials) == 14
+    assert Settings.from_study(load("digits")).budget == "24trainings"
 
 
 def test_too_small_a_budget_makes_no_study(cli: Cli) -> None:
