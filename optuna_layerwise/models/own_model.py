@@ -21,6 +21,7 @@ from optuna_layerwise.models.spec import ModelSpec
 
 OWN = "own/"
 """What the name of an own network begins with."""
+_REST = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,28 +79,23 @@ class OwnModel(ModelSpec):
         self._check_input()
 
     def build(self, num_classes: int) -> nn.Module:
-        """A copy of the network with a head for ``num_classes``, on the CPU.
+        """A copy of the network in float32, with a head for ``num_classes``, on the CPU.
 
         Raises:
             ValueError: if ``make`` makes no module, or its classifier cannot be told.
         """
-        make, model = self.make, None
-        if isinstance(make, nn.Module):
-            model = copy.deepcopy(make)
-        elif _takes_classes(make):
-            return self._checked(make(num_classes))
+        if isinstance(self.make, nn.Module):
+            made: object = copy.deepcopy(self.make)
+            asked = None
         else:
-            model = self._checked(make())
-        heads = find_heads(model)
-        sizes = {getattr(model.get_submodule(p), "out_features", None) for p in heads}
-        if sizes != {num_classes}:
-            replace_head(model, num_classes)
-        return model.cpu()
-
-    def _checked(self, made: object) -> nn.Module:
+            asked = _takes_classes(self.make)
+            made = self.make(**({asked: num_classes} if asked else {}))
         if not isinstance(made, nn.Module):
             raise ValueError(f"{self.name}: expected a torch.nn.Module to be made, got {made!r}")
-        return made.cpu()
+        sizes = {getattr(made.get_submodule(p), "out_features", None) for p in find_heads(made)}
+        if asked is None and sizes != {num_classes}:
+            replace_head(made, num_classes)
+        return made.cpu().float()
 
     @property
     def resize(self) -> None:
@@ -119,11 +115,11 @@ class OwnModel(ModelSpec):
         return digest.hexdigest()
 
 
-def _takes_classes(make: Callable[..., nn.Module]) -> bool:
-    """Whether a function has an argument for the number of classes."""
+def _takes_classes(make: Callable[..., nn.Module]) -> str | None:
+    """The name of a function's argument for the number of classes: the one that it needs."""
     try:
         parameters = inspect.signature(make).parameters.values()
     except ValueError:  # of a function in C
-        return False
-    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return any(p.kind in places and p.default is inspect.Parameter.empty for p in parameters)
+        return None
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in _REST]
+    return next(iter(needed), None)

@@ -33,7 +33,13 @@ def without_argument() -> nn.Module:
     return pretrained()
 
 
-@pytest.mark.parametrize("make", [pretrained(), without_argument, lambda n: pretrained(n)])
+def by_name(*, num_classes: int) -> nn.Module:
+    return pretrained(num_classes)
+
+
+@pytest.mark.parametrize(
+    "make", [pretrained().double(), without_argument, lambda n: pretrained(n), by_name]
+)
 def test_modules_and_functions_are_built_with_the_datas_classes_and_their_own_weights(
     make: nn.Module,
 ) -> None:
