@@ -1,4 +1,4 @@
-# The two commands that a fresh machine needs: `make demo` and `make test`, which takes six minutes on
+# The two commands that a fresh machine needs: `make demo` and `make test`, which takes five minutes on
 # two cores. `make test-all` adds the tests marked slow: sweeps over all networks, databases and
 # commands, kills, browsers, notebooks. `make test-oldest` tests what touches Optuna on the oldest
 # release that is supported; all else is that of `make test`. `make docs` builds the site in build/site.
