@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.reliability.canaries import SECRET, Canaries, digests
-from benchmarks.reliability.forked import HUNG, Running, start
+from benchmarks.reliability.forked import HUNG, QUICK_END, Running, start
 from benchmarks.reliability.hostile_values import ATTRIBUTES, MARKUP, Place
 
 SECONDS = 60.0
 TUNE = ["--data", "digits", "--epochs", "1", "--trials", "2", "--finalists", "1"]
-TUNE += ["--final-seeds", "1"]
+TUNE += ["--final-seeds", "1", *QUICK_END]
 _MADE = (
     # Study 1 is finalized, 2 is another's, 3 is to be finalized.
     ["tune", *TUNE, "--study", "leaves"],

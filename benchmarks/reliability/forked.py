@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import importlib
 import os
 import signal
@@ -15,14 +16,21 @@ from pathlib import Path
 from typing import Any
 
 _PRELOADED = (
-    *("torch", "torchvision", "optuna_layerwise.cli.tune", "optuna_layerwise.cli.searching"),
+    *("torch", "torchvision", "sklearn.datasets", "plotly.graph_objects"),
+    *("optuna_dashboard", "alembic.command", "psycopg", "pymysql"),
     *(
-        "optuna_layerwise.reporting.report",
-        "optuna_layerwise.reporting.export",
-        "sklearn.datasets",
+        f"optuna_layerwise.{name}"
+        for name in (
+            *("cli.tune", "cli.searching", "cli.worker", "cli.finalize", "cli.doctor"),
+            *("reporting.report", "reporting.export"),
+        )
     ),
-    *("optuna_dashboard", "alembic.command", "psycopg", "pymysql", "plotly.graph_objects"),
 )
+QUICK_END = (
+    *("--head-start", "random", "--final-folds", "1", "--no-compete", "--no-refit"),
+    *("--deliver", "one"),
+)
+"""How a search begins and ends quickly where neither is what is looked at."""
 HUNG = 124
 """Exit code of a command that was ended because it took too long."""
 
@@ -81,6 +89,8 @@ def preload() -> None:
     for name in _PRELOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # children collect garbage of their own, and copy no pages for it
 
 
 def start(

@@ -28,7 +28,7 @@ import optuna
 import typer
 
 from benchmarks.records import append, processor, provenance, read
-from benchmarks.reliability.forked import HUNG, Running, fork, preload, start
+from benchmarks.reliability.forked import HUNG, QUICK_END, Running, fork, preload, start
 from benchmarks.reliability.places import KINDS, place
 
 OUTPUT = Path(__file__).parent / "results" / "together.jsonl"
@@ -48,7 +48,7 @@ COUNTED = {
 SECONDS = 120.0
 TARGET = 3
 _TUNE = ["tune", "--data", "digits", "--epochs", "1", "--trials", str(TARGET), "--sampler", "tpe"]
-_TUNE += ["--seed-recipes", "--finalists", "1", "--final-seeds", "1", "--no-live"]
+_TUNE += ["--seed-recipes", "--finalists", "1", "--final-seeds", "1", "--no-live", *QUICK_END]
 ACTIONS = {
     "tune": _TUNE,
     "other tune": [*_TUNE, "--lr", "0.02"],
