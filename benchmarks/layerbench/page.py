@@ -1,15 +1,15 @@
-"""Write the generated tables of `docs/layerbench.md`: `python -m benchmarks.layerbench.page`.
+"""Write the generated parts of `docs/layerbench.md`: `python -m benchmarks.layerbench.page`.
 
-The page's words are written by hand; what stands between ``<!-- begin NAME -->`` and
-``<!-- end NAME -->`` is made here from the tables and from the committed contests, as are its
-pictures.
+The words of that page, and of the one with its tables, are written by hand. What stands between
+``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is made here from the tables and from the
+committed contests, as are the pictures.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,39 +33,48 @@ from benchmarks.layerbench.page_contests import contest_sections, markdown, pict
 from optuna_layerwise.layerbench import LayerBench, open_tables
 from optuna_layerwise.layerbench.bench import TABLES
 
-PAGE = Path("docs/layerbench.md")
+PAGES = (Path("docs/layerbench.md"), Path("docs/layerbench-tables.md"))
+"""The answers, and the tables behind them."""
 PICTURES = Path("docs/pictures")
 NUMBERS = (1, 3, 10, 30, 100, 300)
 BUDGETS = (15, 30, 60, 90)
+_BETWEEN = "\f"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", help="to make anew; default all, and the pictures")
     parser.add_argument("--tables", type=Path, default=TABLES)
-    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument(
+        "--pages", type=Path, nargs="+", default=PAGES, help="With the places to fill."
+    )
     args = parser.parse_args()
     benches = list(open_tables(args.tables).values())
-    made = sections(benches)
-    text = args.page.read_text()
-    for name in args.parts or made:
-        text = filled(text, name, made[name]())
-    args.page.write_text(text)
+    parts = sections(benches)
+    asked = {name: parts[name] for name in args.parts or parts}
+    texts = made([page.read_text() for page in args.pages], asked)
+    for page, text in zip(args.pages, texts, strict=True):
+        page.write_text(text)
     for name, picture in pictures(benches).items() if not args.parts else ():
         (PICTURES / f"layerbench-{name}.svg").write_text(picture)
 
 
-def filled(text: str, name: str, part: str) -> str:
-    """The page with a generated part made anew.
+def made(texts: Sequence[str], parts: Mapping[str, Callable[[], str]]) -> list[str]:
+    """The pages with their generated parts, each of which one of them has, made anew.
 
     Raises:
-        ValueError: if the page has no place for it.
+        ValueError: if the pages have no place for a part, or several.
     """
-    pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-    made, n = pattern.subn(lambda m: f"{m[1]}{part}\n{m[2]}", text)
-    if n != 1:
-        raise ValueError(f"the page must have one <!-- begin {name} --> with its end, got {n}")
-    return made
+    whole = _BETWEEN.join(texts)
+    for name, part in parts.items():
+        pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+        text = part()
+        whole, n = pattern.subn(lambda m, text=text: f"{m[1]}{text}\n{m[2]}", whole)
+        if n != 1:
+            raise ValueError(
+                f"the pages must have one <!-- begin {name} --> with its end, got {n}"
+            )
+    return whole.split(_BETWEEN)
 
 
 def sections(benches: Sequence[LayerBench]) -> dict[str, Callable[[], str]]:
@@ -79,7 +88,7 @@ def sections(benches: Sequence[LayerBench]) -> dict[str, Callable[[], str]]:
         found = [of(grid) for grid in grids]
         return markdown([[first, *sets], *([k, *(show(f[k]) for f in found)] for k in found[0])])
 
-    made: dict[str, Callable[[], str]] = {
+    parts: dict[str, Callable[[], str]] = {
         "tables": lambda: _tables(benches),
         "surrogate": lambda: _surrogate(benches),
         "shares-val": lambda: by_set(
@@ -105,8 +114,7 @@ def sections(benches: Sequence[LayerBench]) -> dict[str, Callable[[], str]]:
         ),
         "criteria": lambda: by_set(criteria, "the best of 50 by", lambda v: f"{v:.2f}"),
     }
-    made |= contest_sections(benches)
-    return made
+    return parts | contest_sections(benches)
 
 
 def _tables(benches: Sequence[LayerBench]) -> str:

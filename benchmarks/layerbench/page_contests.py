@@ -1,4 +1,4 @@
-"""The parts of `docs/layerbench.md` that come from contests, and its pictures."""
+"""The parts of `docs/layerbench.md` and its tables that come from contests, and the pictures."""
 
 from __future__ import annotations
 

@@ -8,11 +8,11 @@ the committed cells.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from benchmarks.layerbench.figure import ranks
-from benchmarks.layerbench.page import filled
+from benchmarks.layerbench.page import made
 from benchmarks.methods.claims import claim_grids, more_work_grid, share_grid
 from benchmarks.protocols import TABLES, Cell, read_records
 from benchmarks.protocols.comparison import compare
@@ -31,7 +31,6 @@ TABLE = TABLES["methods"]
 SCALE = "small"
 """Of the committed cells."""
 LONG = TABLE.experiments["long"]
-_BETWEEN = "\f"
 NOTHING = "There is no set, fraction and run yet that every method has."
 
 
@@ -63,14 +62,6 @@ def complete(found: Mapping[Cell, Record], experiment: Experiment) -> dict[Cell,
     return {
         cell: record for cell, record in found.items() if arms[cell.block] == set(experiment.arms)
     }
-
-
-def made(texts: Sequence[str], parts: Mapping[str, Callable[[], str]]) -> list[str]:
-    """The pages with their generated parts, each of which one of them has, made anew."""
-    whole = _BETWEEN.join(texts)
-    for name, part in parts.items():
-        whole = filled(whole, name, part())
-    return whole.split(_BETWEEN)
 
 
 def sections(found: Mapping[Cell, Record], scale: str) -> dict[str, Callable[[], str]]:

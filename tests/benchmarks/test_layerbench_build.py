@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -159,10 +160,13 @@ def test_luck_grows_with_the_number_of_policies_tried(benches: dict[str, LayerBe
     assert found[30]["kept"] > found[30]["test"] + 0.3, "some of it is the network's own"
 
 
-def test_the_page_is_what_the_committed_tables_make(benches: dict[str, LayerBench]) -> None:
+def test_the_pages_are_what_the_committed_tables_make(benches: dict[str, LayerBench]) -> None:
     """Of the quick parts; the others are made by the same command."""
-    text = page.PAGE.read_text()
-    made = page.sections(list(benches.values()))
-    quick = {n: made[n] for n in ("tables", "choices", "shares-val", "noise", "transfer", "early")}
-    for name, part in quick.items():
-        assert f"<!-- begin {name} -->\n{part()}\n<!-- end {name} -->" in text, name
+    texts = [path.read_text() for path in page.PAGES]
+    parts = page.sections(list(benches.values()))
+    quick = {
+        n: parts[n] for n in ("tables", "choices", "shares-val", "noise", "transfer", "early")
+    }
+    assert page.made(texts, quick) == texts
+    marks = re.findall(r"<!-- begin (.+) -->", "".join(texts))
+    assert sorted(marks) == sorted(parts), "every part has its place"

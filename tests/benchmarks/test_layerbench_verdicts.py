@@ -154,12 +154,11 @@ def test_searches_of_the_committed_contests_come_out_the_same_again() -> None:
 
 
 @pytest.mark.slow
-def test_the_page_and_its_pictures_are_what_the_committed_contests_make(
+def test_the_pages_and_their_pictures_are_what_the_committed_contests_make(
     benches: dict[str, LayerBench],
 ) -> None:
-    text = (ROOT / page.PAGE).read_text()
+    texts = [(ROOT / path).read_text() for path in page.PAGES]
     parts = page_contests.contest_sections(list(benches.values()))
-    for name, part in parts.items():
-        assert f"<!-- begin {name} -->\n{part()}\n<!-- end {name} -->" in text, name
+    assert page.made(texts, parts) == texts
     for name, picture in page_contests.pictures(list(benches.values())).items():
         assert (ROOT / page.PICTURES / f"layerbench-{name}.svg").read_text() == picture, name
