@@ -182,6 +182,6 @@ def test_a_search_that_finds_nothing_new_is_over(make: Make) -> None:
 def test_too_small_a_budget_says_what_is_needed(make: Make, budget: str) -> None:
     objective = make()
     study = new_study(objective)
-    with pytest.raises(ValueError, match="--budget is too small: .* take about .*, got"):
+    with pytest.raises(ValueError, match="too small: .* take about .*, got .*; raise it"):
         work(study, objective, n_finished=Plan(objective, budget).n_finished)
     assert study.trials == []

@@ -26,11 +26,21 @@ from optuna_layerwise.records.answer import (
 from optuna_layerwise.records.final import Final, count_finals, lost_opening, stored_final
 from optuna_layerwise.records.run import readable_runs
 from optuna_layerwise.reporting.report_grid import clean, mean_and_spread, number, tuned_text
-from optuna_layerwise.reporting.verdict import cost_words, promise_words, trained_on, verdict
+from optuna_layerwise.reporting.verdict import (
+    cost_words,
+    found_or_chosen,
+    promise_words,
+    trained_on,
+    verdict,
+)
 from optuna_layerwise.storage import best_trial, only_infeasible
 
 _SNOWFLAKE = "❄"
 _WIDTH = 24
+_COLUMNS = (
+    "held out: mean over the trainings that chose, on images that they did not see; trained: "
+    "share of the parameters; seconds: of all its trainings"
+)
 
 
 def plan(policy: Mapping[str, float], recipe: Recipe) -> Table:
@@ -57,7 +67,7 @@ def result(study: optuna.Study, final: Final, settings: Settings) -> list[Table 
         )
     baselines = [one for one in final.baselines if one.name != chosen.name]
     for candidate, name in [
-        (chosen, Text(f"found ({visible(chosen.name)})", style="bold")),
+        (chosen, Text(f"{found_or_chosen(final)} ({visible(chosen.name)})", style="bold")),
         *((baseline, Text(visible(baseline.name))) for baseline in baselines),
     ]:
         table.add_row(
@@ -67,25 +77,27 @@ def result(study: optuna.Study, final: Final, settings: Settings) -> list[Table 
             f"{candidate.trained_share:.1%}",
             f"{candidate.seconds:.1f}",
         )
-    trained = f"finalists: {len(final.finalists)}, trainings of each: {len(chosen.val)}"
+    of = len(final.finalists)
+    why = f"best on held-out images of {of} finalists, trained up to {len(chosen.val)} times each"
     if final.trainings_saved:
-        trained += f" at most: {final.trainings_saved} were saved by their race"
+        why += f"; {final.trainings_saved} trainings of those clearly behind were saved"
     if not settings.retrain:
-        trained = "trained as in the search: same images, same seeds"
-    how = "mean ± standard deviation over the trainings"
-    how += f", what was found on {trained_on(given)}"
+        why = "trained as in the search: same images, same seeds"
+    name = Text(visible(chosen.name))
     tuned = tuned_text(chosen.recipe) if chosen_trial(final) is not None else ""
     said = [promise_words(final), cost_words(given)]
     return [
         Text.assemble("\n", ("Verdict", "bold"), f"\n{verdict(final)}"),
-        Text.assemble("\n", ("The best policy", "bold"), f" by validation ({trained})"),
+        Text.assemble("\n", ("The best policy", "bold"), ": ", name, f" ({why})"),
         plan(chosen.policy, settings.recipe),
         *([f"tuned beside the rates: {tuned}"] if tuned else []),
         Text.assemble(
             *("\n", ("On the test split", "bold")),
-            f", opened {opened_words(final, opened)}: {how}; the baselines are not tuned",
+            f", opened {opened_words(final, opened)}: mean ± standard deviation over trainings; "
+            f"what is handed over was trained on {trained_on(given)}; the baselines are not tuned",
         ),
         table,
+        Text(_COLUMNS, style="dim"),
         *(Text(text) for text in said if text),
         *([about] if (about := about_openings(final, opened)) else []),
     ]

@@ -184,8 +184,9 @@ def overview(snapshots: Sequence[Snapshot]) -> Table:
 
 def about_result(now: Snapshot) -> list[str]:
     """What is to be known of a study's result, in few words."""
+    won = [f"chosen: {visible(now.found)}"] if now.found and not now.best else []
     later = [later_words(now.later)] if now.later else []
-    return [*later, *([f"test split opened {now.opened} times"] if now.opened > 1 else [])]
+    return [*won, *later, *([f"test split opened {now.opened} times"] if now.opened > 1 else [])]
 
 
 def _warned_of(warned: Sequence[Snapshot], storage: str) -> str:
@@ -204,12 +205,11 @@ def view(now: Snapshot) -> RenderableType:
     best = (
         f"{word} {brief_value(now.best[0])} (trial {now.best[1]})"
         if now.best
-        else f"chosen {visible(now.found)}"
+        else ""
         if now.found
         else "no best yet"
     )
-    best = now.infeasible or best
-    best = ", ".join([best, *about_result(now)])
+    best = ", ".join(filter(None, [now.infeasible or best, *about_result(now)]))
     of = f" of {now.target}" if now.target else ""
     line = f"{now.study}: {now.finished}{of} trials, {now.state}; {best}{_remaining(now)}"
     return Group(Text(line), bar, *([workers(now.running)] if now.running else []))

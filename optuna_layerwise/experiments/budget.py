@@ -182,10 +182,12 @@ class Plan:
         rates = self._guessed
         needed = rates.trial + self._with_cost(End(1, 1, 1), rates).cost
         if needed > self.budget.amount:
+            counted = self.budget.unit == "trainings"
+            cheaper = "" if counted else ", or lower --epochs or --image-size"
             raise ValueError(
                 f"--budget is too small: one trial, and one finalist that is trained once beside "
                 f"{self._others + self._probes} baselines, take about "
-                f"{self.budget.words(needed)}, got {self.budget.words()}"
+                f"{self.budget.words(needed)}, got {self.budget.words()}; raise it{cheaper}"
             )
 
     def n_finished(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> int:

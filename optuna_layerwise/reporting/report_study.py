@@ -29,7 +29,9 @@ from optuna_layerwise.reporting.report_page import Page, PlanRow, Section, Tile
 from optuna_layerwise.reporting.report_warnings import warnings_of
 from optuna_layerwise.reporting.verdict import (
     best_baseline,
+    chose_baseline,
     cost_words,
+    found_or_chosen,
     promise_words,
     trained_on,
     verdict,
@@ -91,7 +93,8 @@ def _found(facts: Facts) -> Section:
     words = []
     if policy:
         trained = Policy(policy).trained
-        words.append(_which(policy, trained, share))
+        word = found_or_chosen(facts.final) if facts.final else "found"
+        words.append(_which(f"The policy {word}", policy, trained, share))
         note = f"{len(trained)} of {len(policy)} blocks"
         if share is not None:
             tiles.append(Tile("trained", f"{share:.1%}", f"of the parameters, {note}"))
@@ -114,8 +117,10 @@ def _found(facts: Facts) -> Section:
     return Section("What was found", words, tiles, plan=plan_rows(facts, policy or {}))
 
 
-def _which(policy: Mapping[str, float], trained: Sequence[str], share: float | None) -> str:
-    text = f"The policy found trains {len(trained)} of {len(policy)} blocks"
+def _which(
+    what: str, policy: Mapping[str, float], trained: Sequence[str], share: float | None
+) -> str:
+    text = f"{what} trains {len(trained)} of {len(policy)} blocks"
     text += f" ({share:.1%} of the parameters)" if share is not None else ""
     if not trained or len(trained) == len(policy):
         return text + "."
@@ -136,10 +141,14 @@ def _result_tiles(facts: Facts, best: Row) -> Iterator[Tile]:
         kind = f"team of {len(given.members)} networks" if given.is_team else "one network"
         yield Tile(f"test {metric}", number(given.test.get(final.metric)), f"handed over, {kind}")
     yield Tile(
-        f"test {metric}", mean_and_spread(final.chosen, final.metric), f"found, {trainings}"
+        f"test {metric}",
+        mean_and_spread(final.chosen, final.metric),
+        f"{found_or_chosen(final)}, {trainings}",
     )
-    if rival := best_baseline(final, split="test"):
-        yield Tile(clean(rival.name), mean_and_spread(rival, final.metric), "best baseline, test")
+    if rival := best_baseline(final, split="test", other=True):
+        of = "other baselines" if chose_baseline(final) else "baselines"
+        words = f"the best of the {of} on the test split"
+        yield Tile(clean(rival.name), mean_and_spread(rival, final.metric), words)
 
 
 def plan_rows(facts: Facts, policy: Mapping[str, float]) -> list[PlanRow]:
@@ -164,7 +173,7 @@ def _tested(facts: Facts) -> Iterator[Section]:
     others = sorted({m for c in [final.chosen, *final.baselines] for s in c.test for m in s})
     others = [m for m in others if m != metric]
     baselines = [b for b in final.baselines if b.name != final.chosen.name]
-    judged = [("found", final.chosen), *((b.name, b) for b in baselines)]
+    judged = [(found_or_chosen(final), final.chosen), *((b.name, b) for b in baselines)]
     handed_over = [
         [
             "handed over",
@@ -194,7 +203,9 @@ def _tested(facts: Facts) -> Iterator[Section]:
             ]
             for name, c in judged
         ],
-        note="Mean ± standard deviation over trainings with new seeds. What is handed over was "
+        note="Mean ± standard deviation over trainings with new seeds. Held out: the mean over "
+        "the trainings that chose, on images that they did not see. Time: of these and of those "
+        "that were tested. What is handed over was "
         f"trained on {trained_on(given)}. "
         f"The test split was opened {opened_words(final, facts.history.openings)}"
         f"{', after the choice' if final.number == 1 else ''}.",

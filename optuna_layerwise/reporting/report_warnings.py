@@ -10,6 +10,7 @@ from optuna_layerwise.records.answer import about_openings, later_words
 from optuna_layerwise.records.final import lost_opening
 from optuna_layerwise.reporting.report_facts import NO_VALUE, Facts
 from optuna_layerwise.reporting.report_grid import clean, number
+from optuna_layerwise.reporting.verdict import best_baseline, chose_baseline
 from optuna_layerwise.storage import without_feasible
 
 FEW_TRIALS = 30
@@ -80,11 +81,13 @@ def _chance(facts: Facts) -> Iterator[str]:
         return
     metric, chosen = facts.final.metric, facts.final.chosen
     ours = chosen.mean(metric, split="test")
-    rivals = [(b.mean(metric, split="test"), b.name) for b in facts.final.baselines]
-    rivals = [(value, name) for value, name in rivals if not math.isnan(value)]
-    if not rivals or math.isnan(ours):
+    rival = best_baseline(facts.final, split="test", other=True)
+    if rival is None or math.isnan(ours):
         return
-    theirs, name = max(rivals)
+    theirs = rival.mean(metric, split="test")
+    who = "The found policy and the best"
+    if chose_baseline(facts.final):
+        who = f"What was chosen, {clean(chosen.name)}, and the best other"
     needed = math.hypot(binomial_margin(ours, n_test), binomial_margin(theirs, n_test))
     verdict = (
         "more than chance in the test images explains"
@@ -93,8 +96,8 @@ def _chance(facts: Facts) -> Iterator[str]:
     )
     yield (
         f"The test set has {n_test} images: two results that differ by less than about "
-        f"{needed:.3f} may be equal (95 %, binomial, if the images were drawn anew for each). The "
-        f"found policy and the best baseline, {name}, differ by {abs(ours - theirs):.3f}: "
+        f"{needed:.3f} may be equal (95 %, binomial, if the images were drawn anew for each). "
+        f"{who} baseline, {clean(rival.name)}, differ by {abs(ours - theirs):.3f}: "
         f"{verdict}. More trainings of the same policy do not change that; more test images do."
     )
 

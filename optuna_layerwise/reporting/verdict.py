@@ -31,7 +31,7 @@ def verdict(final: Final) -> str:
         return f"{text}."
     value, low, high = (round(each, 3) for each in (lead.value, lead.low, lead.high))
     how = f"{abs(value):.3f} {'better' if value > 0 else 'worse'} than" if value else "level with"
-    text += f", {how} {name}, the best without a search"
+    text += f", {how} {name}, which validated best without a search"
     if not (value or low or high):
         return f"{text}."
     sure = "more than chance" if low > 0 or high < 0 else "which may be chance"
@@ -82,15 +82,32 @@ def cost_words(given: Delivered | None) -> str:
     )
 
 
-def best_baseline(final: Final, *, split: str) -> Candidate | None:
-    """The best by the mean metric on ``val`` or ``test``; ``None`` if none has one."""
+def best_baseline(final: Final, *, split: str, other: bool = False) -> Candidate | None:
+    """The best by the mean metric on ``val`` or ``test``; ``None`` if none has one.
+
+    Args:
+        final: The result.
+        split: ``val`` or ``test``.
+        other: Leave out the one that was chosen, if one was.
+    """
     sign = -1 if higher_is_better(final.metric) else 1
     known = [
         (sign * value, i)
         for i, baseline in enumerate(final.baselines)
-        if not math.isnan(value := baseline.mean(final.metric, split=split))
+        if not (other and baseline.name == final.chosen.name)
+        and not math.isnan(value := baseline.mean(final.metric, split=split))
     ]
     return final.baselines[min(known)[1]] if known else None
+
+
+def chose_baseline(final: Final) -> bool:
+    """Whether a baseline won, and no policy that was searched."""
+    return any(baseline.name == final.chosen.name for baseline in final.baselines)
+
+
+def found_or_chosen(final: Final) -> str:
+    """How a line calls what was chosen: a search finds policies, and not baselines."""
+    return "chosen" if chose_baseline(final) else "found"
 
 
 def _of_older_release(final: Final) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -50,6 +51,15 @@ def test_status_for_scripts_is_one_json_object_a_study(cli: Cli) -> None:
     assert (b["state"], b["order"], b["finished"], b["best"]) == ("paused", "pause", 0, None)
     [line] = cli("status", "--json", "--study", "b")[1].splitlines()
     assert json.loads(line) == b
+
+
+def test_a_baseline_that_was_chosen_is_named(study: optuna.Study) -> None:
+    now = dataclasses.replace(take_snapshot(study), found="full fine-tuning", state="finalized")
+    for shown in (status.overview([now]), status.view(now)):
+        with status.console.capture() as captured:
+            status.console.print(shown, width=200)
+        assert "finalized" in captured.get() and "chosen: full fine-tuning" in captured.get()
+        assert "no best" not in captured.get()
 
 
 def test_a_running_trial_shows_its_worker_and_its_epoch(study: optuna.Study) -> None:

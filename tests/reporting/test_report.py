@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from html.parser import HTMLParser
@@ -98,6 +99,18 @@ def test_differences_that_chance_explains_are_called_so() -> None:
     assert "differ by 0.030: within what chance in the test images explains" in words
     many = a_study(images={"train": 9, "val": 9, "test": 9_000})
     assert "differ by 0.030: more than chance in the test images explains" in warned(many)
+
+
+def test_a_baseline_that_was_chosen_is_not_compared_with_itself() -> None:
+    study, final = a_study(), a_result()
+    won = dataclasses.replace(final, chosen=final.baselines[0])
+    study.set_user_attr(FINAL_KEY, won.as_json())
+    assert (
+        "What was chosen, full fine-tuning, and the best other baseline, linear probe, differ by "
+        "0.177: more than chance" in warned(study)
+    )
+    assert "The policy chosen trains 4 of 4 blocks" in shown(study)
+    assert "linear probe 0.603 ± 0.006 the best of the other baselines" in shown(study)
 
 
 def test_folds_share_the_validation_images() -> None:

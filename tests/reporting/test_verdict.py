@@ -37,13 +37,13 @@ def a_result(
 @pytest.mark.parametrize(
     ("lead", "said"),
     [
-        ((0.05, 0.01, 0.09), "0.050 better than full, the best without a search (95 % interval "
-         "+0.010 to +0.090, more than chance)"),
+        ((0.05, 0.01, 0.09), "0.050 better than full, which validated best without a search (95 % "
+         "interval +0.010 to +0.090, more than chance)"),
         ((0.05, -0.01, 0.11), "0.050 better than full"),
         ((-0.05, -0.09, -0.01), "0.050 worse than full"),
         ((0.0001, -0.01, 0.01), "level with full"),
         ((0.01, 0.0004, 0.02), "(95 % interval +0.000 to +0.020, which may be chance)"),
-        ((0.0, 0.0, 0.0), "level with full, the best without a search."),
+        ((0.0, 0.0, 0.0), "level with full, which validated best without a search."),
     ],
 )  # fmt: skip
 def test_what_validated_best_is_the_rival_whatever_the_test_says(
