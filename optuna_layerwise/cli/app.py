@@ -26,7 +26,7 @@ COMMANDS = {
     "blocks": ("blocks.blocks_command", "Say into which blocks a network is cut."),
     "tune": ("tune.tune_command", "Search which blocks to train, and how fast."),
     "resume": ("resume.resume_command", "Continue a study with its stored settings."),
-    "finalize": ("finalize.finalize_command", "Retrain the best trials, and test one of them."),
+    "finalize": ("finalize.finalize_command", "End a search: choose what it hands over, and test it."),
     "worker": ("worker.worker_command", "Work on a study that `tune` created, beside others."),
     "launch": ("launch.launch_command", "Work on a study with many workers."),
     "status": ("status.status_command", "How far the studies of a database are."),
@@ -38,7 +38,7 @@ COMMANDS = {
     "stop": ("control.stop_command", "End a study's workers after their running trials."),
     "dashboard": ("dashboard.dashboard_command", "Browse the studies in optuna-dashboard."),
     "doctor": ("doctor.doctor_command", "Say what is wrong with studies, and repair it."),
-    "replay": ("replay.replay_command", "Draw every suggestion of a study again."),
+    "replay": ("replay.replay_command", "Check that the same seed proposes the same trials."),
 }
 
 

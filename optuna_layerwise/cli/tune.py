@@ -67,7 +67,7 @@ def tune_command(
     ] = None,
     **typed: Any,
 ) -> None:
-    """Search which blocks to train, and how fast; then test the best policy once.
+    """Search which blocks to train, and how fast; then choose, and test once.
 
     Continues a study of the same name and settings. Without arguments it runs on scikit-learn's
     digits, with a small network that was pretrained on the digits 0 to 4.
