@@ -26,7 +26,7 @@ COMMANDS = {
     "blocks": ("blocks.blocks_command", "Say into which blocks a network is cut."),
     "tune": ("tune.tune_command", "Search which blocks to train, and how fast."),
     "resume": ("resume.resume_command", "Continue a study with its stored settings."),
-    "finalize": ("finalize.finalize_command", "End a search: choose what it hands over, and test it."),
+    "finalize": ("finalize.finalize_command", "End a search: choose its result, and test it."),
     "worker": ("worker.worker_command", "Work on a study that `tune` created, beside others."),
     "launch": ("launch.launch_command", "Work on a study with many workers."),
     "status": ("status.status_command", "How far the studies of a database are."),
