@@ -14,7 +14,7 @@ from searches import GOOD, HEAD_ONLY, RECIPE, Case, searched
 
 from optuna_layerwise import Ending, Final, ModelSpec
 from optuna_layerwise.data import Splits
-from optuna_layerwise.data.images import joined
+from optuna_layerwise.data.examples import joined
 from optuna_layerwise.models.team import load_team
 from optuna_layerwise.objective.entrants import suggested_epochs
 from optuna_layerwise.policy import Policy

@@ -158,7 +158,7 @@ def fork(
 
 def note_openings(file: Path) -> None:
     """From here on, this process writes down when it opens a test split."""
-    from optuna_layerwise.data.images import SealedImages
+    from optuna_layerwise.data.examples import SealedImages
 
     before = SealedImages.open
 

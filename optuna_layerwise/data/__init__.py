@@ -9,8 +9,9 @@ from optuna_layerwise.lazy import lazily
 
 if TYPE_CHECKING:
     from optuna_layerwise.data.digits import digits_source
+    from optuna_layerwise.data.examples import Examples, SealedImages, Splits
     from optuna_layerwise.data.grouped_splits import grouped_split
-    from optuna_layerwise.data.images import Images, SealedImages, Splits
+    from optuna_layerwise.data.images import Images
     from optuna_layerwise.data.load import load_data
     from optuna_layerwise.data.names import DATA_NAMES
     from optuna_layerwise.data.shares import floor_split, nested_subset
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATA_NAMES",
+    "Examples",
     "Images",
     "SealedImages",
     "Splits",

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
+from optuna_layerwise.data.examples import Examples
 from optuna_layerwise.data.grouped_splits import grouped_split
-from optuna_layerwise.data.images import Images
 
 MANY_IMAGES = 1000
 """From this number of labelled images on, one validation split says enough."""
@@ -17,7 +17,7 @@ N_FOLDS = 5
 """The number of folds of fewer images, if each class has at least as many images."""
 
 
-def suggested_folds(images: Images) -> int:
+def suggested_folds(images: Examples) -> int:
     """How many folds `held_out_folds` can make that are worth their trainings; 1 for none.
 
     Five below `MANY_IMAGES` images, fewer where a class has fewer images (or groups).
@@ -27,7 +27,9 @@ def suggested_folds(images: Images) -> int:
     return max(1, min(N_FOLDS, *_units(images)))
 
 
-def held_out_folds(images: Images, n_folds: int, *, seed: int = 0) -> list[tuple[Images, Images]]:
+def held_out_folds(
+    images: Examples, n_folds: int, *, seed: int = 0
+) -> list[tuple[Examples, Examples]]:
     """Pairs of images to train on and images held out; each image is held out once.
 
     Classes are spread evenly over the folds. Groups stay whole.
@@ -65,7 +67,7 @@ def held_out_folds(images: Images, n_folds: int, *, seed: int = 0) -> list[tuple
     return [(images.subset(np.delete(everything, part)), images.subset(part)) for part in held]
 
 
-def folds_for_finalists(images: Images) -> list[tuple[Images, Images]]:
+def folds_for_finalists(images: Examples) -> list[tuple[Examples, Examples]]:
     """The folds of `suggested_folds`, fewer where groups need it; none where there are none."""
     for n_folds in range(suggested_folds(images), 1, -1):
         with contextlib.suppress(ValueError):  # of groups that cannot be cut so
@@ -73,7 +75,7 @@ def folds_for_finalists(images: Images) -> list[tuple[Images, Images]]:
     return []
 
 
-def _units(images: Images) -> list[int]:
+def _units(images: Examples) -> list[int]:
     """Per class that occurs, its images, or the groups that have one."""
     if images.groups is None:
         return [int(n) for n in np.bincount(images.labels) if n]

@@ -1,22 +1,21 @@
-"""`load_data`: any source to three splits of decoded images."""
+"""`load_data`: any source of images to three splits of decoded ones."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import platformdirs
 
 from optuna_layerwise.data.data_sources import Source, read_source
 from optuna_layerwise.data.decode import Decoding
-from optuna_layerwise.data.found_groups import split
-from optuna_layerwise.data.images import Images, SealedImages, Splits
-from optuna_layerwise.data.labels import alike, said
+from optuna_layerwise.data.examples import Splits
+from optuna_layerwise.data.images import Images
 from optuna_layerwise.data.names import GROUP_RULE
-from optuna_layerwise.data.notices import kept_notices, notice
-from optuna_layerwise.data.raw import Part, content_digests, fingerprint
+from optuna_layerwise.data.notices import kept_notices
+from optuna_layerwise.data.prepare import prepared
+from optuna_layerwise.data.raw import Part
 from optuna_layerwise.data.store import Decoded, decode_in_memory, decode_to_disk
 from optuna_layerwise.data.value_range import value_range
 
@@ -107,152 +106,81 @@ def load_data(
             group_by=group_by,
             group_rule=group_rule,
         )
-        _say_alike(raw.classes)
     if image_size < raw.least_size:
         raise ValueError(
             f"image_size must be at least {raw.least_size} for {source}, got {image_size}"
         )
-    if resize is not None and resize < image_size:
-        raise ValueError(f"resize must be at least image_size ({image_size}), got {resize}")
-    with kept_notices() as said_of_splits:
-        parts = split(
-            raw,
-            group_rule=group_rule,
-            val=val,
-            test=test,
-            seed=split_seed,
-            train_fraction=train_fraction,
-            paper_split=paper_split,
-        )
-        scale = value_range(raw.parts.values())  # not of the parts, which may be a share of train
-    contents = content_digests(parts)
-    parameters: dict[str, float] = {
-        "image_size": image_size,
-        "val": val,
-        "test": test,
-        "split_seed": split_seed,
-    }
-    if resize is not None:  # absent, so that studies that never knew it keep their fingerprint
-        parameters["resize"] = resize
-    if scale is not None:
-        parameters |= {"lowest_value": scale[0], "highest_value": scale[1]}
-    key = fingerprint(raw.classes, parts, contents, parameters)
-    decoding = Decoding(image_size, resize, scale)
-    if sum(map(len, parts.values())) * image_size**2 * 3 <= memory_budget:
-        decoded = decode_in_memory(parts, decoding)
-    else:
-        cache = platformdirs.user_cache_path("optuna-layerwise") / "images"
-        folder = (Path(cache_dir) if cache_dir is not None else cache) / key
-        decoded = decode_to_disk(parts, decoding, folder=folder)
-    with kept_notices() as said_of_images:
-        _report_bad(parts, decoded, skip=skip_bad_images)
-        _warn_of_leaks(parts, decoded, contents)
-        train, val_images, test_images = (
-            _images(raw.classes, parts[name], decoded[name]) for name in ("train", "val", "test")
-        )
-        _require_every_split(train, val_images, test_images, classes_may_lack=paper_split)
-    return Splits(
-        train,
-        val_images,
-        SealedImages(test_images),
-        key,
+    reader = ImageReader(
+        image_size,
+        resize,
+        skip_bad=skip_bad_images,
+        memory_budget=memory_budget,
+        cache_dir=cache_dir,
+    )
+    places = [place for place in (source, root, *image_roots) if place is not None]
+    return prepared(
+        raw,
+        reader,
         os.fspath(source),
-        raw.classes,
-        notices=_without_places(
-            [*said_of_source, *said_of_splits, *said_of_images], source, root, *image_roots
-        ),
-        decoding=decoding,
+        val=val,
+        test=test,
+        split_seed=split_seed,
+        notices=said_of_source,
+        places=places,
+        paper_split=paper_split,
+        group_rule=group_rule,
+        train_fraction=train_fraction,
     )
 
 
-def _without_places(texts: Sequence[str], *places: Source | None) -> tuple[str, ...]:
-    """The texts with names instead of paths: they are published, and the data may move."""
-    known = [Path(place) for place in places if place is not None]
-    paths = {*known, *(path.expanduser().absolute() for path in known)} - {Path()}
-    for path in sorted(paths, key=lambda path: -len(str(path))):
-        texts = [text.replace(str(path), path.name or "the data") for text in texts]
-    return tuple(texts)
+class ImageReader:
+    """Reads images; see `Reader`.
 
+    Args:
+        image_size: Side of the decoded images in pixels; see `decode`.
+        resize: See `load_data`.
+        skip_bad: Leave out images that cannot be decoded.
+        memory_budget: See `load_data`.
+        cache_dir: See `load_data`.
 
-def _say_alike(classes: Sequence[str]) -> None:
-    if together := alike(classes):
-        notice(
-            "these classes differ only in upper and lower case, Unicode form, blanks, invisible "
-            "characters or how a number is written, and count as classes of their own: "
-            f"{'; '.join(map(said, together))}. If they are one class, give them one name"
-        )
+    Raises:
+        ValueError: if ``resize`` is smaller than the images.
+    """
 
+    makes = Images
 
-def _warn_of_leaks(
-    parts: Mapping[str, Part],
-    decoded: Mapping[str, Decoded],
-    contents: Mapping[str, Sequence[str]],
-) -> None:
-    """Warn of test images that are also in train or val, byte for byte."""
-    good = {
-        split: [
-            (digest, name)
-            for index, (digest, name) in enumerate(zip(contents[split], part.names, strict=True))
-            if index not in decoded[split][1]
-        ]
-        for split, part in parts.items()
-    }
-    seen = dict([*good["val"], *good["train"]])
-    if leaks := [f"{name} = {seen[digest]}" for digest, name in good["test"] if digest in seen]:
-        notice(
-            f"{len(leaks)} of {len(parts['test'])} test images have the same content as one to "
-            f"train or validate on: {', '.join(leaks[:3])}{', ...' if len(leaks) > 3 else ''}; "
-            "what they add to the test result is no evidence",
-        )
+    def __init__(
+        self,
+        image_size: int,
+        resize: int | None = None,
+        *,
+        skip_bad: bool = False,
+        memory_budget: int = 4 * 1024**3,
+        cache_dir: Source | None = None,
+    ) -> None:
+        if resize is not None and resize < image_size:
+            raise ValueError(f"resize must be at least image_size ({image_size}), got {resize}")
+        self.decoding: Decoding | None = Decoding(image_size, resize)
+        self.skip_bad, self._memory_budget, self._cache_dir = skip_bad, memory_budget, cache_dir
 
+    def parameters(self, parts: Iterable[Part]) -> Mapping[str, float]:
+        """See `Reader`."""
+        assert self.decoding is not None
+        image_size, resize = self.decoding.image_size, self.decoding.resize
+        found: dict[str, float] = {"image_size": image_size}
+        if resize is not None:  # absent, so that studies that never knew it keep their fingerprint
+            found["resize"] = resize
+        if (scale := value_range(parts)) is not None:
+            found |= {"lowest_value": scale[0], "highest_value": scale[1]}
+        self.decoding = Decoding(image_size, resize, scale)
+        return found
 
-def _report_bad(parts: Mapping[str, Part], decoded: Mapping[str, Decoded], *, skip: bool) -> None:
-    bad = [
-        f"{parts[name].names[index]} ({reason})"
-        for name, (_, reasons) in decoded.items()
-        for index, reason in reasons.items()
-    ]
-    if not bad:
-        return
-    total = sum(map(len, parts.values()))
-    shown = "; ".join(bad[:3]) + ("; ..." if len(bad) > 3 else "")
-    message = f"{len(bad)} of {total} images cannot be decoded"
-    if not skip:
-        raise ValueError(
-            f"{message}: {shown}; repair or remove them, or pass skip_bad_images=True "
-            "(--skip-bad-images)"
-        )
-    notice(f"{message} and are left out: {shown}")
-
-
-def _images(classes: tuple[str, ...], part: Part, decoded: Decoded) -> Images:
-    pixels, bad = decoded
-    good = [index for index in range(len(part)) if index not in bad]
-    kept = part.take(np.array(good, dtype=np.int64))
-    return Images(pixels, kept.labels, classes, kept.names, kept.groups)
-
-
-def _require_every_split(
-    train: Images, val: Images, test: Images, *, classes_may_lack: bool
-) -> None:
-    if lacking := _lacking(train):
-        message = f"the training split has no image of the classes {lacking}"
-        if not classes_may_lack:
-            raise ValueError(f"{message}; add images")
-        notice(f"{message}: nothing can learn them")
-    for name, images in (("validation", val), ("test", test)):
-        if not len(images):
-            raise ValueError(f"the {name} split has no image that can be decoded; add images")
-        if lacking := _lacking(images):
-            notice(
-                f"the {name} split has no image of the classes {lacking}: it does not judge how "
-                "well they are learned"
-            )
-
-
-def _lacking(images: Images) -> str:
-    """The classes without an image, for a message; empty if there is none."""
-    counts = np.bincount(images.labels, minlength=len(images.classes))
-    names = [name for name, count in zip(images.classes, counts, strict=True) if not count]
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return f"{names[:10]}{more}" if names else ""
+    def read(self, parts: Mapping[str, Part], key: str) -> Mapping[str, Decoded]:
+        """See `Reader`."""
+        assert self.decoding is not None
+        n_bytes = sum(map(len, parts.values())) * self.decoding.image_size**2 * 3
+        if n_bytes <= self._memory_budget:
+            return decode_in_memory(parts, self.decoding)
+        cache = platformdirs.user_cache_path("optuna-layerwise") / "images"
+        folder = (Path(self._cache_dir) if self._cache_dir is not None else cache) / key
+        return decode_to_disk(parts, self.decoding, folder=folder)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,14 @@ DECODING = 1
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Labelled items that are not decoded yet, with one name each, and perhaps one group each.
+    """Labelled items that are not read yet, with one name each, and perhaps one group each.
+
+    Items are files or arrays of images, arrays of other numbers, or tuples of one or two texts.
 
     ``perhaps_groups`` has the cells of the columns that look like groups.
     """
 
-    items: Sequence[Item]
+    items: Sequence[Any]
     labels: NDArray[np.int64]
     names: tuple[str, ...]
     groups: tuple[str, ...] | None = None
@@ -118,7 +121,7 @@ def fingerprint(
     classes: tuple[str, ...],
     parts: Mapping[str, Part],
     contents: Mapping[str, Sequence[str]],
-    parameters: Mapping[str, float],
+    parameters: Mapping[str, Any],
 ) -> str:
     """SHA-256 over the parameters, and each image's split, relative name, label and content."""
     digest = hashlib.sha256(json.dumps([DECODING, classes, sorted(parameters.items())]).encode())
@@ -142,7 +145,9 @@ def _cut(part: Part, fractions: Mapping[str, float], seed: int) -> dict[str, Par
     return {name: part.take(chosen) for name, chosen in zip(fractions, indices, strict=True)}
 
 
-def _content_digest(item: Item) -> str:
+def _content_digest(item: Item | tuple[str, ...]) -> str:
+    if isinstance(item, tuple):  # a text, or a pair of texts
+        return hashlib.sha256(json.dumps(item).encode()).hexdigest()
     if not isinstance(item, Path):
         kind = repr(item.shape) if item.dtype == np.uint8 else repr((item.shape, item.dtype.str))
         return hashlib.sha256(kind.encode() + item.tobytes()).hexdigest()

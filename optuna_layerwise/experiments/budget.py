@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optuna_layerwise.baselines import BASELINES, REFERENCES
 from optuna_layerwise.cost import Budget, Cost, training_flops
+from optuna_layerwise.data.examples import joined
 from optuna_layerwise.data.folds import folds_for_finalists
-from optuna_layerwise.data.images import joined
 from optuna_layerwise.io.plain import MANY
 from optuna_layerwise.objective.finalists import n_finalists
 from optuna_layerwise.policy import Policy

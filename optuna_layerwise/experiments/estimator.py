@@ -21,9 +21,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from optuna_layerwise.data.decode import Decoding, Item
+from optuna_layerwise.data.examples import SealedImages, Splits
 from optuna_layerwise.data.given import is_eight_bit, items_of, names_of
 from optuna_layerwise.data.grouped_splits import grouped_split
-from optuna_layerwise.data.images import Images, SealedImages, Splits
+from optuna_layerwise.data.images import Images
 from optuna_layerwise.data.notices import kept_notices
 from optuna_layerwise.data.raw import Part, content_digests, fingerprint
 from optuna_layerwise.data.splits import stratified_split

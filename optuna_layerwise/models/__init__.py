@@ -20,7 +20,7 @@ from optuna_layerwise.models.partition import (
 )
 from optuna_layerwise.models.resnet20 import ResNet20
 from optuna_layerwise.models.sources import MODELS, Preprocessing
-from optuna_layerwise.models.spec import ModelSpec, check_input
+from optuna_layerwise.models.spec import ModelSpec, check_input, check_takes
 from optuna_layerwise.models.team import Team, is_team, load_team, save_team
 from optuna_layerwise.models.weights import load_weights
 from optuna_layerwise.recipe import Granularity
@@ -40,6 +40,7 @@ __all__ = [
     "adapted",
     "balanced_weights",
     "check_input",
+    "check_takes",
     "check_partition",
     "classifier_parameters",
     "frozen",

@@ -270,29 +270,41 @@ def _short(error: BaseException) -> str:
 
 
 def check_input(model: nn.Module, image_size: int) -> None:
-    """Verify that a copy of the model takes images of this size, in eval and in train mode.
+    """Verify that a copy of the model takes images of this size; see `check_takes`."""
+    images = torch.zeros(2, 3, image_size, image_size)
+    size = f"images of {image_size} x {image_size} pixels"
+    check_takes(model, images, size, advice="; choose another image_size (--image-size)")
+
+
+def check_takes(model: nn.Module, inputs: torch.Tensor, kind: str, *, advice: str = "") -> None:
+    """Verify that a copy of the model takes inputs, in eval and in train mode.
+
+    Args:
+        model: It is left as it is.
+        inputs: Two of them, [2, ...].
+        kind: What they are, in words.
+        advice: What to do if it does not take them.
 
     Raises:
         ValueError: with the model's own message if it does not, or if it does not return one
-            row of outputs per image.
+            row of outputs per input.
     """
     probe = copy.deepcopy(model)
-    size = f"{image_size} x {image_size} pixels"
+    if inputs.is_floating_point():
+        inputs = inputs.to(next(probe.parameters()))
     for mode, n in (("eval", 1), ("train", 2)):
-        images = torch.zeros(n, 3, image_size, image_size).to(next(probe.parameters()))
         try:
             with torch.no_grad():
-                outputs = logits_of(probe.train(mode == "train")(images))
+                outputs = logits_of(probe.train(mode == "train")(inputs[:n]))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             raise ValueError(
-                f"{type(model).__name__} cannot take images of {size} in {mode} mode: {error}; "
-                "choose another image_size (--image-size)"
+                f"{type(model).__name__} cannot take {kind} in {mode} mode: {error}{advice}"
             ) from error
         if not isinstance(outputs, torch.Tensor) or outputs.shape[:-1] != (n,):
             got = list(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs)
             raise ValueError(
-                f"{type(model).__name__} must return one row of outputs per image; for {n} images "
-                f"of {size} in {mode} mode it gave {got}"
+                f"{type(model).__name__} must return one row of outputs per input; for {n} "
+                f"{kind} in {mode} mode it gave {got}"
             )

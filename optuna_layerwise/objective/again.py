@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 
 from optuna_layerwise.baselines import BASELINES
-from optuna_layerwise.data.images import joined
+from optuna_layerwise.data.examples import joined
 from optuna_layerwise.io.plain import one_of
 from optuna_layerwise.objective.delivering import Choice, HandedOver
 from optuna_layerwise.objective.entrants import Entrant

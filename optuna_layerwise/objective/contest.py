@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from optuna_layerwise.data import Images, Splits
+from optuna_layerwise.data import Examples, Splits
 from optuna_layerwise.data.folds import folds_for_finalists, held_out_folds
 from optuna_layerwise.objective.entrants import Entrant, worst_if_nan
 from optuna_layerwise.objective.racing import still_in_the_race
@@ -20,12 +20,12 @@ class Training:
     """A training that every entrant gets: the seed, the images to train on, those held out."""
 
     seed: int
-    train: Images
-    held_out: Images
+    train: Examples
+    held_out: Examples
 
 
 def trainings_of(
-    data: Splits, labelled: Images, seeds: Sequence[int], folds: int | None
+    data: Splits, labelled: Examples, seeds: Sequence[int], folds: int | None
 ) -> list[Training]:
     """One training a fold, with the seeds in turn; without folds one a seed.
 

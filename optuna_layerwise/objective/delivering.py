@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_model
 
-from optuna_layerwise.data import Images
+from optuna_layerwise.data import Examples
 from optuna_layerwise.data.decode import Decoding
 from optuna_layerwise.io.files import whole_file
 from optuna_layerwise.io.packages import installed_versions
@@ -162,8 +162,7 @@ class HandedOver:
         """Operations to classify an image, in those of a single network."""
         if not isinstance(self._model, Team):
             return 1.0
-        size = self._trainer.spec.image_size
-        return self._model.work(torch.zeros(1, 3, size, size, device=self._trainer.device))
+        return self._model.work(self._trainer.example.to(self._trainer.device))
 
     @property
     def policy(self) -> Policy:
@@ -192,7 +191,7 @@ class HandedOver:
             yield {"path": str(path.absolute()), "sha256": digest}
 
     def tested(
-        self, test: Images, baselines: Sequence[Entrant], folds: int
+        self, test: Examples, baselines: Sequence[Entrant], folds: int
     ) -> tuple[Candidate, list[Candidate], Delivered]:
         """The winner, the baselines and what is handed over, with their test metrics.
 
@@ -240,7 +239,7 @@ class HandedOver:
         self._its = its
         return candidates[choice.winner], [candidates[b] for b in baselines], delivered
 
-    def per_image(self, test: Images, trained_on: Images) -> Predictions | None:
+    def per_image(self, test: Examples, trained_on: Examples) -> Predictions | None:
         """What it says of each image that it was `tested` on.
 
         Args:
@@ -253,7 +252,7 @@ class HandedOver:
             members = np.stack([_softmax(logits).astype(np.float32) for logits in said])
         return per_image(test, trained_on, _softmax(self._its), members)
 
-    def _said_by(self, entrant: Entrant, network: Network, test: Images) -> Logits:
+    def _said_by(self, entrant: Entrant, network: Network, test: Examples) -> Logits:
         """Logits of one network, of which each is asked once."""
         if network not in self._said:
             model = entrant.model(network)
@@ -284,7 +283,7 @@ def _described(trainer: Trainer, plausible: float | None) -> SavedNetwork:
     )
 
 
-def _units(parts: Sequence[Images]) -> NDArray[np.int64]:
+def _units(parts: Sequence[Examples]) -> NDArray[np.int64]:
     """For each held-out image what is resampled with it: its group, or the image itself."""
     names = [name for part in parts for name in (part.groups or part.names)]
     return np.unique(names, return_inverse=True)[1]

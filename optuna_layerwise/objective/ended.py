@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from optuna_layerwise.data import Images
-from optuna_layerwise.data.images import joined
+from optuna_layerwise.data import Examples
+from optuna_layerwise.data.examples import joined
 from optuna_layerwise.objective.contest import contest, ranked, trainings_of
 from optuna_layerwise.objective.delivering import HandedOver, choose
 from optuna_layerwise.objective.entrants import Entrant, MakeCheckpoint
@@ -49,7 +49,7 @@ class Ended:
     order: list[Entrant]
     baselines: list[Entrant]
     handed_over: HandedOver
-    trained_on: Images
+    trained_on: Examples
     folds: int
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from optuna_layerwise.baselines import BASELINES
-from optuna_layerwise.data import Images
+from optuna_layerwise.data import Examples
 from optuna_layerwise.models.weights import load_tensors
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.recipe import Metric, Recipe, higher_is_better
@@ -139,7 +139,7 @@ class Entrant:
             is_baseline=True,
         )
 
-    def train(self, seed: int, train: Images, held_out: Images, *, keep: bool) -> None:
+    def train(self, seed: int, train: Examples, held_out: Examples, *, keep: bool) -> None:
         """Train it once, and keep what it says of the images that it did not see.
 
         Args:
@@ -155,7 +155,7 @@ class Entrant:
         if outcome.weights is not None:
             self.kept.append(Network(seed, None, outcome.weights))
 
-    def refit(self, seed: int, labelled: Images) -> None:
+    def refit(self, seed: int, labelled: Examples) -> None:
         """Train it on all labelled images, for as many epochs as `suggested_epochs` says."""
         epochs = suggested_epochs(self.recipe.epochs, self.fits)
         recipe = self.recipe.changed({"epochs": epochs, "patience": None})
@@ -165,7 +165,7 @@ class Entrant:
         self.refitted.append(Network(seed, 0 if self.is_probe else epochs, outcome.weights))
 
     def _trained(
-        self, seed: int, train: Images, val: Images | None, recipe: Recipe, *, keep: bool
+        self, seed: int, train: Examples, val: Examples | None, recipe: Recipe, *, keep: bool
     ) -> Outcome:
         """One training, from its checkpoint if it has one."""
         trainer, pretrained = self._trainer, self._pretrained

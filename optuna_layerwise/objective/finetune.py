@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from torch import nn
 
 from optuna_layerwise.baselines import REFERENCES, Baseline, baseline_named
-from optuna_layerwise.data import Images, Splits, load_data, stratified_folds
+from optuna_layerwise.data import Examples, Images, Splits, load_data, stratified_folds
 from optuna_layerwise.data.notices import kept_notices
 from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.io.plain import plain
@@ -145,7 +145,8 @@ class FinetuneObjective:
         elif isinstance(model, ModelSpec):
             spec = model
         else:
-            side = data.train.pixels.shape[1] if isinstance(data, Splits) else None
+            shown = data.train if isinstance(data, Splits) else None
+            side = shown.inputs.shape[1] if isinstance(shown, Images) else None
             spec = OwnModel(make=model, image_size=side)  # type: ignore[arg-type]
         if not isinstance(data, Splits):
             data = load_data(data, image_size=spec.image_size, resize=spec.resize)
@@ -464,7 +465,7 @@ class FinetuneObjective:
         set_user_attrs(trial, attrs)
 
 
-def make_folds(data: Splits, n_folds: int) -> list[tuple[Images, Images]]:
+def make_folds(data: Splits, n_folds: int) -> list[tuple[Examples, Examples]]:
     """Folds of the training and validation splits, in step."""
     if n_folds == 1:  # the very splits, whose frozen prefixes the finalists share
         return [(data.train, data.val)]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from optuna_layerwise.data import Images
+from optuna_layerwise.data import Examples, Images
 from optuna_layerwise.records.predictions import (
     LARGEST_PICTURE,
     MOST_OF_MEMBERS,
@@ -19,8 +19,8 @@ from optuna_layerwise.records.predictions import (
 
 
 def per_image(
-    test: Images,
-    trained_on: Images,
+    test: Examples,
+    trained_on: Examples,
     probabilities: NDArray[np.floating],
     members: NDArray[np.float32] | None,
 ) -> Predictions | None:
@@ -47,7 +47,7 @@ def per_image(
         members=members,
     )
     pictured = np.union1d(most_confident_mistakes(found), most_disputed(found))
-    if not len(pictured):
+    if not (len(pictured) and isinstance(test, Images)):
         return found
     thumbnails = np.stack([_thumbnail(pixels) for pixels in test.batch(pictured)])
     return dataclasses.replace(found, pictured=pictured, thumbnails=thumbnails)

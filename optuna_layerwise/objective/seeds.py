@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 
-from optuna_layerwise.data import Images
+from optuna_layerwise.data import Examples
 from optuna_layerwise.objective.reuse import PastTraining, PastTrainings
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.recipe import Recipe
@@ -48,7 +48,7 @@ class SeedLoop:
     keep_weights: bool
     should_stop: Callable[[], bool]
 
-    def train(self, policy: Policy, seeds: Sequence[int], train: Images, val: Images) -> Run:
+    def train(self, policy: Policy, seeds: Sequence[int], train: Examples, val: Examples) -> Run:
         """Train all seeds; the result has its outcome.
 
         Raises:
@@ -77,7 +77,7 @@ class SeedLoop:
             self.run.outcome = "repeated"
         return self.run
 
-    def _train(self, policy: Policy, seed: int, train: Images, val: Images) -> bool:
+    def _train(self, policy: Policy, seed: int, train: Examples, val: Examples) -> bool:
         """One seed; returns whether it diverged."""
         metric = self.recipe.metric
         model, trainer = None, self.trainer

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from optuna_layerwise.data import Images
+from optuna_layerwise.data import Examples
 from optuna_layerwise.models import head_layers
 from optuna_layerwise.models.flops import block_flops
 from optuna_layerwise.recipe import Recipe
@@ -60,18 +60,18 @@ class Engine:
         self._heads: dict[Resident, dict[str, Linear]] = {}
         self._lock = threading.Lock()
 
-    def resident(self, images: Images) -> Resident:
+    def resident(self, images: Examples) -> Resident:
         """A split in its place; brought there once, and kept."""
         with self._lock:
             if id(images) not in self._residents:  # they hold the images, so the id stays theirs
                 self._residents[id(images)] = self._reside(images)
             return self._residents[id(images)]
 
-    def evaluate(self, model: nn.Module, images: Images) -> dict[str, float]:
+    def evaluate(self, model: nn.Module, images: Examples) -> dict[str, float]:
         """All metrics of a model, which is moved to the device, on images that are not kept."""
         return classification_metrics(self.outputs(model, images), images.labels, images.classes)
 
-    def outputs(self, model: nn.Module, images: Images) -> torch.Tensor:
+    def outputs(self, model: nn.Module, images: Examples) -> torch.Tensor:
         """Its logits instead, float32 [n, classes]."""
         placed(model, self.device, self.compute.memory_format)
         forward = Forward(model, self.device, self.compute, Stopwatch(self.device))
@@ -163,7 +163,7 @@ class Engine:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _reside(self, images: Images) -> Resident:
+    def _reside(self, images: Examples) -> Resident:
         return reside(
             images,
             mean=self.mean,

@@ -33,7 +33,7 @@ def outputs(
     Args:
         forward: Its model comes back in the train or eval mode, per module, that it came in.
         images: The split.
-        batch_size: Images per forward pass.
+        batch_size: Examples per forward pass.
     """
     with eval_mode(forward.model), torch.no_grad(), forward.watch.phase("evaluation"):
         chunks = images.chunks(batch_size)

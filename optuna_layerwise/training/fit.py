@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from optuna_layerwise.cost import Cost
-from optuna_layerwise.data import Images
+from optuna_layerwise.data import Examples
 from optuna_layerwise.models import Blocks, frozen, reset_head
 from optuna_layerwise.models.partition import check_partition, check_policy
 from optuna_layerwise.models.seeding import seeded
@@ -82,8 +82,8 @@ def fit(
     blocks: Blocks,
     policy: Policy,
     recipe: Recipe,
-    train: Images,
-    val: Images | None,
+    train: Examples,
+    val: Examples | None,
     engine: Engine,
     *,
     seed: int,
@@ -207,7 +207,7 @@ def _report(
     epoch: int,
     state: FitState,
     recipe: Recipe,
-    val: Images | None,
+    val: Examples | None,
     on_epoch: Callable[[EpochResult], object] | None,
 ) -> None:
     if on_epoch is not None:
@@ -221,8 +221,8 @@ def _check(
     blocks: Blocks,
     policy: Policy,
     recipe: Recipe,
-    train: Images,
-    val: Images | None,
+    train: Examples,
+    val: Examples | None,
 ) -> None:
     check_partition(model, blocks)
     check_policy(blocks, policy)

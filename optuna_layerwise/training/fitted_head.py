@@ -56,7 +56,7 @@ def fit_heads(
         forward: The network's forward pass, from pixels.
         paths: The layers; the first one is the head.
         images: The training images.
-        batch_size: Images per forward pass.
+        batch_size: Examples per forward pass.
     """
     fed: dict[str, list[torch.Tensor]] = {path: [] for path in paths}
     layers = {path: forward.model.get_submodule(path) for path in paths}

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from optuna_layerwise.data import Images
+from optuna_layerwise.data import Examples
 from optuna_layerwise.recipe import Metric, improves
 
 METRICS = ("loss", "accuracy", "balanced_accuracy", "auc", "macro_f1", "ece")
@@ -103,7 +103,7 @@ def classification_metrics(
     }
 
 
-def check_metric(metric: Metric, val: Images) -> None:
+def check_metric(metric: Metric, val: Examples) -> None:
     """Refuse a metric that says nothing about a validation split; warn if it skips classes.
 
     Raises:

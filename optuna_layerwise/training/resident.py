@@ -1,4 +1,4 @@
-"""Images that stay in memory as bytes and become a network's input batch by batch.
+"""Examples that stay in memory and become a network's input batch by batch.
 
 Decoding dominates a small fine-tuning: a JPEG costs about 4 ms, a slice of decoded bytes with
 its normalisation 0.25 ms. So images are decoded once, kept as uint8, and normalised per batch on
@@ -13,16 +13,16 @@ from collections.abc import Sequence
 
 import torch
 
-from optuna_layerwise.data import Images
+from optuna_layerwise.data import Examples, Images
 from optuna_layerwise.training.augmentation import augmented
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Resident:
-    """A split whose pixels are on the device, or (``pixels`` is ``None``) stay in host memory."""
+    """A split whose values are on the device, or (``values`` is ``None``) stay in host memory."""
 
-    images: Images
-    pixels: torch.Tensor | None
+    images: Examples
+    values: torch.Tensor | None
     labels: torch.Tensor
     mean: torch.Tensor
     std: torch.Tensor
@@ -34,17 +34,23 @@ class Resident:
         return len(self.labels)
 
     def inputs(self, rows: torch.Tensor) -> torch.Tensor:
-        """``(x / 255 - mean) / std``, float32 [n, 3, H, W], on the device."""
-        pixels = self._pixels_of(rows)
-        planes = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=self.memory_format)
+        """What the network gets for some rows, on the device.
+
+        Of images it is ``(x / 255 - mean) / std``, float32 [n, 3, H, W]; of other examples it is
+        what they have.
+        """
+        values = self._values_of(rows)
+        if not isinstance(self.images, Images):
+            return values
+        planes = values.permute(0, 3, 1, 2).to(torch.float32, memory_format=self.memory_format)
         return planes.div_(255).sub_(self.mean).div_(self.std)
 
-    def _pixels_of(self, rows: torch.Tensor) -> torch.Tensor:
-        """Pixels uint8 [n, H, W, 3] on the device."""
+    def _values_of(self, rows: torch.Tensor) -> torch.Tensor:
+        """Numbers [n, ...] on the device; of images, pixels uint8 [n, H, W, 3]."""
         there = rows.to(self.labels.device)
-        if self.pixels is None:
+        if self.values is None:
             return torch.from_numpy(self.images.batch(rows.numpy())).to(there.device)
-        return self.pixels[there]
+        return self.values[there]
 
     def labels_of(self, rows: torch.Tensor) -> torch.Tensor:
         """Class indices, int64 [n], on the device."""
@@ -57,7 +63,7 @@ class Resident:
                 dataclasses.replace(
                     self,
                     images=self.images.subset(rows := slice(start, start + size)),
-                    pixels=None if self.pixels is None else self.pixels[rows],
+                    values=None if self.values is None else self.values[rows],
                     labels=self.labels[rows],
                 )
                 for start in range(0, len(self), size)
@@ -74,7 +80,7 @@ class Resident:
                 kept once they are made, and the others are made again in each epoch.
         """
         if (augment, number) not in self._views:
-            shape = (len(self), *self.images.pixels.shape[1:])
+            shape = (len(self), *self.images.inputs.shape[1:])
             fits = (number + 1) * math.prod(shape) <= memory
             made = View(
                 *(self.images, None, self.labels, self.mean, self.std, self.memory_format),
@@ -103,7 +109,7 @@ class View(Resident):
     kept: torch.Tensor | None
     known: torch.Tensor
 
-    def _pixels_of(self, rows: torch.Tensor) -> torch.Tensor:
+    def _values_of(self, rows: torch.Tensor) -> torch.Tensor:
         """Pixels uint8 [n, H, W, 3] of the view, on the device."""
         if self.kept is None:
             return self._made(rows).to(self.labels.device)
@@ -124,7 +130,7 @@ class View(Resident):
 
 
 def reside(
-    images: Images,
+    images: Examples,
     *,
     mean: Sequence[float],
     std: Sequence[float],
@@ -142,15 +148,15 @@ def reside(
         memory_format: Of the batches.
         budget: Most bytes to hold on the device; default a quarter of what is free there.
     """
-    pixels = None
+    values = None
     if device.type == "cuda":
         if budget is None:
             budget = torch.cuda.mem_get_info(device)[0] // 4
-        if math.prod(images.pixels.shape) <= budget:
-            pixels = torch.from_numpy(images.batch()).to(device)
+        if math.prod(images.inputs.shape) * images.inputs.dtype.itemsize <= budget:
+            values = torch.from_numpy(images.batch()).to(device)
     return Resident(
         images=images,
-        pixels=pixels,
+        values=values,
         labels=torch.from_numpy(images.labels.copy()).to(device),
         mean=_per_channel("mean", mean, device),
         std=_per_channel("std", std, device),

@@ -7,10 +7,11 @@ import dataclasses
 import itertools
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
-from optuna_layerwise.data import Images, Splits
-from optuna_layerwise.models import ModelSpec, check_input, trained_share
+from optuna_layerwise.data import Examples, Images, Splits
+from optuna_layerwise.models import ModelSpec, check_input, check_takes, trained_share
 from optuna_layerwise.models.flops import block_flops
 from optuna_layerwise.models.seeding import drawing, seeded
 from optuna_layerwise.policy import Policy
@@ -56,12 +57,26 @@ class Trainer:
         self.device = self.engine.device
         with drawing, seeded(0, torch.device("cpu")):  # without weights the same each time, too
             self._template = spec.build(len(data.classes))
-        check_input(self._template, spec.image_size)
+        self.example = self._example()
         self.blocks = spec.partition(self._template)
-        image = torch.zeros(1, 3, spec.image_size, spec.image_size)
-        self.flops = block_flops(copy.deepcopy(self._template).eval(), self.blocks, image)
+        self.flops = block_flops(copy.deepcopy(self._template).eval(), self.blocks, self.example)
         self._pretrained = [t.to(self.device) for t in _tensors(self._template)]
         self._idle: list[torch.nn.Module] = []
+
+    def _example(self) -> torch.Tensor:
+        """An input [1, ...] of the form that the network gets, after it has taken two of them."""
+        train, size = self.data.train, self.spec.image_size
+        if isinstance(train, Images):
+            check_input(self._template, size)
+            return torch.zeros(1, 3, size, size)
+        if self.recipe.augment != "none":
+            raise ValueError(
+                f"augment={self.recipe.augment!r} is for images, and these are {train.noun}; "
+                "leave it out"
+            )
+        first = torch.from_numpy(train.batch(np.arange(2) % len(train)))
+        check_takes(self._template, first, f"{train.noun} {list(first.shape[1:])} {first.dtype}")
+        return first[:1]
 
     def model(self) -> torch.nn.Module:
         """A new copy of the pretrained network, with an untrained head."""
@@ -79,8 +94,8 @@ class Trainer:
     def train(
         self,
         policy: Policy,
-        train: Images,
-        val: Images | None,
+        train: Examples,
+        val: Examples | None,
         seed: int,
         *,
         model: torch.nn.Module | None = None,
@@ -153,11 +168,11 @@ class Trainer:
         finally:
             self._idle.append(network)
 
-    def evaluate(self, model: torch.nn.Module, images: Images) -> dict[str, float]:
+    def evaluate(self, model: torch.nn.Module, images: Examples) -> dict[str, float]:
         """All metrics of a trained model on some images."""
         return self.engine.evaluate(model, images)
 
-    def outputs(self, model: torch.nn.Module, images: Images) -> torch.Tensor:
+    def outputs(self, model: torch.nn.Module, images: Examples) -> torch.Tensor:
         """Logits of a trained model on some images, float32 [n, classes]."""
         return self.engine.outputs(model, images)
 

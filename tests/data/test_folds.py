@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from optuna_layerwise.data import Images, load_data
+from optuna_layerwise.data.examples import joined
 from optuna_layerwise.data.folds import folds_for_finalists, held_out_folds, suggested_folds
-from optuna_layerwise.data.images import joined
 
 
 def made_up(labels: list[int], groups: list[str] | None = None) -> Images:
