@@ -63,51 +63,50 @@ class Rows:
         return Rows(self._inputs, self._rows[positions])
 
 
-@dataclass(frozen=True, eq=False)
 class Examples:
-    """Labelled inputs of one shape, which a network takes as they are.
+    """Labelled inputs of one shape: `Images`, or `Arrays` of other numbers.
 
-    Args:
-        inputs: Numbers [N, ...]; an array, a memory map, or the `Rows` of a subset. Indexed with
-            an array of integers, each gives an array; `batch` is the way that also serves slices.
+    Attributes:
         labels: int64 [N], indices into ``classes``.
         classes: The class names.
         names: One name per example, for messages: relative file name or index.
         groups: One name per example of what it belongs to, such as a patient, where the splits
             keep groups together.
-
-    Raises:
-        ValueError: if shapes, types or labels do not fit together.
-
-    Examples:
-        >>> sounds = Examples(np.zeros((3, 800), np.float32), np.array([0, 1, 0]), ("a", "b"),
-        ...                   ("x", "y", "z"))
-        >>> sounds.subset([2, 1]).names
-        ('z', 'y')
-        >>> sounds.batch([0, 2]).shape
-        (2, 800)
+        noun: What they are called in messages.
     """
 
-    inputs: NDArray[Any] | Rows
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     names: tuple[str, ...]
-    groups: tuple[str, ...] | None = None
-
+    groups: tuple[str, ...] | None
     noun: ClassVar[str] = "examples"
-    """What they are called in messages."""
+    _field: ClassVar[str]
+    """The name of the field that has the inputs."""
 
-    def __post_init__(self) -> None:
-        n, dtype = self.inputs.shape[0], self.inputs.dtype
-        if dtype.kind not in "biuf" or self.inputs.ndim < 2:
-            raise ValueError(f"inputs must be numbers [N, ...], got {dtype} {self.inputs.shape}")
+    @property
+    def inputs(self) -> NDArray[Any] | Rows:
+        """Numbers [N, ...]; an array, a memory map, or the `Rows` of a subset.
+
+        Indexed with an array of integers, each gives an array; `batch` is the way that also
+        serves slices.
+        """
+        inputs: NDArray[Any] | Rows = getattr(self, self._field)
+        return inputs
+
+    def check(self) -> None:
+        """Verify that all fields fit together.
+
+        Raises:
+            ValueError: if not.
+        """
+        n = self.inputs.shape[0]
         if self.labels.dtype != np.int64 or self.labels.shape != (n,):
             raise ValueError(
-                f"labels must be int64 [{n}], one per input, "
+                f"labels must be int64 [{n}] like the {self._field}, "
                 f"got {self.labels.dtype} {list(self.labels.shape)}"
             )
         if len(self.names) != n:
-            raise ValueError(f"expected {n} names, one per input, got {len(self.names)}")
+            raise ValueError(f"expected {n} names like the {self._field}, got {len(self.names)}")
         if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise ValueError(
                 f"labels must be 0 to {len(self.classes) - 1} ({len(self.classes)} classes), "
@@ -125,9 +124,8 @@ class Examples:
         """
         positions = np.arange(len(self))[indices]
         rows = self.inputs if isinstance(self.inputs, Rows) else _all_rows(self.inputs)
-        return replace(
-            self,
-            inputs=rows.take(positions),
+        return self._with(
+            rows.take(positions),
             labels=self.labels[positions],
             names=tuple(self.names[position] for position in positions),
             groups=self.groups and tuple(self.groups[position] for position in positions),
@@ -136,6 +134,59 @@ class Examples:
     def batch(self, indices: Indices = slice(None)) -> NDArray[Any]:
         """A new array [n, ...] with the inputs at ``indices``, by default all."""
         return np.asarray(self.inputs[np.arange(len(self))[indices]])
+
+    def _with(self, inputs: Rows, **fields: Any) -> Self:
+        this: Any = self
+        made: Self = replace(this, **{self._field: inputs}, **fields)
+        return made
+
+    def shown(self, n: int) -> NDArray[Any]:
+        """Inputs [n, ...] to try a network on."""
+        return self.batch(np.arange(n) % len(self))
+
+    def typical(self) -> NDArray[Any]:
+        """One input [1, ...] whose cost is like that of the others."""
+        return self.shown(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays(Examples):
+    """Labelled arrays of one shape, which a network takes as they are; see `Examples`.
+
+    Args:
+        values: Numbers [N, ...]: float32, or int64 for what a network looks up in a table.
+        labels: See `Examples`.
+        classes: See `Examples`.
+        names: See `Examples`.
+        groups: See `Examples`.
+
+    Raises:
+        ValueError: if shapes, types or labels do not fit together.
+
+    Examples:
+        >>> sounds = Arrays(np.zeros((3, 800), np.float32), np.array([0, 1, 0]), ("a", "b"),
+        ...                 ("x", "y", "z"))
+        >>> sounds.subset([2, 1]).names
+        ('z', 'y')
+        >>> sounds.batch([0, 2]).shape
+        (2, 800)
+    """
+
+    values: NDArray[Any] | Rows
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+
+    _field: ClassVar[str] = "values"
+
+    def __post_init__(self) -> None:
+        shape, dtype = self.values.shape, self.values.dtype
+        if dtype not in (np.float32, np.int64) or len(shape) < 2:
+            raise ValueError(
+                f"values must be float32 or int64 [N, ...], got {dtype} {list(shape)}"
+            )
+        self.check()
 
 
 class SealedImages:
@@ -192,9 +243,8 @@ def joined(first: Examples, second: Examples) -> Examples:
     groups = None
     if first.groups is not None and second.groups is not None:
         groups = (*first.groups, *second.groups)
-    return replace(
-        first,
-        inputs=_all_rows(Stacked(first.inputs, second.inputs)),
+    return first._with(
+        _all_rows(Stacked(first.inputs, second.inputs)),
         labels=np.concatenate([first.labels, second.labels]),
         names=(*first.names, *second.names),
         groups=groups,

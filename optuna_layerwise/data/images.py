@@ -13,7 +13,14 @@ from optuna_layerwise.data.examples import Examples, Rows
 
 @dataclass(frozen=True, eq=False)
 class Images(Examples):
-    """Labelled RGB images of one size, as uint8 [N, H, W, 3]; see `Examples`.
+    """Labelled RGB images of one size; see `Examples`.
+
+    Args:
+        pixels: uint8 [N, H, W, 3].
+        labels: See `Examples`.
+        classes: See `Examples`.
+        names: See `Examples`.
+        groups: See `Examples`.
 
     Raises:
         ValueError: if shapes, types or labels do not fit together.
@@ -21,19 +28,23 @@ class Images(Examples):
     Examples:
         >>> images = Images(np.zeros((3, 8, 8, 3), np.uint8), np.array([0, 1, 0]), ("a", "b"),
         ...                 ("x", "y", "z"))
+        >>> images.subset([2, 1]).names
+        ('z', 'y')
         >>> images.batch([0, 2]).shape
         (2, 8, 8, 3)
     """
 
-    noun: ClassVar[str] = "images"
+    pixels: NDArray[np.uint8] | Rows
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
 
-    @property
-    def pixels(self) -> NDArray[np.uint8] | Rows:
-        """The inputs."""
-        return self.inputs
+    noun: ClassVar[str] = "images"
+    _field: ClassVar[str] = "pixels"
 
     def __post_init__(self) -> None:
-        shape, dtype = self.inputs.shape, self.inputs.dtype
+        shape, dtype = self.pixels.shape, self.pixels.dtype
         if dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3:
             raise ValueError(f"pixels must be uint8 [N, H, W, 3], got {dtype} {list(shape)}")
-        super().__post_init__()
+        self.check()

@@ -172,7 +172,9 @@ def _examples(
     inputs, bad = read
     good = [index for index in range(len(part)) if index not in bad]
     kept = part.take(np.array(good, dtype=np.int64))
-    return makes(inputs, kept.labels, classes, kept.names, kept.groups)
+    make: Any = makes
+    examples: Examples = make(inputs, kept.labels, classes, kept.names, kept.groups)
+    return examples
 
 
 def _require_every_split(

@@ -1,4 +1,4 @@
-"""The rows of a comma-, semicolon- or tab-separated file, an image each, with their lines."""
+"""The rows of a comma-, semicolon- or tab-separated file, an item each, with their lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Row:
     """What one line of a table says."""
 
     line: int
-    image: str
+    item: str  # an image's path or id, or a text
     label: str
     group: str | None
     split: str | None
@@ -32,15 +32,20 @@ class Row:
 
 
 def read_rows(
-    path: Path, columns: Mapping[str, str | None], *, optional: Collection[str] = ()
+    path: Path,
+    columns: Mapping[str, str | None],
+    *,
+    optional: Collection[str] = (),
+    item: str = "image",
 ) -> list[Row]:
     """The rows of a table.
 
     Args:
         path: Of the table.
-        columns: The fields ``image``, ``label``, ``group`` and ``split`` to their columns' names,
+        columns: The fields ``item``, ``label``, ``group`` and ``split`` to their columns' names,
             or ``None`` for a field that is not wanted.
         optional: Fields whose column may be missing.
+        item: What the field of the items is called, ``image`` or ``text``.
 
     Raises:
         ValueError: with the line, if the table is broken or a cell has no value.
@@ -48,7 +53,7 @@ def read_rows(
     lines = _lines(path)
     _, header = next(lines, (0, []))
     if not header:
-        raise ValueError(f"{path} is empty; expected a line of column names and a row each image")
+        raise ValueError(f"{path} is empty; expected a line of column names and a row each {item}")
     named = [name for name in header if name]
     if len(set(named)) < len(named):
         raise ValueError(f"{path}: each column name must occur once, got {header}")
@@ -60,7 +65,7 @@ def read_rows(
                 f"{len(cells)}; correct the line"
             )
     if not table:
-        raise ValueError(f"{path} has column names and no row; expected a row for each image")
+        raise ValueError(f"{path} has column names and no row; expected a row for each {item}")
     places: dict[str, int] = {}
     labels: list[str] = []
     for field, name in columns.items():
@@ -85,11 +90,11 @@ def read_rows(
         if labels:
             values["label"] = labels[place]
         for field, value in values.items():
-            if not value or (field in ("image", "label") and value.lower() in MISSING):
+            if not value or (field in (item, "label") and value.lower() in MISSING):
                 empty.append((line, columns[field], f"is {value!r}" if value else "is empty"))
         group, split = values.get("group"), values.get("split")
         every = dict(zip(header, cells, strict=True))
-        rows.append(Row(line, values["image"], values.get("label", ""), group, split, every))
+        rows.append(Row(line, values[item], values.get("label", ""), group, split, every))
     if empty:
         line, column, found = empty[0]
         more = f", and so are {len(empty) - 1} others" if len(empty) > 1 else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,45 +82,73 @@ def table_data(
         ValueError: if rows contradict each other, or the splits do not fit together.
     """
     rows, clashing = _each_once(path, rows)
-    lines = [row.line for row in rows]
-    perhaps = {
-        column: dict(zip(lines, without_blanks([row.cells[column] for row in rows]), strict=True))
-        for column in perhaps_groups
-        if column not in clashing
-    }
-    files = {row.image: locate(row.image) for row in rows}
+    files = {row.item: locate(row.item) for row in rows}
     for row in rows:
-        if len(found := files[row.image]) > 1:
+        if len(found := files[row.item]) > 1:
             raise ValueError(
-                f"{path}, line {row.line}: {row.image} may be {found[0]} or {found[1]}; write the "
+                f"{path}, line {row.line}: {row.item} may be {found[0]} or {found[1]}; write the "
                 "path in full, or remove the image that is not meant"
             )
-    if missing := [row for row in rows if not files[row.image]]:
-        shown = ", ".join(f"{row.image} (line {row.line})" for row in missing[:3])
+    if missing := [row for row in rows if not files[row.item]]:
+        shown = ", ".join(f"{row.item} (line {row.line})" for row in missing[:3])
         raise FileNotFoundError(
             f"{len(missing)} of {len(rows)} images of {path} are not there: {shown}"
             f"{', ...' if len(missing) > 3 else ''}; expected them by their names below "
-            f"{path.absolute().parent}. {why_missing(missing[0].image)}"
+            f"{path.absolute().parent}. {why_missing(missing[0].item)}"
         )
-    classes = _classes(path, rows)
-    splits = {
-        name: [row for row in rows if _split(path, row) == name] for name in _names(path, rows)
+    return rows_as_data(
+        path,
+        rows,
+        [files[row.item][0] for row in rows],
+        [plain_path(row.item) for row in rows],
+        group_column,
+        [column for column in perhaps_groups if column not in clashing],
+    )
+
+
+def rows_as_data(
+    path: Path,
+    rows: Sequence[Row],
+    items: Sequence[Any],
+    names: Sequence[str],
+    group_column: str,
+    perhaps_groups: Sequence[str] = (),
+) -> RawData:
+    """The data of a table, given what each row's item is and is called in messages.
+
+    Args:
+        path: Of the table.
+        rows: Its rows.
+        items: One per row.
+        names: One per row.
+        group_column: The column of the groups, for messages.
+        perhaps_groups: Columns that look like groups.
+
+    Raises:
+        ValueError: if the splits do not fit together.
+    """
+    perhaps = {
+        column: without_blanks([row.cells[column] for row in rows]) for column in perhaps_groups
     }
+    classes = _classes(path, rows)
     parts = {}
-    for name, members in splits.items():
-        labels = np.asarray([classes.index(row.label) for row in members], dtype=np.int64)
-        groups = tuple(row.group for row in members if row.group is not None)
-        items = [files[row.image][0] for row in members]
-        names = tuple(plain_path(row.image) for row in members)
-        looks = {
-            column: tuple(cells[row.line] for row in members) for column, cells in perhaps.items()
-        }
-        parts[name] = Part(items, labels, names, groups or None, looks)
+    for name in _names(path, rows):
+        members = [place for place, row in enumerate(rows) if _split(path, row) == name]
+        labels = np.asarray([classes.index(rows[i].label) for i in members], dtype=np.int64)
+        groups = tuple(group for i in members if (group := rows[i].group) is not None)
+        looks = {column: tuple(cells[i] for i in members) for column, cells in perhaps.items()}
+        parts[name] = Part(
+            [items[i] for i in members],
+            labels,
+            tuple(names[i] for i in members),
+            groups or None,
+            looks,
+        )
     if len(parts) > 1:
         _refuse_lonely_classes(path, classes, parts)
         grouped = {name: part.groups for name, part in parts.items() if part.groups is not None}
         refuse_leaks(grouped, group_column, str(path))
-        if len(set(perhaps.get(OWN, {}).values())) > 1:
+        if len(set(perhaps.get(OWN, ()))) > 1:
             own = {name: part.perhaps_groups[OWN] for name, part in parts.items()}
             refuse_leaks(own, OWN, str(path))
     return RawData(classes, parts)
@@ -131,7 +160,7 @@ def _each_once(path: Path, rows: list[Row]) -> tuple[list[Row], set[str]]:
     first: dict[str, Row] = {}
     again: list[Row] = []
     for row in rows:
-        key = plain_path(row.image)
+        key = plain_path(row.item)
         known = first.setdefault(key, row)
         if known is row:
             continue
@@ -140,12 +169,12 @@ def _each_once(path: Path, rows: list[Row]) -> tuple[list[Row], set[str]]:
             one, other = (getattr(some, field) or some.cells.get(field) for some in (known, row))
             if one != other:
                 raise ValueError(
-                    f"{path} lists {row.image} in line {known.line} with the {field} {one!r} and "
+                    f"{path} lists {row.item} in line {known.line} with the {field} {one!r} and "
                     f"in line {row.line} with {other!r}; keep the right one"
                 )
         again.append(row)
     if again:
-        shown = ", ".join(f"{row.image} (line {row.line})" for row in again[:3])
+        shown = ", ".join(f"{row.item} (line {row.line})" for row in again[:3])
         notice(
             f"{len(again)} rows of {path} repeat an image and count once: {shown}"
             f"{', ...' if len(again) > 3 else ''}",
@@ -153,7 +182,7 @@ def _each_once(path: Path, rows: list[Row]) -> tuple[list[Row], set[str]]:
     return list(first.values()), clashing
 
 
-def _classes(path: Path, rows: list[Row]) -> tuple[str, ...]:
+def _classes(path: Path, rows: Sequence[Row]) -> tuple[str, ...]:
     found = {row.label for row in rows}
     if len(found) < 2:
         raise ValueError(f"{path}: expected at least two labels, got only {found.pop()!r}")
@@ -177,7 +206,7 @@ def _split(path: Path, row: Row) -> str:
     return name
 
 
-def _names(path: Path, rows: list[Row]) -> list[str]:
+def _names(path: Path, rows: Sequence[Row]) -> list[str]:
     names = sorted({_split(path, row) for row in rows})
     if names != ["pool"] and "train" not in names:
         raise ValueError(f"{path}: the split column must have train, got only {names}")

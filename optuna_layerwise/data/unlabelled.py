@@ -62,12 +62,12 @@ def _below(folder: Path) -> Iterator[Path]:
 def _of_table(path: Path, column: str, image_root: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     locate = locator(path.parent, image_root)
     rows = read_rows(path, {"image": column, "label": None})
-    files = {row.image: locate(row.image) for row in rows}
-    if missing := [row for row in rows if len(files[row.image]) != 1]:
+    files = {row.item: locate(row.item) for row in rows}
+    if missing := [row for row in rows if len(files[row.item]) != 1]:
         first = missing[0]
         raise FileNotFoundError(
             f"{len(missing)} of {len(rows)} images of {path} are not there, or may be several "
-            f"files: {first.image} (line {first.line}). {why_missing(first.image)}"
+            f"files: {first.item} (line {first.line}). {why_missing(first.item)}"
         )
     for name, [file] in files.items():
         yield name, file

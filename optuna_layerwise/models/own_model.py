@@ -101,6 +101,11 @@ class OwnModel(ModelSpec):
     def resize(self) -> None:
         """Images are resized to the input, and nothing is cut off."""
 
+    @property
+    def takes_texts(self) -> bool:
+        """What it takes is what the data have."""
+        return False
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all fields but ``make``, and of what it makes for two classes."""

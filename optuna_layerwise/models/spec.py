@@ -185,6 +185,29 @@ class ModelSpec:
             else (self.preprocessing.at(self.image_size).resize_size)
         )
 
+    @property
+    def takes_texts(self) -> bool:
+        """Whether the network takes texts; if not, it takes images.
+
+        Raises:
+            ConnectionError: if its configuration has to be downloaded and cannot be.
+        """
+        source, name = source_of(self.name)
+        with self._downloading():
+            return source.takes_texts(name)
+
+    @property
+    def tokenizer(self) -> tuple[str, int]:
+        """Of a network that takes texts: its tokenizer as JSON, and the most tokens it takes.
+
+        Raises:
+            ConnectionError: if there is none, or it has to be downloaded and cannot be.
+            ValueError: if the network takes images, or its tokenizer has no such form.
+        """
+        source, name = source_of(self.name)
+        with self._downloading():
+            return source.tokenizer(name)
+
     @contextmanager
     def _downloading(self) -> Iterator[None]:
         retries = logging.getLogger("huggingface_hub.utils._http")

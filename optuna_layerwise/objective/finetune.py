@@ -17,6 +17,7 @@ from torch import nn
 from optuna_layerwise.baselines import REFERENCES, Baseline, baseline_named
 from optuna_layerwise.data import Examples, Images, Splits, load_data, stratified_folds
 from optuna_layerwise.data.notices import kept_notices
+from optuna_layerwise.data.texts import MAX_TOKENS, Tokenizing, load_texts
 from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.io.plain import plain
 from optuna_layerwise.models import Blocks, ModelSpec, OwnModel
@@ -82,7 +83,7 @@ class FinetuneObjective:
     Args:
         model: The network, or its name, which means its published pretrained weights; see
             `ModelSpec`. Or a network of your own: a module, or what makes one; see `OwnModel`.
-        data: Splits, or what `load_data` takes.
+        data: Splits, or what `load_data` takes; for a network of texts, what `load_texts` takes.
         encoding: A name of `ENCODINGS`, or an encoding for the model's own blocks.
         baseline: In its place a published method (or its name in `BASELINES`) whose rate, and
             options of its own, the trials tune; ``objective.encoding.first`` are its parameters
@@ -149,7 +150,11 @@ class FinetuneObjective:
             side = shown.inputs.shape[1] if isinstance(shown, Images) else None
             spec = OwnModel(make=model, image_size=side)  # type: ignore[arg-type]
         if not isinstance(data, Splits):
-            data = load_data(data, image_size=spec.image_size, resize=spec.resize)
+            if spec.takes_texts:
+                tokenizer, most = spec.tokenizer
+                data = load_texts(data, Tokenizing(tokenizer, min(most, MAX_TOKENS)))
+            else:
+                data = load_data(data, image_size=spec.image_size, resize=spec.resize)
         recipe = recipe or Recipe()
         if isinstance(baseline, str):
             baseline = baseline_named(baseline)

@@ -7,7 +7,6 @@ import dataclasses
 import itertools
 from collections.abc import Callable
 
-import numpy as np
 import torch
 
 from optuna_layerwise.data import Examples, Images, Splits
@@ -74,9 +73,10 @@ class Trainer:
                 f"augment={self.recipe.augment!r} is for images, and these are {train.noun}; "
                 "leave it out"
             )
-        first = torch.from_numpy(train.batch(np.arange(2) % len(train)))
-        check_takes(self._template, first, f"{train.noun} {list(first.shape[1:])} {first.dtype}")
-        return first[:1]
+        two = torch.from_numpy(train.shown(2))
+        kind = f"{train.noun} {list(two.shape[1:])} of {two.dtype}".replace("torch.", "")
+        check_takes(self._template, two, kind)
+        return torch.from_numpy(train.typical())
 
     def model(self) -> torch.nn.Module:
         """A new copy of the pretrained network, with an untrained head."""

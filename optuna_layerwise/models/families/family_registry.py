@@ -8,6 +8,8 @@ split by `split_unknown`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from torch import nn
 
 from optuna_layerwise.models.families import (
@@ -19,7 +21,11 @@ from optuna_layerwise.models.families import (
 from optuna_layerwise.models.families.generic import split_unknown
 from optuna_layerwise.models.families.paths import Depth, Paths, children, direct
 
-FAMILIES = {**own.FAMILIES, **torchvision_blocks.FAMILIES}
+FAMILIES: Mapping[str, Callable[[nn.Module, Depth], Paths | None]] = {
+    **own.FAMILIES,
+    **torchvision_blocks.FAMILIES,
+    "optuna_layerwise.models.texts.TextNetwork": transformers_blocks.blocks,
+}
 """Model class, by its full name (so that a row needs no import), to its family."""
 
 LIBRARIES = {"timm": timm_blocks.blocks, "transformers": transformers_blocks.blocks}
@@ -32,8 +38,9 @@ def block_paths(model: nn.Module, depth: Depth) -> Paths:
     A model that wraps another one (all parameters in one child) is split like that child.
     """
     for cls in type(model).__mro__:
-        if family := FAMILIES.get(f"{cls.__module__}.{cls.__qualname__}"):
-            return family(model, depth)
+        family = FAMILIES.get(f"{cls.__module__}.{cls.__qualname__}")
+        if family and (paths := family(model, depth)):
+            return paths
         library = LIBRARIES.get(cls.__module__.partition(".")[0])
         if library and (paths := library(model, depth)):
             return paths

@@ -46,6 +46,12 @@ class Source(Protocol):
     def arguments(self, name: str) -> Defaults | None:
         """The arguments of a network's code; ``None`` if they are known when it is built."""
 
+    def takes_texts(self, name: str) -> bool:
+        """Whether a network takes texts; if not, it takes images."""
+
+    def tokenizer(self, name: str) -> tuple[str, int]:
+        """Of a network that takes texts: its tokenizer as JSON, and the most tokens."""
+
     def build(
         self, name: str, args: Mapping[str, Any], weights: str | None, num_classes: int
     ) -> nn.Module:

@@ -39,6 +39,16 @@ def _arguments() -> Defaults:
     return {**dict.fromkeys(_ALSO, ()), **defaults_in(*modules)}
 
 
+def takes_texts(name: str) -> bool:
+    """See `Source`."""
+    return False
+
+
+def tokenizer(name: str) -> tuple[str, int]:
+    """See `Source`."""
+    raise ValueError(f"{name} takes images, and has no tokenizer")
+
+
 def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: int) -> nn.Module:
     """See `Source`."""
     full = name if weights is None else published(name, weights)

@@ -70,6 +70,16 @@ def arguments(name: str) -> Defaults | None:
     return defaults_in(importlib.import_module(builder.__module__))
 
 
+def takes_texts(name: str) -> bool:
+    """See `Source`."""
+    return False
+
+
+def tokenizer(name: str) -> tuple[str, int]:
+    """See `Source`."""
+    raise ValueError(f"{name} takes images, and has no tokenizer")
+
+
 def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: int) -> nn.Module:
     """See `Source`."""
     builder = MODELS.get(name) or torchvision.models.get_model_builder(name)

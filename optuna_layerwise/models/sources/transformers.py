@@ -4,11 +4,15 @@ A model type (``transformers/vit``) is built from ``args``, the fields of its co
 on the hub (``transformers/google/vit-base-patch16-224``) or a folder that ``save_pretrained``
 wrote has a configuration, a preprocessing and the weights ``DEFAULT`` of its own. Python files
 beside those are never run: the network must be one of transformers' own.
+
+A type that has classifiers of texts and none of images is one of texts: a `TextNetwork`, whose
+tokenizer lies beside the weights.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,28 +21,32 @@ from torch import nn
 
 from optuna_layerwise.models.sources.arguments import Defaults, plain_arguments
 from optuna_layerwise.models.sources.source import Preprocessing, extra, unknown
+from optuna_layerwise.models.texts import TextNetwork
 
-_TYPES = "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES"
+_OF_IMAGES = "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES"
+_OF_TEXTS = "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES"
 
 
 def check(name: str) -> None:
     """See `Source`."""
-    types = _types()
+    types = [*_types(), *_types(_OF_TEXTS)]
     if name not in types and "/" not in name and not Path(name).is_dir():
         raise unknown(name, types, prefix="transformers/")
 
 
 def arguments(name: str) -> Defaults | None:
     """See `Source`."""
-    if name not in _types():
+    if not _is_type(name):
         return None  # known when its configuration is read
     return _fields(extra("transformers").AutoConfig.for_model(name))
 
 
 def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: int) -> nn.Module:
     """See `Source`."""
-    auto = extra("transformers").AutoModelForImageClassification
     config = _config(name, args, num_labels=num_classes)
+    if _is_of_texts(config):
+        return _text_network(config, num_classes, None if weights is None else name).train()
+    auto = extra("transformers").AutoModelForImageClassification
     model: nn.Module
     if weights is None:
         model = auto.from_config(config, **_NO_CODE)
@@ -49,27 +57,81 @@ def build(name: str, args: Mapping[str, Any], weights: str | None, num_classes: 
     return model.train()
 
 
+def _text_network(config: Any, num_classes: int, pretrained: str | None) -> TextNetwork:
+    """With the weights of a folder, or of a name on the hub, or with random ones."""
+    if config.is_encoder_decoder:
+        raise ValueError(
+            f"transformers/{config.model_type} has an encoder and a decoder; expected a network "
+            "of texts with one of them, such as a BERT"
+        )
+    auto = extra("transformers").AutoModel
+
+    def made(**options: Any) -> nn.Module:
+        if pretrained is None:
+            model: nn.Module = auto.from_config(config, **options, **_NO_CODE)
+        else:
+            model = auto.from_pretrained(
+                pretrained, config=config, weights_only=True, **options, **_NO_CODE
+            )
+        return model
+
+    reports = logging.getLogger("transformers")  # of the weights of a head that is not used
+    level = reports.level
+    reports.setLevel(logging.ERROR)
+    try:
+        network = made(add_pooling_layer=False)  # a layer on the first token, which nothing reads
+    except TypeError:  # it has none
+        network = made()
+    finally:
+        reports.setLevel(level)
+    return TextNetwork(network.float(), num_classes)
+
+
+def takes_texts(name: str) -> bool:
+    """See `Source`."""
+    return _is_of_texts(_config(name, {}))
+
+
+def tokenizer(name: str) -> tuple[str, int]:
+    """See `Source`; the JSON is that of the package tokenizers."""
+    if _is_type(name):
+        raise ValueError(
+            f"transformers/{name} is a type of network without a tokenizer: expected a folder "
+            "that save_pretrained wrote, or a name on the hub"
+        )
+    found = extra("transformers").AutoTokenizer.from_pretrained(name, **_NO_CODE)
+    if (backend := getattr(found, "backend_tokenizer", None)) is None:
+        raise ValueError(
+            f"the tokenizer of transformers/{name} is written in Python: expected one with a file "
+            "tokenizer.json"
+        )
+    most = getattr(_config(name, {}), "max_position_embeddings", None) or found.model_max_length
+    return backend.to_str(), int(min(most, found.model_max_length))
+
+
 def from_config(fields: Mapping[str, Any], num_classes: int) -> nn.Module:
     """The network of a whole configuration, as ``to_json_string`` wrote it, with random weights.
 
     Raises:
-        ValueError: if it is no configuration of an image classifier of transformers, or one that
-            would load another network.
+        ValueError: if it is no configuration of a classifier of transformers, or one that would
+            load another network.
     """
     auto = extra("transformers")
     kind = str(fields.get("model_type"))
-    if kind not in _types():
-        raise unknown(kind, _types(), prefix="transformers/")
+    if not _is_type(kind):
+        raise unknown(kind, [*_types(), *_types(_OF_TEXTS)], prefix="transformers/")
     kept = {name: value for name, value in fields.items() if name not in _NOT_GIVEN}
     config = auto.AutoConfig.for_model(kind, **kept, num_labels=num_classes)
     _check_complete(config, kind)
+    if _is_of_texts(config):
+        return _text_network(config, num_classes, None)
     model: nn.Module = auto.AutoModelForImageClassification.from_config(config, **_NO_CODE)
     return model
 
 
 def known_weights(name: str) -> Sequence[str]:
     """See `Source`; what a name on the hub has is known when it is downloaded."""
-    has_none = name in _types() or (Path(name).is_dir() and not _files(name))
+    has_none = _is_type(name) or (Path(name).is_dir() and not _files(name))
     return [] if has_none else ["DEFAULT"]
 
 
@@ -94,9 +156,12 @@ def _files(folder: str) -> list[Path]:
 
 def preprocessing(name: str, args: Mapping[str, Any], weights: str | None) -> Preprocessing:
     """See `Source`."""
-    configured = getattr(_config(name, args), "image_size", None)
+    config = _config(name, args)
+    if _is_of_texts(config):
+        return Preprocessing()  # of images, which it does not see
+    configured = getattr(config, "image_size", None)
     size = configured[0] if isinstance(configured, (list, tuple)) else configured
-    if name in _types():
+    if _is_type(name):
         return Preprocessing().at(size)
     found = extra("transformers").AutoImageProcessor.from_pretrained(name, **_NO_CODE)
     resized, cropped = _side(found.size), _side(getattr(found, "crop_size", None))
@@ -114,9 +179,18 @@ _INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers of its filters."""
 
 
-def _types() -> Mapping[str, Any]:
-    names: Mapping[str, Any] = getattr(extra("transformers.models.auto.modeling_auto"), _TYPES)
+def _types(kind: str = _OF_IMAGES) -> Mapping[str, Any]:
+    """Model types that have a classifier, to the names of its classes."""
+    names: Mapping[str, Any] = getattr(extra("transformers.models.auto.modeling_auto"), kind)
     return names
+
+
+def _is_type(name: str) -> bool:
+    return name in _types() or name in _types(_OF_TEXTS)
+
+
+def _is_of_texts(config: Any) -> bool:
+    return config.model_type not in _types() and config.model_type in _types(_OF_TEXTS)
 
 
 _NO_CODE: dict[str, Any] = {"trust_remote_code": False}
@@ -133,11 +207,10 @@ _NOT_GIVEN = (
 def _config(name: str, args: Mapping[str, Any], num_labels: int | None = None) -> Any:
     auto = extra("transformers").AutoConfig
     labels = {} if num_labels is None else {"num_labels": num_labels}
-    if name in _types():
+    if _is_type(name):
         config = auto.for_model(name, **args, **labels)
-        classes = _types()[
-            name
-        ]  # several where a type has a classifier with a distilled head, too
+        # Several where a type has a classifier with a distilled head, too.
+        classes = _types().get(name) or _types(_OF_TEXTS)[name]
         config.architectures = [classes] if isinstance(classes, str) else list(classes[:1])
         return config
     config = auto.from_pretrained(name, **_NO_CODE)
