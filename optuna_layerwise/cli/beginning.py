@@ -39,8 +39,9 @@ def introduce(search: Search, *, whole: bool = False) -> None:
     console.print(
         Text.assemble("study ", (search.study.study_name, "bold"), ": ")
         + f"{len(data.train)} training, "
-        f"{len(data.val)} validation and {len(data.test)} test images of {len(data.classes)} "
-        f"classes; {settings.model} in {len(objective.blocks)} blocks on {objective.device}"
+        f"{len(data.val)} validation and {len(data.test)} test {data.train.noun} of "
+        f"{len(data.classes)} classes; {settings.model} in "
+        f"{len(objective.blocks)} blocks on {objective.device}"
         + (f"; {settings.target} trials" if settings.target else ""),
         soft_wrap=True,
     )
@@ -96,11 +97,11 @@ def _understood(search: Search) -> Iterator[tuple[str, str]]:
     if len(named) > _LISTED:
         order = np.argsort(counts, kind="stable")
         named = [f"from {named[order[0]]} to {named[order[-1]]}"]
-    yield "classes", f"{', '.join(named)} (training images)"
+    yield "classes", f"{', '.join(named)} (training {data.train.noun})"
     if (groups := data.train.groups) is not None:
         yield (
             "groups",
-            f"{len(set(groups))} among the training images; no group is in two splits",
+            f"{len(set(groups))} among the training {data.train.noun}; no group is in two splits",
         )
     blocks = list(objective.blocks)
     shown = blocks if len(blocks) <= _LISTED else [*blocks[:5], "...", *blocks[-5:]]

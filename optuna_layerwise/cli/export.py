@@ -192,6 +192,11 @@ def _write_programs(study: optuna.Study, to: Path, programs: Sequence[str]) -> N
     from optuna_layerwise.prediction import load_exported, write_onnx, write_program
 
     exported = load_exported(to, device="cpu")
+    if exported.network.takes != "images":
+        raise ValueError(
+            f"--format {programs[0]} is for networks of images, and this one takes "
+            f"{exported.network.takes}; the folder {to} has its weights"
+        )
     pixels, what = _pixels(study, exported)
     for program in dict.fromkeys(programs):
         write = write_onnx if program == "onnx" else write_program

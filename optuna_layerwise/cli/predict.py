@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -29,7 +29,10 @@ _AT_ONCE = 256
 def predict_command(
     images: Annotated[
         list[Path],
-        typer.Argument(help="Image files, folders of images, or a .csv that names images."),
+        typer.Argument(
+            help="Image files, folders of images, or a .csv that names images; for a network of "
+            "texts, files .csv, or .txt with a text in each line."
+        ),
     ],
     model: Annotated[
         Path, typer.Option(help="Folder that `export` wrote, or a saved file of weights.")
@@ -44,7 +47,16 @@ def predict_command(
             "probabilities of all."
         ),
     ] = None,
-    column: Annotated[str, typer.Option(help="Column of a .csv that names the image.")] = "image",
+    column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of a .csv that names the image, or has the text.",
+            show_default="image or text",
+        ),
+    ] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="Column of a .csv that has the second text of each pair.")
+    ] = None,
     image_root: Annotated[
         list[Path] | None,
         typer.Option(help="Folder of the images of a .csv, if not beside it; repeatable."),
@@ -56,29 +68,39 @@ def predict_command(
         int | None, typer.Option(help="Number of threads that torch uses.", min=1)
     ] = None,
 ) -> None:
-    """Say the class of new images with an exported network.
+    """Say the class of new images, or texts, with an exported network.
 
-    Writes a table with a row for each image: its most probable class, the probability, and
+    Writes a table with a row for each image or text: its most probable class, the probability, and
     whether the network is unsure, since not exactly one class is plausible. An image that cannot
     be decoded has the reason in the column error, and the exit code is then 1.
     """
     if output != _STDOUT and output.suffix.lower() != ".csv":
         raise ValueError(f"--output must end with .csv, or be -, got {str(output)!r}")
-    from optuna_layerwise.data.unlabelled import find_images
+    from optuna_layerwise.data.unlabelled import find_images, find_texts
     from optuna_layerwise.prediction import load_exported  # with torch
 
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
-    found = find_images(images, column=column, image_root=image_root or ())
+    found: dict[str, Any] = {}
     exported = load_exported(model, device=device)
+    noun = exported.network.takes
+    if noun == "texts":
+        found = find_texts(images, column=column or "text", pair=pair)
+    elif noun == "images":
+        found = find_images(images, column=column or "image", image_root=image_root or ())
+    else:
+        raise ValueError(
+            f"the network in {model} takes arrays, which no file holds: use predict_proba of "
+            "load_exported(...) in Python"
+        )
     if top is not None:
         within("--top", top, 1, len(exported.classes))
     counts: Counter[str] = Counter()
     with _opened(output) as file:
         writer = csv.writer(file)
-        writer.writerow(header := _header(exported, top))
+        writer.writerow(header := [noun[:-1], *_header(exported, top)])
         for row in _rows(exported, found, top, counts, len(header)):
             writer.writerow(row)
     unsure, bad = counts.pop("unsure", 0), counts.pop("error", 0)
@@ -86,14 +108,14 @@ def predict_command(
         named = ", ".join(f"{n} {visible(name)}" for name, n in counts.most_common(5))
         more = ", ..." if len(counts) > 5 else ""
         console.print(
-            f"wrote {output}: {sum(counts.values())} images ({named}{more}), {unsure} of them "
+            f"wrote {output}: {sum(counts.values())} {noun} ({named}{more}), {unsure} of them "
             "unsure",
             markup=False,
             soft_wrap=True,
         )
     if bad:
         print(
-            f"error: {bad} of {len(found)} images cannot be decoded; the column error says why",
+            f"error: {bad} of {len(found)} {noun} cannot be decoded; the column error says why",
             file=sys.stderr,
         )
         raise typer.Exit(FAILED)
@@ -101,19 +123,19 @@ def predict_command(
 
 def _header(exported: Exported, top: int | None) -> list[str]:
     more = range(2, (top or 1) + 1)
-    header = ["image", "class", "probability", "unsure", "plausible", "error"]
+    header = ["class", "probability", "unsure", "plausible", "error"]
     header += [name for n in more for name in (f"class_{n}", f"probability_{n}")]
     return header + ([] if top else [f"p({name})" for name in exported.classes])
 
 
 def _rows(
     exported: Exported,
-    found: dict[str, Path],
+    found: dict[str, Any],
     top: int | None,
     counts: Counter[str],
     n_cells: int,
 ) -> Iterator[list[object]]:
-    """A row for each image; counts the classes, the unsure and the damaged ones."""
+    """A row for each image or text; counts the classes, the unsure and the damaged ones."""
     names = iter(found)
     while parcel := list(itertools.islice(names, _AT_ONCE)):
         decoded = exported.decoded([found[name] for name in parcel])

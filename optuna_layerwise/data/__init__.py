@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from optuna_layerwise.data.images import Images
     from optuna_layerwise.data.load import load_data
     from optuna_layerwise.data.names import DATA_NAMES
+    from optuna_layerwise.data.own import load_examples
     from optuna_layerwise.data.shares import floor_split, nested_subset
     from optuna_layerwise.data.splits import stratified_folds, stratified_split
-    from optuna_layerwise.data.texts import Tokenizing, load_texts
+    from optuna_layerwise.data.tokens import Tokenizing, load_texts
 
 __all__ = [
-    "Arrays",
     "DATA_NAMES",
+    "Arrays",
     "Examples",
     "Images",
     "SealedImages",
@@ -30,6 +31,7 @@ __all__ = [
     "floor_split",
     "grouped_split",
     "load_data",
+    "load_examples",
     "load_texts",
     "nested_subset",
     "stratified_folds",

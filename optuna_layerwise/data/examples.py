@@ -18,6 +18,8 @@ from optuna_layerwise.data.decode import Decoding
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from optuna_layerwise.data.tokens import Tokenizing
+
 Indices: TypeAlias = "NDArray[np.integer[Any]] | NDArray[np.bool_] | Sequence[int] | slice"
 
 
@@ -135,10 +137,20 @@ class Examples:
         """A new array [n, ...] with the inputs at ``indices``, by default all."""
         return np.asarray(self.inputs[np.arange(len(self))[indices]])
 
+    @classmethod
+    def order(cls, inputs: NDArray[Any]) -> NDArray[np.int64] | slice:
+        """In which order a split has its examples: as the source does."""
+        return slice(None)
+
     def _with(self, inputs: Rows, **fields: Any) -> Self:
         this: Any = self
         made: Self = replace(this, **{self._field: inputs}, **fields)
         return made
+
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """Of inputs that are filled up to one length, how long each is, [N]; else ``None``."""
+        return None
 
     def shown(self, n: int) -> NDArray[Any]:
         """Inputs [n, ...] to try a network on."""
@@ -189,6 +201,18 @@ class Arrays(Examples):
         self.check()
 
 
+def as_numbers(item: Any) -> NDArray[Any]:
+    """An array or tensor as float32, or as int64 if it holds whole numbers.
+
+    Raises:
+        ValueError: if it holds something else.
+    """
+    array = np.asarray(item.cpu() if hasattr(item, "cpu") else item)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"expected an array of numbers, got {array.dtype} {list(array.shape)}")
+    return array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+
+
 class SealedImages:
     """The test split, of whatever examples, out of the search's reach: it shows its length alone.
 
@@ -224,8 +248,9 @@ class Splits:
         classes: The class names.
         notices: What a reader of results must know about the data, such as test images that are
             also among the training images; each was a warning when the data was loaded.
-        decoding: How new images are decoded alike; ``None`` for pixels that come from elsewhere:
-            new images are then resized and cropped as `decode` does by default.
+        decoding: How new images are decoded alike, or new texts become tokens. ``None`` for
+            arrays, and for pixels that come from elsewhere: new images are then resized and
+            cropped as `decode` does by default.
     """
 
     train: Examples
@@ -235,7 +260,7 @@ class Splits:
     source: str
     classes: tuple[str, ...]
     notices: tuple[str, ...] = ()
-    decoding: Decoding | None = None
+    decoding: Decoding | Tokenizing | None = None
 
 
 def joined(first: Examples, second: Examples) -> Examples:

@@ -17,6 +17,7 @@ from optuna_layerwise.data.notices import kept_notices
 from optuna_layerwise.data.prepare import prepared
 from optuna_layerwise.data.raw import Part
 from optuna_layerwise.data.store import Decoded, decode_in_memory, decode_to_disk
+from optuna_layerwise.data.tokens import Tokenizing
 from optuna_layerwise.data.value_range import value_range
 
 
@@ -160,12 +161,12 @@ class ImageReader:
     ) -> None:
         if resize is not None and resize < image_size:
             raise ValueError(f"resize must be at least image_size ({image_size}), got {resize}")
-        self.decoding: Decoding | None = Decoding(image_size, resize)
+        self.decoding: Decoding | Tokenizing | None = Decoding(image_size, resize)
         self.skip_bad, self._memory_budget, self._cache_dir = skip_bad, memory_budget, cache_dir
 
     def parameters(self, parts: Iterable[Part]) -> Mapping[str, float]:
         """See `Reader`."""
-        assert self.decoding is not None
+        assert isinstance(self.decoding, Decoding)
         image_size, resize = self.decoding.image_size, self.decoding.resize
         found: dict[str, float] = {"image_size": image_size}
         if resize is not None:  # absent, so that studies that never knew it keep their fingerprint
@@ -177,7 +178,7 @@ class ImageReader:
 
     def read(self, parts: Mapping[str, Part], key: str) -> Mapping[str, Decoded]:
         """See `Reader`."""
-        assert self.decoding is not None
+        assert isinstance(self.decoding, Decoding)
         n_bytes = sum(map(len, parts.values())) * self.decoding.image_size**2 * 3
         if n_bytes <= self._memory_budget:
             return decode_in_memory(parts, self.decoding)

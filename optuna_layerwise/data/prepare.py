@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from optuna_layerwise.data.labels import alike, said
 from optuna_layerwise.data.notices import kept_notices, notice
 from optuna_layerwise.data.raw import Part, RawData, content_digests, fingerprint
 
+if TYPE_CHECKING:
+    from optuna_layerwise.data.tokens import Tokenizing
+
 Inputs: TypeAlias = "tuple[NDArray[Any], dict[int, str]]"
 """The inputs of the good items, and for each bad one its index and the reason."""
 
@@ -25,11 +28,11 @@ class Reader(Protocol):
     """How items of one kind become inputs.
 
     Attributes:
-        decoding: Of images, once `parameters` has seen all of them; ``None`` for other items.
+        decoding: How new items are read alike, once `parameters` has seen all of them.
         skip_bad: Leave out items that cannot be read, with one warning, instead of raising.
     """
 
-    decoding: Decoding | None
+    decoding: Decoding | Tokenizing | None
     skip_bad: bool
 
     @property
@@ -171,9 +174,10 @@ def _examples(
 ) -> Examples:
     inputs, bad = read
     good = [index for index in range(len(part)) if index not in bad]
-    kept = part.take(np.array(good, dtype=np.int64))
+    order = makes.order(inputs)
+    kept = part.take(np.array(good, dtype=np.int64)[order])
     make: Any = makes
-    examples: Examples = make(inputs, kept.labels, classes, kept.names, kept.groups)
+    examples: Examples = make(inputs[order], kept.labels, classes, kept.names, kept.groups)
     return examples
 
 

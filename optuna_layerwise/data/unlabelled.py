@@ -1,4 +1,4 @@
-"""New images, without labels: files, folders of files, and tables that name files."""
+"""New images, without labels: files, folders, and tables that name files. And new texts."""
 
 from __future__ import annotations
 
@@ -46,6 +46,39 @@ def find_images(
             found.update(_of_table(place, column, image_root))
         else:
             found[str(place)] = place
+    return found
+
+
+def find_texts(
+    places: Iterable[Path], *, column: str = "text", pair: str | None = None
+) -> dict[str, tuple[str, ...]]:
+    """What each text, or pair of texts, is called in the results, to it; in order, each once.
+
+    Args:
+        places: Tables (``.csv``, ``.tsv``) with a row for each text, and ``.txt`` files with a
+            text in each line that is not blank.
+        column: The column of a table that has the text.
+        pair: The column that has the second text of each pair.
+
+    Raises:
+        FileNotFoundError: if a file does not exist.
+        ValueError: if it is something else, or broken.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for place in places:
+        if not place.is_file():
+            raise FileNotFoundError(f"no such file of texts: {str(place)!r}")
+        if place.suffix.lower() in TABLES:
+            named = {"text": column, "label": None, "group": pair}
+            rows = read_rows(place, named, item="text")
+            items = [(row.item,) if row.group is None else (row.item, row.group) for row in rows]
+        elif place.suffix.lower() == ".txt" and pair is None:
+            lines = place.read_text(encoding="utf-8").splitlines()
+            items = [(line.strip(),) for line in lines if line.strip()]
+        else:
+            expected = ".csv or .tsv" if pair else ".csv, .tsv or .txt"
+            raise ValueError(f"texts must be in a file {expected}, got {str(place)!r}")
+        found.update((" | ".join(item), item) for item in items)
     return found
 
 

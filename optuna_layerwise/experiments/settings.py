@@ -18,7 +18,7 @@ from pydantic import ConfigDict
 
 from optuna_layerwise.baselines import BASELINES, Baseline
 from optuna_layerwise.cost import Budget
-from optuna_layerwise.data.names import DATA_NAMES, GROUP_RULE
+from optuna_layerwise.data.names import DATA_NAMES, GROUP_RULE, MAX_TOKENS
 from optuna_layerwise.encodings import ENCODINGS, N_RECIPES, TUNABLE, Encoding, Head
 from optuna_layerwise.io.fields import panel, settings_of
 from optuna_layerwise.io.plain import MANY, within
@@ -45,12 +45,15 @@ _OF_DATA = (
     *("image_root", "group_by", "group_rule", "image_size", "resize", "val", "test"),
     *("split_seed", "train_fraction", "paper_split", "skip_bad_images"),
 )
+_OF_TEXTS = ("columns", "group_by", "group_rule", "val", "test", "split_seed", "train_fraction")
+_OF_IMAGES = ("image_root", "paper_split", "skip_bad_images", "data_root")
 _OF_NETWORK = ("mean", "std", "image_size", "granularity")
 _OF_OBJECTIVE = (
     *("encoding", "head", "tune", "recipe", "seeds", "n_folds", "tie_break", "reuse", "device"),
     *("checkpoint_seconds", "keep_weights"),
 )
-"""Fields that are arguments of the same name of data, network and objective."""
+"""Fields that are arguments of the same name of `load_data`, `load_texts`, network and objective,
+and those that say nothing of texts."""
 _SEED = (0, 2**32 - 1)
 """The seeds that all samplers and libraries take."""
 _study, _data, _network = panel("Study"), panel("Data"), panel("Network")
@@ -91,7 +94,8 @@ class Settings:
 
     data: str = _data(
         "digits",
-        f"Images to learn from: a folder, a .csv or .npz file, or one of {', '.join(DATA_NAMES)}.",
+        f"Images to learn from: a folder, a .csv or .npz file, or one of {', '.join(DATA_NAMES)}. "
+        "Or, for a network of texts, a .csv with the columns text and label.",
         place=absolute_data,
     )
     data_root: str | None = _data(
@@ -104,7 +108,8 @@ class Settings:
     )
     columns: Mapping[str, str] = _data(
         {},
-        "Column of a .csv that holds the image, label or split, as in label=dx; repeatable.",
+        "Column of a .csv that holds the image (or text), label or split, as in label=dx; "
+        "repeatable. pair=COLUMN makes each row a pair of texts.",
         option="--column",
     )
     group_by: str | None = _data(
@@ -129,6 +134,9 @@ class Settings:
         "validate, the rest to test.",
     )
     skip_bad_images: bool = _data(False, "Leave out images that cannot be read.")
+    max_tokens: int = _data(
+        MAX_TOKENS, "Number of tokens to which longer texts are cut.", within=(2, 100_000)
+    )
     model: str = _network(
         "digits_cnn",
         "The network: a name of torchvision, timm/NAME, transformers/NAME or digits_cnn.",
@@ -360,9 +368,27 @@ class Settings:
         return spec
 
     def load(self, *, download: bool = False) -> Splits:
-        """The data."""
-        from optuna_layerwise.data import load_data
+        """The data.
 
+        Raises:
+            ValueError: if they are not as expected, or are texts, and an option is for images.
+        """
+        from optuna_layerwise.data import Tokenizing, load_data, load_texts
+
+        spec = self.spec()
+        if spec.takes_texts:
+            for name in _OF_IMAGES:
+                if getattr(self, name) != getattr(Settings, name):
+                    raise ValueError(
+                        f"{SETTINGS[name].option} is for images, and {self.model} takes texts; "
+                        "leave it out"
+                    )
+            tokenizer, most = spec.tokenizer
+            return load_texts(
+                self.data,
+                Tokenizing(tokenizer, min(most, self.max_tokens)),
+                **{name: getattr(self, name) for name in _OF_TEXTS},
+            )
         return load_data(
             self.data,
             root=self.data_root,

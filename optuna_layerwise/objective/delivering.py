@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_model
 
-from optuna_layerwise.data import Examples
+from optuna_layerwise.data import Examples, Images, Tokenizing
 from optuna_layerwise.data.decode import Decoding
 from optuna_layerwise.io.files import whole_file
 from optuna_layerwise.io.packages import installed_versions
@@ -263,7 +263,13 @@ class HandedOver:
 def _described(trainer: Trainer, plausible: float | None) -> SavedNetwork:
     """How the trainer's network is built, and what images it takes."""
     spec, data = trainer.spec, trainer.data
-    decoding, name, config = data.decoding or Decoding(spec.image_size), spec.name, {}
+    decoding, name, config = data.decoding, spec.name, {}
+    takes: dict[str, Any] = {"takes": "arrays"}
+    if isinstance(decoding, Tokenizing):
+        takes = {"takes": "texts", **dataclasses.asdict(decoding)}
+    elif isinstance(data.train, Images):
+        decoding = decoding or Decoding(spec.image_size)
+        takes = {"resize": decoding.resize, "value_range": decoding.value_range}
     if name.startswith("transformers/"):  # what follows may be a folder of this machine
         own: Any = trainer.model()
         config = json.loads(own.config.to_json_string(use_diff=False))
@@ -276,8 +282,7 @@ def _described(trainer: Trainer, plausible: float | None) -> SavedNetwork:
         mean=spec.mean,
         std=spec.std,
         image_size=spec.image_size,
-        resize=decoding.resize,
-        value_range=decoding.value_range,
+        **takes,
         plausible=plausible,
         versions=installed_versions(_PACKAGES),
     )

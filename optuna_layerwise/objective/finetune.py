@@ -16,8 +16,9 @@ from torch import nn
 
 from optuna_layerwise.baselines import REFERENCES, Baseline, baseline_named
 from optuna_layerwise.data import Examples, Images, Splits, load_data, stratified_folds
+from optuna_layerwise.data.names import MAX_TOKENS
 from optuna_layerwise.data.notices import kept_notices
-from optuna_layerwise.data.texts import MAX_TOKENS, Tokenizing, load_texts
+from optuna_layerwise.data.tokens import Tokenizing, load_texts
 from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.io.plain import plain
 from optuna_layerwise.models import Blocks, ModelSpec, OwnModel

@@ -1,29 +1,24 @@
-"""An exported network, or team, that says the class of new images."""
+"""An exported network, or team, that says the class of new images, texts or arrays."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from optuna_layerwise.data import Images
-from optuna_layerwise.data.decode import Decoding, Item
 from optuna_layerwise.models.rebuilding import rebuilt
 from optuna_layerwise.models.team import is_team, load_team
 from optuna_layerwise.models.weights import load_tensors
+from optuna_layerwise.prediction.reading import Reading, reading_of
 from optuna_layerwise.records.saved_network import WEIGHTS, SavedNetwork, network_in
 from optuna_layerwise.training.engine import Engine
 
-Image: TypeAlias = "str | os.PathLike[str] | NDArray[Any]"
-"""The path of an image file, or an array [H, W] or [H, W, 3]."""
 _AT_ONCE = 256
 """Images that are decoded, and kept in memory, at a time."""
 
@@ -43,7 +38,7 @@ class Exported:
     def __init__(self, network: SavedNetwork, model: nn.Module, *, device: str = "auto") -> None:
         self.network = network
         self.model = model.eval()
-        self._decoding = Decoding(network.image_size, network.resize, network.value_range)
+        self._reading: Reading = reading_of(network)
         self._engine = Engine(mean=network.mean, std=network.std, device=device)
 
     @property
@@ -51,15 +46,15 @@ class Exported:
         """The class names, in the order of the probabilities."""
         return self.network.classes
 
-    def predict(self, images: Image | Iterable[Image]) -> list[str]:
-        """The name of the most probable class of each image.
+    def predict(self, images: Any) -> list[str]:
+        """The name of the most probable class of each image (or text, or array).
 
         Args:
             images: See `predict_proba`.
         """
         return [self.classes[index] for index in self.predict_proba(images).argmax(axis=1)]
 
-    def predict_proba(self, images: Image | Iterable[Image]) -> NDArray[np.float64]:
+    def predict_proba(self, images: Any) -> NDArray[np.float64]:
         """The probabilities of all classes, float64 [images, classes]; each row has the sum 1.
 
         Images are decoded, resized, cropped and normalised as they were for the training.
@@ -71,10 +66,10 @@ class Exported:
 
         Raises:
             FileNotFoundError: if a file does not exist.
-            ValueError: if an image cannot be decoded; it says which.
+            ValueError: if an image cannot be decoded, or a text is empty; it says which.
         """
         found: list[NDArray[np.float64]] = []
-        for items in _parcels(_items(images)):
+        for items in _parcels(self._reading.items(images)):
             decoded = self.decoded(items)
             for item, image in zip(items, decoded, strict=True):
                 if isinstance(image, str):
@@ -108,35 +103,21 @@ class Exported:
             for row in probabilities
         ]
 
-    def decoded(self, items: Sequence[Item]) -> list[NDArray[np.uint8] | str]:
-        """Each image as uint8 [size, size, 3], or why it cannot be decoded.
+    def decoded(self, items: Sequence[Any]) -> list[Any]:
+        """Each item as `probabilities` takes it, or, as a str, why it cannot be read.
 
         Raises:
             FileNotFoundError: if a file does not exist.
         """
-        for item in items:
-            if isinstance(item, Path) and not item.exists():
-                raise FileNotFoundError(f"expected an image at {item}, found none")
-        with ThreadPoolExecutor() as pool:  # Pillow releases the GIL
-            return list(pool.map(self._decoded, items))
+        decoded: list[Any] = self._reading.decoded(items)
+        return decoded
 
-    def _decoded(self, item: Item) -> NDArray[np.uint8] | str:
-        try:
-            return self._decoding(item)
-        except MemoryError:
-            raise
-        except Exception as error:  # Pillow documents no list of what damaged files raise
-            return f"{type(error).__name__}: {error}"
-
-    def probabilities(self, decoded: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """The probabilities of images that are decoded, float64 [images, classes]."""
+    def probabilities(self, decoded: Sequence[Any]) -> NDArray[np.float64]:
+        """The probabilities of items that are decoded, float64 [items, classes]."""
         if not decoded:
             return np.empty((0, len(self.classes)))
-        n = len(decoded)
-        images = Images(
-            np.stack(decoded), np.zeros(n, np.int64), self.classes, tuple(map(str, range(n)))
-        )
-        logits = self._engine.outputs(self.model, images).cpu().double()
+        examples = self._reading.examples(decoded, self.classes)
+        logits = self._engine.outputs(self.model, examples).cpu().double()
         probabilities: NDArray[np.float64] = logits.softmax(dim=1).numpy()
         return probabilities
 
@@ -196,29 +177,8 @@ def load_exported(
     return Exported(network, model, device=device)
 
 
-def _items(images: Image | Iterable[Image]) -> Iterable[Item]:
-    """Paths and arrays, an image each."""
-    if isinstance(images, str | os.PathLike):
-        return [Path(images)]
-    if isinstance(images, np.ndarray) and (images.ndim == 2 or images.shape[2:] == (3,)):
-        return [images]
-    return (_item(image) for image in images)
-
-
-def _item(image: Image) -> Item:
-    if isinstance(image, str | os.PathLike):
-        return Path(image)
-    array = np.asarray(image.cpu() if isinstance(image, torch.Tensor) else image)
-    if array.dtype.kind not in "uif" or not (array.ndim == 2 or array.shape[2:] == (3,)):
-        raise ValueError(
-            "expected the path of an image file, or an array of numbers [H, W] or [H, W, 3], got "
-            f"{type(image).__name__} {array.dtype} {list(array.shape)}"
-        )
-    return array
-
-
-def _parcels(items: Iterable[Item]) -> Iterator[list[Item]]:
-    parcel: list[Item] = []
+def _parcels(items: Iterable[Any]) -> Iterator[list[Any]]:
+    parcel: list[Any] = []
     for item in items:
         parcel.append(item)
         if len(parcel) == _AT_ONCE:
@@ -228,5 +188,7 @@ def _parcels(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield parcel
 
 
-def _said(item: Item) -> str:
-    return f"the image {item}" if isinstance(item, Path) else f"an array {list(item.shape)}"
+def _said(item: Any) -> str:
+    if isinstance(item, Path):
+        return f"the image {item}"
+    return f"an array {list(item.shape)}" if hasattr(item, "shape") else f"the text {item}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
@@ -25,7 +25,7 @@ WEIGHTS = "model.safetensors"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SavedNetwork:
-    """How a saved network is built, what images it takes, and what its outputs mean.
+    """How a saved network is built, what it takes, and what its outputs mean.
 
     Args:
         model: The name of the network, as `ModelSpec.name`.
@@ -40,6 +40,9 @@ class SavedNetwork:
             stay as they are.
         value_range: Of images of more than 8 bits, the values that become 0 and 255; ``None``
             where the network was trained on 8-bit images.
+        takes: ``images``; ``texts``; or ``arrays``, which it takes as they are.
+        tokenizer: Of a network of texts, the JSON of a tokenizer of the package tokenizers.
+        max_tokens: Longer texts are cut to this number of tokens.
         plausible: A class is plausible for an image if its probability is at least this. The
             true class was plausible for 9 of 10 images that were held out. ``None``: not known.
         versions: Package to the version that the network was trained with.
@@ -56,6 +59,9 @@ class SavedNetwork:
     image_size: int
     resize: int | None = None
     value_range: tuple[float, float] | None = None
+    takes: Literal["images", "texts", "arrays"] = "images"
+    tokenizer: str = ""
+    max_tokens: int = 0
     plausible: float | None = None
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)

@@ -219,7 +219,10 @@ def _results(final: Final) -> Grid:
 
 
 def _used(network: SavedNetwork, plan: str) -> Iterator[str]:
-    """How new images are classified."""
+    """How new images, texts or arrays are classified."""
+    if network.takes != "images":
+        yield from _used_on_others(network)
+        return
     yield "Classify new images with this folder's script, or with optuna-layerwise:"
     yield fenced(
         "python predict.py photo.jpg\n"
@@ -244,6 +247,29 @@ def _used(network: SavedNetwork, plan: str) -> Iterator[str]:
         f"the middle, divided by 255, and normalised with the mean {mean} and the standard "
         f"deviation {std}."
     )
+
+
+def _used_on_others(network: SavedNetwork) -> Iterator[str]:
+    """The same for texts, and for arrays."""
+    of_texts = network.takes == "texts"
+    if of_texts:
+        yield "Classify new texts:"
+        yield fenced("optuna-layerwise predict --model . texts.csv -o predictions.csv", "sh")
+    given, shape = ('["a new text"]', "texts") if of_texts else ("arrays", "arrays")
+    own = "" if of_texts else ", build=make_network"
+    yield fenced(
+        "from optuna_layerwise.prediction import load_exported\n\n"
+        f'exported = load_exported("."{own})\n'
+        f"probabilities = exported.predict_proba({given})  # [{shape}, classes]",
+        "python",
+    )
+    if of_texts:
+        yield (
+            f"Texts become tokens by the tokenizer in the file of weights, at most "
+            f"{network.max_tokens} of them."
+        )
+    else:
+        yield "Arrays reach the network as they are."
 
 
 def _use(facts: Facts, plan: str, weights: str) -> str:

@@ -33,8 +33,11 @@ def script_files(network: SavedNetwork) -> dict[str, str]:
     weights.
 
     Args:
-        network: What is said of the network in the file of weights.
+        network: What is said of the network in the file of weights. One that takes no images has
+            no script.
     """
+    if network.takes != "images":
+        return {}  # the card says how it is used
     files, needed = {}, ["torch", "torchvision", "safetensors"]
     kind = network.model.partition("/")[0]
     if kind in ("timm", "transformers"):

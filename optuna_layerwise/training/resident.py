@@ -11,10 +11,14 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from optuna_layerwise.data import Examples, Images
 from optuna_layerwise.training.augmentation import augmented
+
+_BATCHES_SORTED = 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -174,6 +178,32 @@ def split_batches(order: torch.Tensor, size: int) -> list[torch.Tensor]:
     if len(batches) > 1 and len(batches[-1]) == 1 < size:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
+
+
+def batches_of(
+    order: torch.Tensor,
+    size: int,
+    lengths: NDArray[np.int64] | None,
+    generator: torch.Generator,
+) -> list[torch.Tensor]:
+    """The batches of an epoch.
+
+    Inputs that are filled up to one length share a batch with others of about their length: each
+    `_BATCHES_SORTED` batches are sorted by it, and then all batches are shuffled. A network that
+    leaves the filling out of its pass has less to do.
+
+    Args:
+        order: A random order of all examples.
+        size: Examples in a batch; see `split_batches`.
+        lengths: Of the inputs, before they were filled up; ``None`` if they were not.
+        generator: Shuffles the batches.
+    """
+    if lengths is None:
+        return split_batches(order, size)
+    known = torch.from_numpy(lengths)
+    pools = torch.split(order, _BATCHES_SORTED * size)
+    batches = split_batches(torch.cat([p[known[p].argsort(stable=True)] for p in pools]), size)
+    return [batches[place] for place in torch.randperm(len(batches), generator=generator)]
 
 
 def _per_channel(name: str, values: Sequence[float], device: torch.device) -> torch.Tensor:

@@ -22,7 +22,7 @@ from optuna_layerwise.training.methods import Course, Joint
 from optuna_layerwise.training.metrics import best_epoch
 from optuna_layerwise.training.optimizers import make_optimizer, make_schedule, relative_rate
 from optuna_layerwise.training.prefixes import PrefixStore
-from optuna_layerwise.training.resident import Resident, split_batches
+from optuna_layerwise.training.resident import Resident, batches_of, split_batches
 from optuna_layerwise.training.state import FitState, changing_names, copy_tensors, training_plan
 from optuna_layerwise.training.stopwatch import Stopwatch
 
@@ -154,7 +154,9 @@ class Steps:
         order = torch.randperm(len(self.train), generator=self._shuffle)
         batches = [
             split_batches(rows, micro) if (micro := engine.micro_batch) else [rows]
-            for rows in split_batches(order, self.recipe.batch_size)
+            for rows in batches_of(
+                order, self.recipe.batch_size, self.train.images.lengths, self._shuffle
+            )
         ]
         sizes = Counter(len(part) for parts in batches for part in parts)
         backward_flops = training_flops(self.flops, self.policy) - self._forward_flops

@@ -21,7 +21,7 @@ from torch import nn
 
 from optuna_layerwise.models.sources.arguments import Defaults, plain_arguments
 from optuna_layerwise.models.sources.source import Preprocessing, extra, unknown
-from optuna_layerwise.models.texts import TextNetwork
+from optuna_layerwise.models.text_network import TextNetwork
 
 _OF_IMAGES = "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES"
 _OF_TEXTS = "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES"

@@ -28,8 +28,6 @@ Text: TypeAlias = "str | tuple[str, str]"
 COLUMNS = ("text", "pair", "label", "split")
 PADDING = -1
 """What fills a row of tokens up to the length of the longest; no tokenizer has such a token."""
-MAX_TOKENS = 128
-"""To how many tokens a text is cut, if nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -81,19 +79,29 @@ class Texts(Arrays):
 
     noun: ClassVar[str] = "texts"
 
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each text, [N]."""
+        return _lengths(self.batch())
+
     def shown(self, n: int) -> NDArray[np.int64]:
         """The longest ones."""
-        return self.batch(np.argsort(-self._lengths(), kind="stable")[np.arange(n) % len(self)])
+        return self.batch(np.argsort(-self.lengths, kind="stable")[np.arange(n) % len(self)])
 
     def typical(self) -> NDArray[np.int64]:
         """One of median length."""
-        return self.batch(np.argsort(self._lengths(), kind="stable")[[len(self) // 2]])
+        return self.batch(np.argsort(self.lengths, kind="stable")[[len(self) // 2]])
 
-    def _lengths(self) -> NDArray[np.int64]:
-        tokens = self.batch()
-        there = (tokens if tokens.ndim == 2 else tokens[:, 0]) != PADDING
-        lengths: NDArray[np.int64] = there.sum(axis=1)
-        return lengths
+    @classmethod
+    def order(cls, inputs: NDArray[Any]) -> NDArray[np.int64]:
+        """By length, so that a pass over a split fills up little."""
+        return np.argsort(_lengths(inputs), kind="stable")
+
+
+def _lengths(tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+    there = (tokens if tokens.ndim == 2 else tokens[:, 0]) != PADDING
+    lengths: NDArray[np.int64] = there.sum(axis=1)
+    return lengths
 
 
 class TextReader:
@@ -104,11 +112,11 @@ class TextReader:
     """
 
     makes = Texts
-    decoding: Decoding | None = None
     skip_bad = False
 
     def __init__(self, tokenizing: Tokenizing) -> None:
         self._tokenizing = tokenizing
+        self.decoding: Decoding | Tokenizing | None = tokenizing
 
     def parameters(self, parts: Iterable[Part]) -> Mapping[str, Any]:
         """See `Reader`."""
