@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from optuna_layerwise.data.images import Images
     from optuna_layerwise.data.load import load_data
     from optuna_layerwise.data.names import DATA_NAMES
-    from optuna_layerwise.data.own import load_examples
+    from optuna_layerwise.data.own_data import load_examples
     from optuna_layerwise.data.shares import floor_split, nested_subset
     from optuna_layerwise.data.splits import stratified_folds, stratified_split
     from optuna_layerwise.data.tokens import Tokenizing, load_texts

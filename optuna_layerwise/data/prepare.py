@@ -84,9 +84,9 @@ def prepared(
     contents = content_digests(parts)
     decided = {**parameters, **shares, "split_seed": split_seed}
     key = fingerprint(raw.classes, parts, contents, decided)
-    inputs = reader.read(parts, key)
     noun = reader.makes.noun
     with kept_notices() as said_of_items:
+        inputs = reader.read(parts, key)
         _report_bad(parts, inputs, noun, skip=reader.skip_bad)
         _warn_of_leaks(parts, inputs, contents, noun)
         train, val_part, test_part = (

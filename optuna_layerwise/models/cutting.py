@@ -102,6 +102,8 @@ def find_cut(
         images: At least three inputs that differ, of the form that the model will get.
         moving: Of a model in eval mode, the modules whose buffers move in between.
     """
+    if not images.is_floating_point():
+        return None, "none is looked for where the inputs are whole numbers"
     with _left_as_it_was(model), torch.no_grad():
         pair = images[:2]
         calls = _trace(model, pair)

@@ -15,7 +15,7 @@ from torch import nn
 from optuna_layerwise.models.rebuilding import rebuilt
 from optuna_layerwise.models.team import is_team, load_team
 from optuna_layerwise.models.weights import load_tensors
-from optuna_layerwise.prediction.reading import Reading, reading_of
+from optuna_layerwise.prediction.inputs import Reading, reading_of
 from optuna_layerwise.records.saved_network import WEIGHTS, SavedNetwork, network_in
 from optuna_layerwise.training.engine import Engine
 

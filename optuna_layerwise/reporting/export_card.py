@@ -255,12 +255,11 @@ def _used_on_others(network: SavedNetwork) -> Iterator[str]:
     if of_texts:
         yield "Classify new texts:"
         yield fenced("optuna-layerwise predict --model . texts.csv -o predictions.csv", "sh")
-    given, shape = ('["a new text"]', "texts") if of_texts else ("arrays", "arrays")
-    own = "" if of_texts else ", build=make_network"
+    given, rows = ('["a new text"]', "texts") if of_texts else ("arrays", "arrays")
     yield fenced(
         "from optuna_layerwise.prediction import load_exported\n\n"
-        f'exported = load_exported("."{own})\n'
-        f"probabilities = exported.predict_proba({given})  # [{shape}, classes]",
+        'exported = load_exported(".")\n'
+        f"probabilities = exported.predict_proba({given})  # [{rows}, classes]",
         "python",
     )
     if of_texts:

@@ -233,8 +233,6 @@ class PrefixStore:
 
 def _find(model: nn.Module, images: Resident, moving: Collection[nn.Module]) -> Prefix:
     like = images.inputs(torch.tensor([0]))
-    if not like.is_floating_point():
-        return Prefix(None, "none is looked for where the inputs are whole numbers")
     noise = torch.randn(3, *like.shape[1:], generator=torch.Generator().manual_seed(0)).to(like)
     if like.ndim == 4:
         noise = noise.to(memory_format=images.memory_format)
