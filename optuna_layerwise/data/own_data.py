@@ -34,11 +34,14 @@ class ArrayReader:
 
     def parameters(self, parts: Iterable[Part]) -> Mapping[str, Any]:
         """See `Reader`."""
-        shapes = {
-            item.shape: name for p in parts for item, name in zip(p.items, p.names, strict=True)
-        }
+        shapes: dict[tuple[int, ...], str] = {}
+        for part in parts:
+            for item, name in zip(part.items, part.names, strict=True):
+                shapes.setdefault(item.shape, name)
         if len(shapes) > 1:
-            shown = "; ".join(f"{name} {list(shape)}" for shape, name in [*shapes.items()][:3])
+            shown = "; ".join(
+                f"{list(shape)} (item {name})" for shape, name in [*shapes.items()][:3]
+            )
             raise ValueError(f"expected inputs of one shape, got {shown}")
         return {"inputs": "arrays"}
 

@@ -129,7 +129,9 @@ class Team(nn.Module):
         if key not in self._plans:
             with torch.inference_mode(False), torch.no_grad():
                 generator = torch.Generator().manual_seed(0)
-                noise = torch.randn(3, *images.shape[1:], generator=generator).to(images)
+                noise = images[[0] * 3]  # of whole numbers not every one is an input
+                if images.is_floating_point():
+                    noise = torch.randn(3, *images.shape[1:], generator=generator).to(images)
                 plan = _starts(list(self.members), noise)
                 shared = self._logits(noise, plan)
                 whole = [logits_of(member(noise)) for member in self.members]
