@@ -168,6 +168,9 @@ def test_the_commands_take_texts(network: str, table: Path, tmp_path: Path) -> N
     )
     assert made.exit_code == 0, made.output
     assert "36 training, 12 validation and 12 test texts of 3 classes" in made.output
+    page = tmp_path / "report.md"
+    assert runner.invoke(app, ["report", *here, "-o", str(page)]).exit_code == 0
+    assert "The examples are texts" in page.read_text()
     folder = tmp_path / "exported"
     written = runner.invoke(app, ["export", *here, "--to", str(folder)])
     assert written.exit_code == 0, written.output

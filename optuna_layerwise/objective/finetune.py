@@ -348,7 +348,10 @@ class FinetuneObjective:
         data = self.data
         sizes = {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
         names = list(data.classes)[:_MOST_CLASSES]
-        stored = write_once(study, DATA_KEY, {**sizes, "classes": names})
+        about = {**sizes, "classes": names}
+        if not isinstance(data.train, Images):
+            about["noun"] = data.train.noun
+        stored = write_once(study, DATA_KEY, about)
         said = {"notices": self.data_notices, "model_notices": self.notices}
         if any(said.values()) and isinstance(stored, dict):
 

@@ -27,6 +27,7 @@ class Facts:
         history: Its trials.
         images: ``train``, ``val``, ``test`` to the number of images; empty if not known.
         classes: Names; empty if not known.
+        noun: What the examples are: images, or texts.
         notices: What was warned about the data.
         model_notices: What the network was warned about.
         setups: The stored fingerprints of what trials were made with.
@@ -36,6 +37,7 @@ class Facts:
     images: Mapping[str, int]
     classes: Sequence[str]
     setups: Sequence[Mapping[str, Any]]
+    noun: str = "images"
     notices: Sequence[str] = ()
     model_notices: Sequence[str] = ()
 
@@ -128,6 +130,7 @@ def facts(study: optuna.Study, *, result: int | None = None) -> Facts:
         images={split: int(n) for split, n in sizes.items() if n and n > 0},
         classes=_texts(about.get("classes")),
         setups=setups_in(history.attributes),
+        noun=clean(str(about.get("noun", "images"))),
         notices=_texts(notices_in(history.attributes)),
         model_notices=_texts(notices_in(history.attributes, "model_notices")),
     )

@@ -32,6 +32,10 @@ def warnings_of(facts: Facts) -> list[str]:
         *_setups(facts),
     ]
     data = [f"About the data: {text}." for text in facts.notices]
+    if facts.noun != "images":
+        data.insert(
+            0, f"The examples are {facts.noun}; where this page says images, it means them."
+        )
     network = [f"About the network: {text}." for text in facts.model_notices]
     return [clean(text) for text in [*data, *network, *found]]
 
