@@ -25,7 +25,7 @@ def digits_of_each_class(images: Images, n: int, size: int) -> Images:
     )
     scale = -(-size // 8)
     pixels = chosen.batch().repeat(scale, axis=1).repeat(scale, axis=2)[:, :size, :size]
-    return dataclasses.replace(chosen, inputs=np.ascontiguousarray(pixels))
+    return dataclasses.replace(chosen, pixels=np.ascontiguousarray(pixels))
 
 
 @pytest.mark.sweep(name="resnet20")
