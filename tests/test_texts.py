@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 import torch
 from text_networks import texts, write_network, write_table
+from transformers import DistilBertConfig, GPT2Config, MPNetConfig, RobertaConfig, T5Config
 from typer.testing import CliRunner
 
 from optuna_layerwise import FinetuneObjective, ModelSpec, Policy, Recipe
@@ -22,6 +24,10 @@ from optuna_layerwise.records.final import Ending
 from optuna_layerwise.training import Checkpoint, Trainer
 from optuna_layerwise.training.fit import FitStopped
 
+SMALL: dict[str, Any] = {
+    **{"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2},
+    "intermediate_size": 32,
+}
 RECIPE = Recipe(epochs=2, patience=None, batch_size=8, lr=3e-3)
 
 
@@ -64,6 +70,40 @@ def test_layers_are_blocks_and_every_parameter_is_in_one(network: str) -> None:
     ]
     names = [name for members in blocks.values() for name in members]
     assert sorted(names) == sorted(name for name, _ in model.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("config", "greatest", "stem"),
+    [
+        (RobertaConfig(**SMALL, max_position_embeddings=22, pad_token_id=1), 20, 1),
+        (DistilBertConfig(dim=16, n_layers=3, n_heads=2, hidden_dim=32, vocab_size=30,
+                          max_position_embeddings=20), 20, 1),
+        (GPT2Config(n_embd=16, n_layer=3, n_head=2, n_positions=20, vocab_size=30), 20, 2),
+        (MPNetConfig(**SMALL, max_position_embeddings=22), 20, 2),
+    ],
+)  # fmt: skip
+def test_a_text_of_the_greatest_length_runs_and_the_layers_are_stages(
+    config: Any, greatest: int, stem: int, tmp_path: Path
+) -> None:
+    name = write_network(tmp_path, config, says_length=False)
+    spec = ModelSpec(name=name)
+    assert spec.tokenizer[1] == greatest
+    model = spec.build(3).eval()
+    row = torch.full((1, greatest), 5)
+    short = torch.nn.functional.pad(row[:, :7], (0, greatest - 7), value=-1)
+    assert torch.isfinite(model(row)).all()
+    torch.testing.assert_close(model(torch.cat([short, row]))[:1], model(row[:, :7]))
+    blocks = partition(model, granularity="block")
+    assert len(blocks) == 5 and [*blocks][0] == "stem" and [*blocks][-1] == "head"
+    assert len([n for n in blocks["stem"] if "embed" in n or ".w" in n or "bias" in n]) >= stem
+    assert sum(map(len, blocks.values())) == len([*model.parameters()])
+
+
+def test_an_encoder_with_a_decoder_is_refused(tmp_path: Path) -> None:
+    config = T5Config(d_model=16, num_layers=2, num_heads=2, d_kv=8, d_ff=32, vocab_size=30)
+    name = write_network(tmp_path, config)
+    with pytest.raises(ValueError, match="t5 has an encoder and a decoder; expected"):
+        ModelSpec(name=name).build(3)
 
 
 def test_tokens_are_those_of_the_tokenizer_and_long_texts_are_cut_with_a_warning(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast
 
 WORDS = {
     "card": "where is my card it has not come",
@@ -34,18 +35,25 @@ def write_table(path: Path, n: int) -> Path:
     return path
 
 
-def write_network(folder: Path) -> str:
-    """A BERT of three layers with random weights, and its tokenizer; its name for `ModelSpec`."""
+def write_network(folder: Path, config: Any = None, says_length: bool = True) -> str:
+    """A network with random weights, by default a BERT, and its tokenizer.
+
+    Its name for `ModelSpec` is returned.
+
+    Args:
+        folder: Where to write both.
+        config: A configuration of transformers.
+        says_length: Whether the tokenizer says that a text has 40 tokens at most.
+    """
     tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     trainer = trainers.WordLevelTrainer(special_tokens=special)
     tokenizer.train_from_iterator(WORDS.values(), trainer)
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=40).save_pretrained(
-        folder
-    )
-    config = BertConfig(
+    said = {"model_max_length": 40} if says_length else {}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **said).save_pretrained(folder)
+    default = BertConfig(
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=16,
         num_hidden_layers=3,
@@ -55,5 +63,5 @@ def write_network(folder: Path) -> str:
     )
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        BertModel(config).save_pretrained(folder)
+        AutoModel.from_config(config or default).save_pretrained(folder)
     return f"transformers/{folder}"

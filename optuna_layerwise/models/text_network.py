@@ -26,6 +26,7 @@ class TextNetwork(nn.Module):
         self.network = network
         config: Any = network.config
         self.head = nn.Linear(config.hidden_size, num_classes)
+        self._padding = max(0, getattr(config, "pad_token_id", None) or 0)
 
     @property
     def config(self) -> Any:
@@ -44,7 +45,7 @@ class TextNetwork(nn.Module):
         if not ids.is_meta:  # columns that are padding in the whole batch say nothing
             longest = int(there.sum(1).max())
             ids, there = ids[:, :longest], there[:, :longest]
-        given = {"input_ids": ids.clamp(min=0), "attention_mask": there.long()}
+        given = {"input_ids": ids.where(there, self._padding), "attention_mask": there.long()}
         if texts is not None:
             given["token_type_ids"] = texts[:, : ids.shape[1]].clamp(min=0)
         vectors = self.network(**given).last_hidden_state

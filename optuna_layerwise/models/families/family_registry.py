@@ -24,7 +24,7 @@ from optuna_layerwise.models.families.paths import Depth, Paths, children, direc
 FAMILIES: Mapping[str, Callable[[nn.Module, Depth], Paths | None]] = {
     **own.FAMILIES,
     **torchvision_blocks.FAMILIES,
-    "optuna_layerwise.models.text_network.TextNetwork": transformers_blocks.blocks,
+    "optuna_layerwise.models.text_network.TextNetwork": transformers_blocks.text_blocks,
 }
 """Model class, by its full name (so that a row needs no import), to its family."""
 

@@ -53,6 +53,20 @@ def blocks(model: nn.Module, depth: Depth) -> Paths | None:
     return {"stem" if n == names[0] else n: p for n, p in paths.items()} | {"head": head}
 
 
+def text_blocks(model: nn.Module, depth: Depth) -> Paths | None:
+    """As `blocks`, with every further embedding in the stem.
+
+    GPT-2 has one for positions, and MPNet's layers share one for distances.
+    """
+    paths, modules = blocks(model, depth), dict(model.named_modules())
+    if paths is None:
+        return None
+    for name in [*paths][1:]:
+        if all(isinstance(modules.get(path), nn.Embedding) for path in paths[name]):
+            paths["stem"] = [*paths["stem"], *paths.pop(name)]
+    return paths
+
+
 def _parts(model: nn.Module, path: str) -> Iterator[str]:
     """The paths of a module's parts: the items of its lists, and what lies beside the lists.
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from optuna_layerwise.models.sources.arguments import Defaults, plain_arguments
@@ -105,8 +107,18 @@ def tokenizer(name: str) -> tuple[str, int]:
             f"the tokenizer of transformers/{name} is written in Python: expected one with a file "
             "tokenizer.json"
         )
-    most = getattr(_config(name, {}), "max_position_embeddings", None) or found.model_max_length
-    return backend.to_str(), int(min(most, found.model_max_length))
+    return backend.to_str(), int(min(_most_tokens(_config(name, {})), found.model_max_length))
+
+
+def _most_tokens(config: Any) -> float:
+    """How many tokens a network has positions for; RoBERTa's begin behind that of the padding."""
+    if not (positions := getattr(config, "max_position_embeddings", None)):
+        return math.inf
+    with torch.device("meta"):
+        network = extra("transformers").AutoModel.from_config(config, **_NO_CODE)
+    embeddings = (m for m in network.modules() if isinstance(m, nn.Embedding))
+    begun = [m.padding_idx for m in embeddings if m.num_embeddings == positions]
+    return int(positions) - sum(index + 1 for index in begun if index is not None)
 
 
 def from_config(fields: Mapping[str, Any], num_classes: int) -> nn.Module:
