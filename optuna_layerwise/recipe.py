@@ -14,7 +14,7 @@ from optuna_layerwise.io.plain import MANY, object_in, plain, read_object
 from optuna_layerwise.recipe_methods import METHODS, Method, Regression, method_from
 
 Schedule = Literal["constant", "cosine"]
-Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "auc", "loss"]
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "auc", "loss", "map", "r2", "mae"]
 BatchNorm = Literal["eval_frozen", "train", "eval_all"]
 HeadStart = Literal["random", "fitted"]
 ClassWeights = Literal["none", "balanced"]
@@ -33,8 +33,8 @@ _LATER = ("head_start", "label_smoothing", "class_weights", "augment", "views", 
 
 
 def higher_is_better(metric: Metric) -> bool:
-    """True for every metric but the loss."""
-    return metric != "loss"
+    """True for every metric but the loss and the mean absolute error."""
+    return metric not in ("loss", "mae")
 
 
 def improves(metric: Metric, value: float, best: float | None) -> bool:
@@ -111,7 +111,7 @@ class Recipe:
         within=(1, MANY),
     )
     batch_size: int = _training(32, "Number of images in a step.", within=(1, MANY))
-    metric: Metric = _training("accuracy", "Metric of the validation split.")
+    metric: Metric = _training("accuracy", "Metric of the validation split, as the task has it.")
     bn: BatchNorm = _training(
         "eval_frozen",
         "Which BatchNorm layers stay in eval mode: those of frozen blocks, none, or all.",

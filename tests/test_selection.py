@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +15,14 @@ from optuna_layerwise.objective.selection import (
     bias_corrected,
     lead,
     select_members,
-    weighted_scores,
 )
 from optuna_layerwise.recipe import Metric
-from optuna_layerwise.training.metrics import classification_metrics
+from optuna_layerwise.tasks import Classification
+from optuna_layerwise.tasks.classification_metrics import classification_metrics, weighted_scores
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
-METRICS: tuple[Metric, ...] = get_args(Metric)
+METRICS: tuple[Any, ...] = Classification().choices
 
 
 def candidates(

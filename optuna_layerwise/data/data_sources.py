@@ -29,6 +29,7 @@ _DEFAULTS: dict[str, Any] = {
     "columns": None,
     "image_root": (),
     "group_by": "auto",
+    "task": "classification",
 }
 
 
@@ -56,7 +57,7 @@ SOURCES: dict[str, SourceKind] = {
     "a table": SourceKind(
         lambda source: _suffix(source) in TABLES,
         lambda source, **options: read_table(Path(source), **options),
-        ("columns", "image_root", "group_by", "group_rule"),
+        ("columns", "image_root", "group_by", "group_rule", "task"),
     ),
 }
 """Kind of source to how it is recognised and read; of several that serve a source the last one."""

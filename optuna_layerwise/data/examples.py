@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optuna_layerwise.data.decode import Decoding
+from optuna_layerwise.data.targets import Labels, TaskName, check_labels, task_named
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -69,18 +70,22 @@ class Examples:
     """Labelled inputs of one shape: `Images`, or `Arrays` of other numbers.
 
     Attributes:
-        labels: int64 [N], indices into ``classes``.
-        classes: The class names.
+        labels: int64 [N], indices into ``classes``; or uint8 [N, classes], 1 for each label that
+            an example has; or float32 [N, classes], its targets.
+        classes: The names of classes, labels or targets.
         names: One name per example, for messages: relative file name or index.
         groups: One name per example of what it belongs to, such as a patient, where the splits
             keep groups together.
+        scale: The mean and the standard deviation of each target over the training examples;
+            empty for classes and labels.
         noun: What they are called in messages.
     """
 
-    labels: NDArray[np.int64]
+    labels: Labels
     classes: tuple[str, ...]
     names: tuple[str, ...]
     groups: tuple[str, ...] | None
+    scale: tuple[tuple[float, float], ...]
     noun: ClassVar[str] = "examples"
     _field: ClassVar[str]
     """The name of the field that has the inputs."""
@@ -102,18 +107,14 @@ class Examples:
             ValueError: if not.
         """
         n = self.inputs.shape[0]
-        if self.labels.dtype != np.int64 or self.labels.shape != (n,):
-            raise ValueError(
-                f"labels must be int64 [{n}] like the {self._field}, "
-                f"got {self.labels.dtype} {list(self.labels.shape)}"
-            )
+        check_labels(self.labels, n, self.classes, self._field)
         if len(self.names) != n:
             raise ValueError(f"expected {n} names like the {self._field}, got {len(self.names)}")
-        if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
-            raise ValueError(
-                f"labels must be 0 to {len(self.classes) - 1} ({len(self.classes)} classes), "
-                f"got {self.labels.min()} to {self.labels.max()}"
-            )
+
+    @property
+    def task(self) -> TaskName:
+        """What a network is to answer: a name in ``tasks.TASKS``."""
+        return task_named(self.labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -171,6 +172,7 @@ class Arrays(Examples):
         classes: See `Examples`.
         names: See `Examples`.
         groups: See `Examples`.
+        scale: See `Examples`.
 
     Raises:
         ValueError: if shapes, types or labels do not fit together.
@@ -185,10 +187,11 @@ class Arrays(Examples):
     """
 
     values: NDArray[Any] | Rows
-    labels: NDArray[np.int64]
+    labels: Labels
     classes: tuple[str, ...]
     names: tuple[str, ...]
     groups: tuple[str, ...] | None = None
+    scale: tuple[tuple[float, float], ...] = ()
 
     _field: ClassVar[str] = "values"
 

@@ -10,6 +10,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from optuna_layerwise.data.examples import Examples
 from optuna_layerwise.data.grouped_splits import grouped_split
+from optuna_layerwise.data.targets import lacking, strata
 
 MANY_IMAGES = 1000
 """From this number of labelled images on, one validation split says enough."""
@@ -52,16 +53,17 @@ def held_out_folds(
     held: list[NDArray[np.int64]]
     if images.groups is None:
         cut = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-        held = [part for _, part in cut.split(np.zeros(len(images)), images.labels)]
+        held = [part for _, part in cut.split(np.zeros(len(images)), strata(images.labels))]
     else:
-        held = [*grouped_split(images.labels, images.groups, [1 / n_folds] * n_folds, seed=seed)]
+        shares = [1 / n_folds] * n_folds
+        held = [*grouped_split(strata(images.labels), images.groups, shares, seed=seed)]
         for part in held:
-            rest = np.delete(images.labels, part)
-            if lacking := sorted(set(images.labels.tolist()) - set(rest.tolist())):
-                names = ", ".join(images.classes[label] for label in lacking)
+            rest = np.delete(images.labels, part, axis=0)
+            known = lacking(images.labels, images.classes)
+            if names := sorted(set(lacking(rest, images.classes)) - set(known)):
                 raise ValueError(
                     f"{n_folds} folds that keep the groups together leave nothing to train on of "
-                    f"{names}; choose fewer folds, or 1"
+                    f"{', '.join(names)}; choose fewer folds, or 1"
                 )
     everything = np.arange(len(images))
     return [(images.subset(np.delete(everything, part)), images.subset(part)) for part in held]
@@ -77,7 +79,8 @@ def folds_for_finalists(images: Examples) -> list[tuple[Examples, Examples]]:
 
 def _units(images: Examples) -> list[int]:
     """Per class that occurs, its images, or the groups that have one."""
+    labels = strata(images.labels)
     if images.groups is None:
-        return [int(n) for n in np.bincount(images.labels) if n]
+        return [int(n) for n in np.bincount(labels) if n]
     groups = np.asarray(images.groups)
-    return [len(set(groups[images.labels == label])) for label in np.unique(images.labels)]
+    return [len(set(groups[labels == label])) for label in np.unique(labels)]

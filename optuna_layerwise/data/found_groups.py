@@ -15,6 +15,7 @@ from optuna_layerwise.data.labels import MISSING, PERHAPS_MISSING
 from optuna_layerwise.data.names import GROUP_RULE
 from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import Part, RawData, cut
+from optuna_layerwise.data.targets import strata
 
 OWN = "group"
 """What a table calls groups if it follows docs/data.md; it goes before all others."""
@@ -102,7 +103,7 @@ def _by_groups(
     except ValueError:
         return None
     for name, part in parts.items():
-        classes, expected = set(part.labels.tolist()), set(by_image[name].labels.tolist())
+        classes, expected = (set(strata(each.labels).tolist()) for each in (part, by_image[name]))
         least = len(expected) if name == "train" else min(2, len(expected))
         if len(classes) < least or len(part) < len(by_image[name]) / 2:
             return None

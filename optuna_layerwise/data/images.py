@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optuna_layerwise.data.examples import Examples, Rows
+from optuna_layerwise.data.targets import Labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +22,7 @@ class Images(Examples):
         classes: See `Examples`.
         names: See `Examples`.
         groups: See `Examples`.
+        scale: See `Examples`.
 
     Raises:
         ValueError: if shapes, types or labels do not fit together.
@@ -35,10 +37,11 @@ class Images(Examples):
     """
 
     pixels: NDArray[np.uint8] | Rows
-    labels: NDArray[np.int64]
+    labels: Labels
     classes: tuple[str, ...]
     names: tuple[str, ...]
     groups: tuple[str, ...] | None = None
+    scale: tuple[tuple[float, float], ...] = ()
 
     noun: ClassVar[str] = "images"
     _field: ClassVar[str] = "pixels"

@@ -17,6 +17,7 @@ from optuna_layerwise.data.notices import kept_notices
 from optuna_layerwise.data.prepare import prepared
 from optuna_layerwise.data.raw import Part
 from optuna_layerwise.data.store import Decoded, decode_in_memory, decode_to_disk
+from optuna_layerwise.data.targets import TaskName
 from optuna_layerwise.data.tokens import Tokenizing
 from optuna_layerwise.data.value_range import value_range
 
@@ -34,6 +35,7 @@ def load_data(
     group_by: str | None = "auto",
     group_rule: int = GROUP_RULE,
     columns: Mapping[str, str] | None = None,
+    task: TaskName = "classification",
     image_root: Source | Sequence[Source] = (),
     root: Source | None = None,
     download: bool = False,
@@ -67,6 +69,10 @@ def load_data(
         group_rule: What ``auto`` means for a table: 1 as in studies of earlier versions, where
             ``group`` was the only name that was known.
         columns: What a table calls ``image``, ``label`` and ``split``.
+        task: What the labels of a table are. ``classification``: a class. ``multilabel``: a cell
+            of names with ``;`` between, which may be empty, or several columns of 0 and 1.
+            ``regression``: one or several columns of numbers. The names of several columns stand
+            in ``columns["label"]``, with commas between.
         image_root: Folder, or folders, below which the images of a table lie.
         root: Folder that holds the data sets that go by name.
         download: Let torchvision download into ``root`` what is not there.
@@ -103,6 +109,7 @@ def load_data(
             root=None if root is None else Path(root).expanduser(),
             download=download,
             columns=columns,
+            task=task,
             image_root=image_roots,
             group_by=group_by,
             group_rule=group_rule,

@@ -15,6 +15,7 @@ from optuna_layerwise.data.folder import split_named
 from optuna_layerwise.data.load import ImageReader
 from optuna_layerwise.data.prepare import Inputs, prepared
 from optuna_layerwise.data.raw import Part, RawData
+from optuna_layerwise.data.targets import Labels, TaskName, names_as_labels
 from optuna_layerwise.data.tokens import TextReader, Tokenizing
 
 _EXPECTED = (
@@ -55,6 +56,7 @@ def load_examples(
     *,
     columns: tuple[str, str] | None = None,
     classes: Sequence[str] | None = None,
+    task: TaskName = "classification",
     groups: Sequence[Any] | None = None,
     image_size: int | None = None,
     tokenizing: Tokenizing | None = None,
@@ -82,7 +84,11 @@ def load_examples(
             mapping of ``train``, and perhaps ``val`` (``validation``) and ``test``, to such.
         columns: The names of input and label, where items are mappings.
         classes: The names of the labels 0, 1, ...; by default what the data set says
-            (``classes``, or the feature of the label column), or else the labels themselves.
+            (``classes``, or the feature of the label column), or else the labels themselves. For
+            other tasks the names of labels or targets.
+        task: What the labels are. ``classification``: a name or a number each.
+            ``multilabel``: a list of names each, or a row of 0 and 1. ``regression``: a number or
+            a row of numbers each.
         groups: One per item of data without splits; the splits keep groups together.
         image_size: Side of the images in pixels.
         tokenizing: How texts become tokens; see `Tokenizing`.
@@ -106,21 +112,22 @@ def load_examples(
         raise ValueError("groups are for data without splits of their own; leave them out")
     read = {split: _columns(each, columns, split) for split, each in named.items()}
     labels = [label for _, these in read.values() for label in these]
-    known = _classes(labels, classes or _told_classes(named, columns))
+    known, numbers = _numbers(task, labels, classes or _told_classes(named, columns))
     reader, items = _reader(read, image_size, tokenizing)
-    parts, numbers = {}, {label: number for number, label in enumerate(known)}
+    parts, begin = {}, 0
     for split, (_, theirs) in read.items():
         where = "" if split == "pool" else f"{split} "
         parts[split] = Part(
             items[split],
-            np.array([_number(label, numbers, known) for label in theirs], np.int64),
+            numbers[begin : begin + len(theirs)],
             tuple(f"{where}{place}" for place in range(len(theirs))),
             None if groups is None else tuple(map(str, groups)),
         )
+        begin += len(theirs)
         if groups is not None and len(groups) != len(theirs):
             raise ValueError(f"expected {len(theirs)} groups, one per item, got {len(groups)}")
     return prepared(
-        RawData(tuple(map(str, known)), parts),
+        RawData(known, parts),
         reader,
         name,
         val=val,
@@ -149,7 +156,7 @@ def _columns(
 ) -> tuple[list[Any], list[Any]]:
     """Inputs and labels."""
     if isinstance(data, tuple) and len(data) == 2:
-        inputs, labels = list(data[0]), [*_plain(data[1])]
+        inputs, labels = list(data[0]), list(data[1])
         if len(inputs) != len(labels):
             raise ValueError(f"expected one label per input, got {len(labels)} for {len(inputs)}")
         return inputs, labels
@@ -167,7 +174,7 @@ def _columns(
         if not (isinstance(item, tuple | list) and len(item) == 2):
             raise ValueError(f"{_EXPECTED}; got {type(item).__name__} as item {place} of {split}")
         inputs.append(item[0])
-        labels += _plain([item[1]])
+        labels.append(item[1])
     return inputs, labels
 
 
@@ -180,6 +187,37 @@ def _plain(labels: Any) -> Iterator[Any]:
         if not isinstance(plain, str | int):
             raise ValueError(f"a label must be a name or a whole number, got {label!r}")
         yield plain
+
+
+def _numbers(
+    task: str, labels: Sequence[Any], told: Sequence[str] | None
+) -> tuple[tuple[str, ...], Labels]:
+    """The names of classes, labels or targets, and the labels as `Examples` have them."""
+    if task == "classification":
+        plain = [*_plain(labels)]
+        known = _classes(plain, told)
+        places = {label: number for number, label in enumerate(known)}
+        return tuple(map(str, known)), np.array(
+            [_number(label, places, known) for label in plain], np.int64
+        )
+    rows = [label.tolist() if hasattr(label, "tolist") else label for label in labels]
+    if task == "multilabel" and any(isinstance(each, str) for row in rows for each in row):
+        return names_as_labels(rows, told)
+    try:
+        table = np.array(rows, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"expected as many numbers for each example ({task}): {error}") from error
+    table = table.reshape(len(rows), -1)
+    if task == "multilabel" and not np.isin(table, (0, 1)).all():
+        raise ValueError("expected lists of names, or rows of 0 and 1, got other numbers")
+    kind = "label" if task == "multilabel" else "target"
+    names = tuple(told or (f"{kind} {place}" for place in range(table.shape[1])))
+    if len(names) != table.shape[1]:
+        raise ValueError(f"expected {len(names)} numbers for {[*names]}, got {table.shape[1]}")
+    if not np.isfinite(table).all():
+        where = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
+        raise ValueError(f"expected finite numbers, got {rows[where]} as label of item {where}")
+    return names, table.astype(np.uint8 if task == "multilabel" else np.float32)
 
 
 def _told_classes(named: Mapping[str, Any], columns: tuple[str, str] | None) -> Any:

@@ -16,6 +16,7 @@ from optuna_layerwise.data.found_groups import split
 from optuna_layerwise.data.labels import alike, said
 from optuna_layerwise.data.notices import kept_notices, notice
 from optuna_layerwise.data.raw import Part, RawData, content_digests, fingerprint
+from optuna_layerwise.data.targets import lacking, scale_of
 
 if TYPE_CHECKING:
     from optuna_layerwise.data.tokens import Tokenizing
@@ -85,12 +86,13 @@ def prepared(
     decided = {**parameters, **shares, "split_seed": split_seed}
     key = fingerprint(raw.classes, parts, contents, decided)
     noun = reader.makes.noun
+    scale = scale_of(parts["train"].labels, raw.classes)
     with kept_notices() as said_of_items:
         inputs = reader.read(parts, key)
         _report_bad(parts, inputs, noun, skip=reader.skip_bad)
         _warn_of_leaks(parts, inputs, contents, noun)
         train, val_part, test_part = (
-            _examples(reader.makes, raw.classes, parts[name], inputs[name])
+            _examples(reader.makes, raw.classes, parts[name], inputs[name], scale)
             for name in ("train", "val", "test")
         )
         _require_every_split(train, val_part, test_part, classes_may_lack=paper_split)
@@ -170,14 +172,18 @@ def _report_bad(
 
 
 def _examples(
-    makes: type[Examples], classes: tuple[str, ...], part: Part, read: Inputs
+    makes: type[Examples],
+    classes: tuple[str, ...],
+    part: Part,
+    read: Inputs,
+    scale: tuple[tuple[float, float], ...],
 ) -> Examples:
     inputs, bad = read
     good = [index for index in range(len(part)) if index not in bad]
     order = makes.order(inputs)
     kept = part.take(np.array(good, dtype=np.int64)[order])
     make: Any = makes
-    examples: Examples = make(inputs[order], kept.labels, classes, kept.names, kept.groups)
+    examples: Examples = make(inputs[order], kept.labels, classes, kept.names, kept.groups, scale)
     return examples
 
 
@@ -204,7 +210,6 @@ def _require_every_split(
 
 def _lacking(part: Examples) -> str:
     """The classes without an example, for a message; empty if there is none."""
-    counts = np.bincount(part.labels, minlength=len(part.classes))
-    names = [name for name, count in zip(part.classes, counts, strict=True) if not count]
+    names = lacking(part.labels, part.classes)
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"{names[:10]}{more}" if names else ""

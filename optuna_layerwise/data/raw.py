@@ -17,6 +17,7 @@ from optuna_layerwise.data.decode import Item
 from optuna_layerwise.data.grouped_splits import grouped_split
 from optuna_layerwise.data.shares import floor_split, nested_subset
 from optuna_layerwise.data.splits import stratified_split
+from optuna_layerwise.data.targets import Labels, strata
 
 DECODING = 1
 """Raise it when `decode` or this fingerprint changes: older caches and studies then differ."""
@@ -32,7 +33,7 @@ class Part:
     """
 
     items: Sequence[Any]
-    labels: NDArray[np.int64]
+    labels: Labels
     names: tuple[str, ...]
     groups: tuple[str, ...] | None = None
     perhaps_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -103,7 +104,7 @@ def cut(
         if "val" not in parts:
             parts |= _cut(parts["train"], {"train": 1 - val, "val": val}, seed)
     if train_fraction != 1:
-        kept = nested_subset(parts["train"].labels, train_fraction, seed=seed)
+        kept = nested_subset(strata(parts["train"].labels), train_fraction, seed=seed)
         parts["train"] = parts["train"].take(kept)
     return {name: parts[name] for name in ("train", "val", "test")}, said
 
@@ -139,9 +140,9 @@ def _cut(part: Part, fractions: Mapping[str, float], seed: int) -> dict[str, Par
         )
     shares = tuple(fractions.values())
     if part.groups is None:
-        indices = stratified_split(part.labels, shares, seed=seed)
+        indices = stratified_split(strata(part.labels), shares, seed=seed)
     else:
-        indices = grouped_split(part.labels, part.groups, shares, seed=seed)
+        indices = grouped_split(strata(part.labels), part.groups, shares, seed=seed)
     return {name: part.take(chosen) for name, chosen in zip(fractions, indices, strict=True)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,7 @@ def read_rows(
     *,
     optional: Collection[str] = (),
     item: str = "image",
+    targets: Sequence[str] = (),
 ) -> list[Row]:
     """The rows of a table.
 
@@ -46,6 +47,8 @@ def read_rows(
             or ``None`` for a field that is not wanted.
         optional: Fields whose column may be missing.
         item: What the field of the items is called, ``image`` or ``text``.
+        targets: Columns that take the place of the label: a row's label is then their cells,
+            one behind the other.
 
     Raises:
         ValueError: with the line, if the table is broken or a cell has no value.
@@ -66,6 +69,13 @@ def read_rows(
             )
     if not table:
         raise ValueError(f"{path} has column names and no row; expected a row for each {item}")
+    columns = {field: None if targets and field == "label" else n for field, n in columns.items()}
+    if missing := [name for name in targets if name not in header]:
+        raise ValueError(
+            f"{path} has no column {missing[0]!r} for the label; it has {header}. Say which "
+            "columns have the labels or targets, with commas between, with columns (--column "
+            "label=FIRST,SECOND)"
+        )
     places: dict[str, int] = {}
     labels: list[str] = []
     for field, name in columns.items():
@@ -94,7 +104,8 @@ def read_rows(
                 empty.append((line, columns[field], f"is {value!r}" if value else "is empty"))
         group, split = values.get("group"), values.get("split")
         every = dict(zip(header, cells, strict=True))
-        rows.append(Row(line, values[item], values.get("label", ""), group, split, every))
+        label = " ".join(every[name] for name in targets) or values.get("label", "")
+        rows.append(Row(line, values[item], label, group, split, every))
     if empty:
         line, column, found = empty[0]
         more = f", and so are {len(empty) - 1} others" if len(empty) > 1 else ""

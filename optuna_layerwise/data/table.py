@@ -22,6 +22,7 @@ from optuna_layerwise.data.names import GROUP_RULE
 from optuna_layerwise.data.notices import notice
 from optuna_layerwise.data.raw import Part, RawData
 from optuna_layerwise.data.rows import Row, read_rows
+from optuna_layerwise.data.targets import Labels, column_labels, label_sets
 
 COLUMNS = ("image", "label", "split")
 
@@ -33,6 +34,7 @@ def read_table(
     group_by: str | None = "auto",
     group_rule: int = GROUP_RULE,
     image_root: Sequence[Path] = (),
+    task: str = "classification",
 ) -> RawData:
     """Read ``path``; the images of a table without splits are one pool.
 
@@ -43,6 +45,7 @@ def read_table(
         group_by: Column of the groups; with ``auto`` the parts have all that look like groups.
         group_rule: By rule 1, ``auto`` is ``group`` if there is such a column.
         image_root: Folders of the images that do not lie where the table does.
+        task: See `load_data`.
 
     Raises:
         FileNotFoundError: if there is no such table, or images of it are missing.
@@ -55,15 +58,19 @@ def read_table(
     group = (OWN if group_rule == 1 else None) if auto else group_by
     optional = {"group"} if auto else set()
     named = {field: columns.get(field, field) for field in COLUMNS}
+    targets = target_columns(task, named)
     rows = read_rows(
         path,
         {**named, "group": group},
         optional=optional if "split" in columns else optional | {"split"},
+        targets=targets,
     )
-    taken = {group, *named.values()}
+    taken = {group, *named.values(), *targets}
     perhaps = [name for name in rows[0].cells if name not in taken and looks_like_groups(name)]
     locate = locator(path.parent, image_root)
-    return table_data(path, rows, locate, group or "", perhaps if auto else ())
+    return table_data(
+        path, rows, locate, group or "", perhaps if auto else (), task=task, targets=targets
+    )
 
 
 def table_data(
@@ -72,6 +79,9 @@ def table_data(
     locate: Locate,
     group_column: str,
     perhaps_groups: Sequence[str] = (),
+    *,
+    task: str = "classification",
+    targets: Sequence[str] = (),
 ) -> RawData:
     """The data of a table's rows, given where an image lies.
 
@@ -103,6 +113,8 @@ def table_data(
         [plain_path(row.item) for row in rows],
         group_column,
         [column for column in perhaps_groups if column not in clashing],
+        task=task,
+        targets=targets,
     )
 
 
@@ -113,6 +125,9 @@ def rows_as_data(
     names: Sequence[str],
     group_column: str,
     perhaps_groups: Sequence[str] = (),
+    *,
+    task: str = "classification",
+    targets: Sequence[str] = (),
 ) -> RawData:
     """The data of a table, given what each row's item is and is called in messages.
 
@@ -123,6 +138,8 @@ def rows_as_data(
         names: One per row.
         group_column: The column of the groups, for messages.
         perhaps_groups: Columns that look like groups.
+        task: See `load_data`.
+        targets: The columns of its labels or targets; see `target_columns`.
 
     Raises:
         ValueError: if the splits do not fit together.
@@ -130,11 +147,11 @@ def rows_as_data(
     perhaps = {
         column: without_blanks([row.cells[column] for row in rows]) for column in perhaps_groups
     }
-    classes = _classes(path, rows)
+    classes, of_rows = _labels(path, rows, task, targets)
     parts = {}
     for name in _names(path, rows):
         members = [place for place, row in enumerate(rows) if _split(path, row) == name]
-        labels = np.asarray([classes.index(rows[i].label) for i in members], dtype=np.int64)
+        labels = of_rows[members]
         groups = tuple(group for i in members if (group := rows[i].group) is not None)
         looks = {column: tuple(cells[i] for i in members) for column, cells in perhaps.items()}
         parts[name] = Part(
@@ -145,7 +162,8 @@ def rows_as_data(
             looks,
         )
     if len(parts) > 1:
-        _refuse_lonely_classes(path, classes, parts)
+        if task == "classification":
+            _refuse_lonely_classes(path, classes, parts)
         grouped = {name: part.groups for name, part in parts.items() if part.groups is not None}
         refuse_leaks(grouped, group_column, str(path))
         if len(set(perhaps.get(OWN, ()))) > 1:
@@ -180,6 +198,27 @@ def _each_once(path: Path, rows: list[Row]) -> tuple[list[Row], set[str]]:
             f"{', ...' if len(again) > 3 else ''}",
         )
     return list(first.values()), clashing
+
+
+def target_columns(task: str, columns: Mapping[str, str]) -> list[str]:
+    """The columns of several labels or of targets: names with commas between; else none."""
+    if task == "classification":
+        return []
+    return [name.strip() for name in columns["label"].split(",")]
+
+
+def _labels(
+    path: Path, rows: Sequence[Row], task: str, targets: Sequence[str]
+) -> tuple[tuple[str, ...], Labels]:
+    """The names of classes, labels or targets, and the labels of all rows."""
+    if not targets:
+        classes = _classes(path, rows)
+        return classes, np.array([classes.index(row.label) for row in rows], np.int64)
+    where = [f"{path}, line {row.line}" for row in rows]
+    if task == "multilabel" and len(targets) == 1:
+        return label_sets([row.cells[targets[0]] for row in rows], where)
+    cells = {name: [row.cells[name] for row in rows] for name in targets}
+    return column_labels(task, cells, where)
 
 
 def _classes(path: Path, rows: Sequence[Row]) -> tuple[str, ...]:

@@ -21,7 +21,8 @@ from optuna_layerwise.data.notices import kept_notices, notice
 from optuna_layerwise.data.prepare import Inputs, prepared
 from optuna_layerwise.data.raw import Part, RawData
 from optuna_layerwise.data.rows import read_rows
-from optuna_layerwise.data.table import rows_as_data
+from optuna_layerwise.data.table import rows_as_data, target_columns
+from optuna_layerwise.data.targets import TaskName
 
 Text: TypeAlias = "str | tuple[str, str]"
 """A text, or a pair of texts."""
@@ -147,6 +148,7 @@ def load_texts(
     tokenizing: Tokenizing,
     *,
     columns: Mapping[str, str] | None = None,
+    task: TaskName = "classification",
     group_by: str | None = "auto",
     group_rule: int = GROUP_RULE,
     val: float = 0.2,
@@ -162,6 +164,7 @@ def load_texts(
         tokenizing: How texts become tokens; `ModelSpec.tokenizer` has that of a network.
         columns: What the table calls ``text``, ``label`` and ``split``. With ``pair``, a second
             column of texts, each row is a pair of texts.
+        task: See `load_data`.
         group_by: See `load_data`.
         group_rule: See `load_data`.
         val: Share of the validation split; see `load_data`.
@@ -180,7 +183,7 @@ def load_texts(
             f"at {path}"
         )
     with kept_notices() as said_of_source:
-        raw = _read(path, columns, group_by, group_rule)
+        raw = _read(path, columns, group_by, group_rule, task)
     return prepared(
         raw,
         TextReader(tokenizing),
@@ -196,7 +199,11 @@ def load_texts(
 
 
 def _read(
-    path: Path, columns: Mapping[str, str] | None, group_by: str | None, group_rule: int
+    path: Path,
+    columns: Mapping[str, str] | None,
+    group_by: str | None,
+    group_rule: int,
+    task: str,
 ) -> RawData:
     named = dict(columns or {})
     if unknown := sorted(named.keys() - set(COLUMNS)):
@@ -205,14 +212,21 @@ def _read(
     group = (OWN if group_rule == 1 else None) if auto else group_by
     optional = ({"group"} if auto else set()) | (set() if "split" in named else {"split"})
     fields = {name: named.get(name, name) for name in ("text", "label", "split")}
-    rows = read_rows(path, {**fields, "group": group}, optional=optional, item="text")
+    targets = target_columns(task, fields)
+    rows = read_rows(
+        path, {**fields, "group": group}, optional=optional, item="text", targets=targets
+    )
     pair = named.get("pair")
     if pair is not None and pair not in rows[0].cells:
         raise ValueError(f"{path} has no column {pair!r} for the pair; it has {[*rows[0].cells]}")
     if pair is not None and (empty := [row for row in rows if not row.cells[pair]]):
         raise ValueError(f"{path}, line {empty[0].line}: the cell of {pair!r} is empty")
     items = [(row.item,) if pair is None else (row.item, row.cells[pair]) for row in rows]
-    taken = {group, pair, *fields.values()}
+    taken = {group, pair, *fields.values(), *targets}
     perhaps = [name for name in rows[0].cells if name not in taken and looks_like_groups(name)]
     names = [f"line {row.line}" for row in rows]
-    return rows_as_data(path, rows, items, names, group or "", perhaps if auto else ())
+    return rows_as_data(
+        *(path, rows, items, names, group or "", perhaps if auto else ()),
+        task=task,
+        targets=targets,
+    )

@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 from torchvision.models.googlenet import GoogLeNetOutputs
 from torchvision.models.inception import InceptionOutputs
+
+from optuna_layerwise.tasks import Classification, Task
+
+_CLASSES = Classification()
 
 AUXILIARY: Mapping[type, tuple[tuple[str, float], ...]] = {
     # Szegedy et al. 2015, section 5
@@ -45,17 +48,19 @@ def training_loss(
     outputs: Any,
     labels: torch.Tensor,
     *,
+    task: Task = _CLASSES,
     label_smoothing: float = 0.0,
     class_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Cross-entropy, and in train mode the weighted ones of Inception's auxiliary classifiers.
+    """The task's loss, and in train mode the weighted ones of Inception's auxiliary classifiers.
 
     An auxiliary classifier that is frozen adds nothing: it is as random as a new head.
 
     Args:
         model: The network.
         outputs: What it returned for n images.
-        labels: Their classes, int64 [n].
+        labels: Theirs, such as classes, int64 [n].
+        task: What the network is to answer, by default a class.
         label_smoothing: The share of a label that is spread evenly over all classes.
         class_weights: float [classes]; the loss is then the mean over the images of their
             cross-entropies times the weights of their classes. The mean is over n, and not over
@@ -63,10 +68,9 @@ def training_loss(
     """
 
     def loss_of(logits: torch.Tensor) -> torch.Tensor:
-        if class_weights is None:
-            return cross_entropy(logits, labels, label_smoothing=label_smoothing)
-        each = cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
-        return (each * class_weights[labels]).mean()
+        return task.loss(
+            logits, labels, label_smoothing=label_smoothing, class_weights=class_weights
+        )
 
     loss = loss_of(logits_of(outputs))
     if classifiers := AUXILIARY.get(type(outputs)):

@@ -14,7 +14,8 @@ So the state dict of member i, of a network with these ``names``, is ::
         full = {name: f"{i}.{name}" for name in names}
         state = {name: file.get_tensor(aliases.get(key, key)) for name, key in full.items()}
 
-and the probabilities of the team are the weighted mean of its members' softmax.
+and the probabilities of the team are the weighted mean of its members' softmax. The metadata
+``team_task`` says what else is averaged: ``multilabel`` the sigmoids, ``regression`` the outputs.
 """
 
 from __future__ import annotations
@@ -35,20 +36,23 @@ from safetensors.torch import save_file
 from torch import nn
 
 from optuna_layerwise.io.files import whole_file
-from optuna_layerwise.io.plain import decoded, shortened
+from optuna_layerwise.io.plain import decoded, one_of, shortened
 from optuna_layerwise.models.cutting import Cut, find_cut
 from optuna_layerwise.models.flops import counting_flops
 from optuna_layerwise.models.outputs import logits_of
 from optuna_layerwise.models.weights import load_tensors
+from optuna_layerwise.tasks import TASKS, Classification
 
 MOST_MEMBERS = 100
 """A file that asks for more networks than that is refused before any is built."""
-_WEIGHTS, _ALIASES = "team", "team_aliases"
+_WEIGHTS, _ALIASES, _TASK = "team", "team_aliases", "team_task"
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
 
 
 class Team(nn.Module):
-    """The weighted mean of the softmax probabilities of several networks, for inference.
+    """The weighted mean of the answers of several networks, for inference.
+
+    Answers are the softmax probabilities, unless another task is given.
 
     Members with the same bits up to some layer, such as a frozen prefix, compute that part once
     for each batch. Which they are is found when images of a new size come; the members' weights
@@ -58,6 +62,7 @@ class Team(nn.Module):
     Args:
         members: Networks with the same names and shapes of tensors, on one device.
         weights: A positive number for each member; they are divided by their sum.
+        task: A name in `TASKS`.
 
     Raises:
         ValueError: if there is no member, or more than `MOST_MEMBERS`; if there are more or fewer
@@ -71,7 +76,12 @@ class Team(nn.Module):
         tensor([1., 1., 1., 1.])
     """
 
-    def __init__(self, members: Sequence[nn.Module], weights: Sequence[float]) -> None:
+    def __init__(
+        self,
+        members: Sequence[nn.Module],
+        weights: Sequence[float],
+        task: str = Classification.name,
+    ) -> None:
         super().__init__()
         if not 1 <= len(members) <= MOST_MEMBERS or len(members) != len(weights):
             raise ValueError(
@@ -86,7 +96,7 @@ class Team(nn.Module):
                     "the members of a team must be of one architecture, but member "
                     f"{index} differs from member 0: {reason}"
                 )
-        self.members = nn.ModuleList(members)
+        self.members, self.task = nn.ModuleList(members), task
         total = math.fsum(weights)
         total = 1.0 if abs(total - 1) < 1e-9 else total  # so that a saved team stays the same
         self.weights = tuple(float(weight) / total for weight in weights)
@@ -98,16 +108,13 @@ class Team(nn.Module):
         return super().train(False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logarithms of the team's probabilities, float32 [n, classes], for inputs [n, ...].
+        """Outputs whose answers are the team's, float32 [n, width], for inputs [n, ...].
 
-        They are their own log-softmax, so they serve wherever logits do.
+        For classes they are the logarithms of the probabilities, which are their own log-softmax
+        and so serve wherever logits do.
         """
         outputs = self._logits(images, self._plan(images))
-        parts = [
-            logits.float().log_softmax(dim=1) + math.log(weight)
-            for logits, weight in zip(outputs, self.weights, strict=True)
-        ]
-        return torch.stack(parts).logsumexp(dim=0)
+        return TASKS[self.task].mixed(outputs, self.weights)
 
     def work(self, images: torch.Tensor) -> float:
         """Operations of the team for an image of this size, as a multiple of one member's.
@@ -173,7 +180,7 @@ def save_team(team: Team, path: str | os.PathLike[str], metadata: Mapping[str, s
         OSError: if it cannot be written.
         ValueError: if the metadata has a name that the format uses itself.
     """
-    if taken := {_WEIGHTS, _ALIASES} & set(metadata):
+    if taken := {_WEIGHTS, _ALIASES, _TASK} & set(metadata):
         raise ValueError(f"the metadata of a team has its own {sorted(taken)}; use other names")
     states = [_state(member) for member in team.members]
     stored: dict[str, torch.Tensor] = {}
@@ -191,6 +198,8 @@ def save_team(team: Team, path: str | os.PathLike[str], metadata: Mapping[str, s
                 whole = torch.contiguous_format
                 stored[key] = tensor.to("cpu", copy=True, memory_format=whole)
     texts = {_WEIGHTS: json.dumps(team.weights), _ALIASES: json.dumps(aliases)}
+    if team.task != Classification.name:  # as files of earlier versions have it
+        texts[_TASK] = team.task
     with whole_file(Path(path)) as unfinished:
         save_file(stored, unfinished, metadata={**metadata, **texts})
 
@@ -214,6 +223,7 @@ def load_team(path: str | os.PathLike[str], build: Callable[[], nn.Module]) -> T
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             weights, aliases = _weights_in(metadata), _aliases_in(metadata)
+            task = one_of("its task", metadata.get(_TASK, Classification.name), TASKS)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         for alias, source in aliases.items():
             if alias in tensors or source not in tensors:
@@ -237,7 +247,7 @@ def load_team(path: str | os.PathLike[str], build: Callable[[], nn.Module]) -> T
     for index, member in enumerate(members):
         state = {name: tensors[f"{index}.{name}"] for name in _state(member)}
         load_tensors(member, state)
-    return Team(members, weights)
+    return Team(members, weights, task)
 
 
 def is_team(path: str | os.PathLike[str]) -> bool:

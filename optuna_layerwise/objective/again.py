@@ -64,7 +64,9 @@ def train_again(
     [seed] = objective.unused_seeds(1)
     entrant.train(seed, data.train, data.val, keep=False)
     entrant.refit(seed, joined(data.train, data.val))
-    plausible = plausible_from(entrant.probabilities, data.val.labels)
+    plausible = None
+    if data.val.task == "classification":
+        plausible = plausible_from(entrant.probabilities, data.val.labels)
     choice = Choice(entrant, {}, entrant.fits[0].metrics, {}, None, plausible)
     with HandedOver(trainer, choice, refit=True).saved(path) as saved:
         pass

@@ -37,11 +37,10 @@ from optuna_layerwise.records.final import Candidate, Deliver, Delivered, Estima
 from optuna_layerwise.records.predictions import Predictions
 from optuna_layerwise.records.run import finite_or_none
 from optuna_layerwise.records.saved_network import SavedNetwork
+from optuna_layerwise.tasks import task_of
 from optuna_layerwise.training import Trainer
-from optuna_layerwise.training.metrics import classification_metrics
 
 _PACKAGES = ("optuna-layerwise", "torch", "torchvision", "timm", "transformers", "pillow")
-_TINY = np.finfo(np.float64).tiny
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,30 +97,30 @@ def choose(
         metric: Of the study.
         deliver: What is asked for.
     """
-    winner, classes = order[0], trainings[0].held_out.classes
-    parts = [each.held_out for each in trainings]
+    winner, parts = order[0], [each.held_out for each in trainings]
+    task, classes = task_of(parts[0]), parts[0].classes
     labels = np.concatenate([part.labels for part in parts])
     whole = [e for e in order if len(e.fits) == len(trainings) and not e.diverged]
-    alone = classification_metrics(winner.logits, labels, classes)
+    alone = task.measure(winner.logits, labels, classes)
     if winner not in whole:
         return Choice(winner, {}, alone, {}, None)  # everything diverged
     every = np.stack([entrant.probabilities for entrant in whole])
     units = _units(parts)
     team = dict[Entrant, float]()
     if deliver != "one" and len(whole) > 1:
-        weights = select_members(every, labels)
+        weights = select_members(every, labels, task=task)
         team = {entrant: float(w) for entrant, w in zip(whole, weights, strict=True) if w > 0}
     if len(team) > 1:
         mixed = np.tensordot([team.get(entrant, 0.0) for entrant in whole], every, axes=1)
-        together = classification_metrics(_logarithm(mixed), labels, classes)
+        together = task.measure(task.outputs_of(mixed), labels, classes)
         if deliver == "team" or together["loss"] < alone["loss"]:
-            promised = bias_corrected(mixed[None], labels, metric, groups=units)
-            known = plausible_from(mixed, labels)
+            promised = bias_corrected(mixed[None], labels, metric, task=task, groups=units)
+            known = plausible_from(mixed, labels) if task.has_classes else None
             return Choice(winner, team, together, alone, promised, known)
-    promised = bias_corrected(every, labels, metric, groups=units)
+    promised = bias_corrected(every, labels, metric, task=task, groups=units)
     other = together if len(team) > 1 else {}
     members = {} if deliver == "one" else {winner: 1.0}
-    known = plausible_from(winner.probabilities, labels)
+    known = plausible_from(winner.probabilities, labels) if task.has_classes else None
     return Choice(winner, members, alone, other, promised, known)
 
 
@@ -149,7 +148,9 @@ class HandedOver:
             self.members = [(winner, best, 1.0)]
         models = [entrant.model(network) for entrant, network, _ in self.members]
         weights = [weight for *_, weight in self.members]
-        self._model = Team(models, weights) if len(models) > 1 else models[0]
+        self._task = task_of(trainer.data.train)
+        several = len(models) > 1
+        self._model = Team(models, weights, self._task.name) if several else models[0]
         self._said: dict[Network, Logits] = {}
 
     @property
@@ -203,7 +204,7 @@ class HandedOver:
         trainer, choice = self._trainer, self._choice
 
         def judged(logits: Logits) -> dict[str, float]:
-            return classification_metrics(logits, test.labels, test.classes)
+            return self._task.measure(logits, test.labels, test.classes)
 
         compared = dict.fromkeys([choice.winner, *baselines])
         said = {
@@ -217,8 +218,9 @@ class HandedOver:
         its = trainer.outputs(self._model, test).cpu()
         metric, leads = trainer.recipe.metric, {}
         for baseline in baselines:
-            theirs = np.stack([_softmax(logits) for logits in said[baseline]])
-            if ahead := lead(_softmax(its), theirs, test.labels, metric):
+            theirs = np.stack([self._task.answers(logits) for logits in said[baseline]])
+            ours = self._task.answers(its)
+            if ahead := lead(ours, theirs, test.labels, metric, task=self._task):
                 leads[baseline.name] = ahead
         one = sum(trainer.flops.values())
         delivered = Delivered(
@@ -245,12 +247,17 @@ class HandedOver:
         Args:
             test: The same images.
             trained_on: What its networks were trained on.
+
+        Returns:
+            ``None`` unless each image has one class.
         """
         members = None
+        if not self._task.has_classes:
+            return None
         if len(self.members) > 1:
             said = (self._said_by(entrant, network, test) for entrant, network, _ in self.members)
-            members = np.stack([_softmax(logits).astype(np.float32) for logits in said])
-        return per_image(test, trained_on, _softmax(self._its), members)
+            members = np.stack([self._task.answers(logits).astype(np.float32) for logits in said])
+        return per_image(test, trained_on, self._task.answers(self._its), members)
 
     def _said_by(self, entrant: Entrant, network: Network, test: Examples) -> Logits:
         """Logits of one network, of which each is asked once."""
@@ -284,6 +291,8 @@ def _described(trainer: Trainer, plausible: float | None) -> SavedNetwork:
         image_size=spec.image_size,
         **takes,
         plausible=plausible,
+        task=data.train.task,
+        scale=data.train.scale,
         versions=installed_versions(_PACKAGES),
     )
 
@@ -292,13 +301,3 @@ def _units(parts: Sequence[Examples]) -> NDArray[np.int64]:
     """For each held-out image what is resampled with it: its group, or the image itself."""
     names = [name for part in parts for name in (part.groups or part.names)]
     return np.unique(names, return_inverse=True)[1]
-
-
-def _softmax(logits: Logits) -> NDArray[np.float64]:
-    probabilities: NDArray[np.float64] = logits.double().softmax(dim=1).numpy()
-    return probabilities
-
-
-def _logarithm(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    logarithms: NDArray[np.float64] = np.log(np.maximum(probabilities, _TINY))
-    return logarithms

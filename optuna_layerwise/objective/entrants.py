@@ -20,6 +20,7 @@ from optuna_layerwise.recipe import Metric, Recipe, higher_is_better
 from optuna_layerwise.recipe_methods import Regression
 from optuna_layerwise.records.final import Candidate
 from optuna_layerwise.records.run import finite_or_none
+from optuna_layerwise.tasks import task_of
 from optuna_layerwise.training import Checkpoint, Cost, Fit, Trainer
 
 Logits: TypeAlias = torch.Tensor
@@ -208,8 +209,8 @@ class Entrant:
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """The same after the softmax, float64 [images, classes]."""
-        return self.logits.double().softmax(dim=1).numpy()
+        """The answers that they mean, such as probabilities, float64 [images, classes]."""
+        return task_of(self._trainer.data.train).answers(self.logits)
 
     @property
     def diverged(self) -> bool:

@@ -18,6 +18,7 @@ from optuna_layerwise.baselines import REFERENCES, Baseline, baseline_named
 from optuna_layerwise.data import Examples, Images, Splits, load_data, stratified_folds
 from optuna_layerwise.data.names import MAX_TOKENS
 from optuna_layerwise.data.notices import kept_notices
+from optuna_layerwise.data.targets import strata
 from optuna_layerwise.data.tokens import Tokenizing, load_texts
 from optuna_layerwise.encodings import Encoding, Head
 from optuna_layerwise.io.plain import plain
@@ -478,8 +479,9 @@ def make_folds(data: Splits, n_folds: int) -> list[tuple[Examples, Examples]]:
     """Folds of the training and validation splits, in step."""
     if n_folds == 1:  # the very splits, whose frozen prefixes the finalists share
         return [(data.train, data.val)]
+    names = data.classes if data.train.task == "classification" else ()
     train, val = (
-        stratified_folds(part.labels, n_folds, seed=0, classes=part.classes)
+        stratified_folds(strata(part.labels), n_folds, seed=0, classes=names)
         for part in (data.train, data.val)
     )
     return [(data.train.subset(t), data.val.subset(v)) for t, v in zip(train, val, strict=True)]

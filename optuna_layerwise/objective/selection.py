@@ -1,6 +1,7 @@
 """Who is in a team, with what weight, and what may be promised of the best of many candidates.
 
-Both ask for nothing but the candidates' probabilities of images that they were not trained on.
+Both ask for nothing but the candidates' answers (probabilities, or numbers) for images that they
+were not trained on.
 
 * `select_members`: R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes, Ensemble selection from
   libraries of models, 2004 (https://doi.org/10.1145/1015330.1015432).
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from optuna_layerwise.io.plain import one_of
 from optuna_layerwise.recipe import Metric, higher_is_better
 from optuna_layerwise.records.final import Estimate
+from optuna_layerwise.tasks import Classification, Task
 
 Floats = NDArray[np.float64]
-LEAST_PROBABILITY = 1e-7
-"""Smaller ones of the true class count as this, so that no image has an infinite loss."""
+_CLASSES = Classification()
 LEAST_IN_A_BAG = 5
 _MISSED = 0.1
 """Share of images whose true class may be implausible."""
@@ -34,8 +34,9 @@ _AT_ONCE = 4_000_000
 
 def select_members(
     probabilities: Floats,
-    labels: NDArray[np.integer],
+    labels: NDArray[np.generic],
     *,
+    task: Task = _CLASSES,
     n_rounds: int = 50,
     start: int = 5,
     n_bags: int = 20,
@@ -53,7 +54,8 @@ def select_members(
     Args:
         probabilities: [k candidates, n images, classes]. A candidate with a value that is not
             finite is never chosen. Those of true classes count as at least `LEAST_PROBABILITY`.
-        labels: [n], the class of each image.
+        labels: [n], the class of each image; see `Task`.
+        task: What the candidates answer. Its loss takes the place of the log-loss.
         n_rounds: Candidates that join, of which the last ones may be left out again.
         start: Candidates that a team begins with, or all of a bag if it has fewer.
         n_bags: Bags.
@@ -76,32 +78,32 @@ def select_members(
             "n_rounds must be at least 0, start and n_bags at least 1, "
             f"got {n_rounds}, {start} and {n_bags}"
         )
-    usable = _usable(probabilities, labels)
-    true_class = _of_true_classes(probabilities[usable], labels)
+    usable = _usable(probabilities, labels, task)
+    evidence = task.evidence(probabilities[usable], labels)
     size = min(len(usable), max(LEAST_IN_A_BAG, (len(usable) + 1) // 2))
     rng = np.random.default_rng(seed)
     weights = np.zeros(len(probabilities))
     for _ in range(n_bags):
         bag = np.sort(rng.permutation(len(usable))[:size])
-        counts = _greedy(true_class[bag], n_rounds, start)
+        counts = _greedy(evidence[bag], n_rounds, start, task)
         weights[usable[bag]] += counts / counts.sum() / n_bags
     mean: Floats = weights / weights.sum()
     return mean
 
 
-def _greedy(true_class: Floats, n_rounds: int, start: int) -> Floats:
-    """How often each candidate is in the best team on the way; of probabilities [k, n]."""
-    order = np.argsort(_loss(true_class), kind="stable")[:start]
-    counts = np.zeros(len(true_class))
+def _greedy(evidence: Floats, n_rounds: int, start: int, task: Task) -> Floats:
+    """How often each candidate is in the best team on the way; see `Task.evidence`."""
+    order = np.argsort(task.cost(evidence), kind="stable")[:start]
+    counts = np.zeros(len(evidence))
     counts[order] = 1
-    total = true_class[order].sum(axis=0)
+    total = evidence[order].sum(axis=0)
     best: Floats = counts.copy()
-    least = _loss(total / len(order))
+    least = task.cost(total / len(order))
     for size in range(len(order) + 1, len(order) + n_rounds + 1):
-        losses = _loss((total + true_class) / size)
+        losses = task.cost((total + evidence) / size)
         joins = int(np.argmin(losses))
         counts[joins] += 1
-        total = total + true_class[joins]
+        total = total + evidence[joins]
         if losses[joins] < least:
             best, least = counts.copy(), losses[joins]
     return best
@@ -109,9 +111,10 @@ def _greedy(true_class: Floats, n_rounds: int, start: int) -> Floats:
 
 def bias_corrected(
     probabilities: Floats,
-    labels: NDArray[np.integer],
+    labels: NDArray[np.generic],
     metric: Metric,
     *,
+    task: Task = _CLASSES,
     groups: Sequence[object] | NDArray[np.generic] | None = None,
     n_resamples: int = 500,
     seed: int = 0,
@@ -128,6 +131,7 @@ def bias_corrected(
         labels: [n], the class of each image.
         metric: Chooses, and is what is estimated. The loss has probabilities of true classes of
             at least `LEAST_PROBABILITY`; classes without an image in a resample are skipped.
+        task: What the candidates answer.
         groups: [n], what belongs together, such as the patient: it is resampled as a whole.
         n_resamples: Resamples; with 500 the AUC of 40 candidates, 2000 images and 102 classes
             takes a minute, and any other metric seconds.
@@ -141,8 +145,8 @@ def bias_corrected(
         ValueError: if no candidate is finite, the shapes or labels do not fit each other, or the
             metric is unknown.
     """
-    one_of("metric", metric, get_args(Metric))
-    usable = _usable(probabilities, labels)
+    one_of("metric", metric, task.choices)
+    usable = _usable(probabilities, labels, task)
     found = probabilities[usable]
     if groups is not None and len(groups) != len(labels):
         raise ValueError(f"expected a group for each of {len(labels)} images, got {len(groups)}")
@@ -157,11 +161,11 @@ def bias_corrected(
     for begin in range(0, n_resamples, at_once):
         n = min(at_once, n_resamples - begin)
         drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n)[:, of_image]
-        inside = sign * weighted_scores(found, labels, metric, drawn.astype(np.float64))
+        inside = sign * task.scores(found, labels, metric, drawn.astype(np.float64))
         best = np.where(np.isnan(inside), -np.inf, inside).argmax(axis=1)
         chosen, at = np.unique(best, return_inverse=True)
         left_out = (drawn == 0).astype(np.float64)
-        outside = weighted_scores(found[chosen], labels, metric, left_out)[np.arange(n), at]
+        outside = task.scores(found[chosen], labels, metric, left_out)[np.arange(n), at]
         scores.extend(outside[~np.isnan(inside).all(axis=1) & ~np.isnan(outside)])
     return _estimate(float(np.mean(scores)), scores) if scores else None
 
@@ -169,9 +173,10 @@ def bias_corrected(
 def lead(
     ours: Floats,
     theirs: Floats,
-    labels: NDArray[np.integer],
+    labels: NDArray[np.generic],
     metric: Metric,
     *,
+    task: Task = _CLASSES,
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Estimate | None:
@@ -182,6 +187,7 @@ def lead(
         theirs: Those of the others, [k, n images, classes].
         labels: [n], the class of each image.
         metric: That is compared; a smaller loss is better.
+        task: What they answer.
         n_resamples: Resamples of the images, the same for all.
         seed: It decides which images they have.
 
@@ -195,7 +201,7 @@ def lead(
     rng = np.random.default_rng(seed)
 
     def differences(weights: Floats) -> Floats:
-        scores = weighted_scores(every, labels, metric, weights)
+        scores = task.scores(every, labels, metric, weights)
         ahead: Floats = scores[:, 0] - scores[:, 1:].mean(axis=1)
         return ahead if higher_is_better(metric) else -ahead
 
@@ -241,94 +247,15 @@ def _estimate(value: float, drawn: Sequence[float]) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def weighted_scores(
-    probabilities: Floats, labels: NDArray[np.integer], metric: Metric, weights: Floats
-) -> Floats:
-    """The metric of each candidate, with images that count several times or not at all.
-
-    Args:
-        probabilities: [k candidates, n images, classes], finite.
-        labels: [n], the class of each image.
-        metric: As `classification_metrics` defines it, with a loss that is bounded.
-        weights: [m, n], how often each image counts: whole numbers, for m resamples.
-
-    Returns:
-        [m, k]; NaN where the metric is undefined.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if metric == "auc":
-            return _aucs(probabilities, labels, weights)
-        answers = probabilities.argmax(axis=2)
-        if metric in ("balanced_accuracy", "macro_f1"):
-            return _means_over_classes(answers, labels, metric, weights)
-        values = (answers == labels).astype(np.float64)
-        if metric == "loss":
-            values = -np.log(_of_true_classes(probabilities, labels))
-        mean: Floats = weights @ values.T / weights.sum(axis=1, keepdims=True)
-        return mean
-
-
-def _means_over_classes(
-    answers: NDArray[np.intp], labels: NDArray[np.integer], metric: Metric, weights: Floats
-) -> Floats:
-    """Balanced accuracy or macro F1, over classes with images; of answers [k, n]."""
-    found = []
-    for label in np.unique(labels):
-        answered = (answers == label).astype(np.float64).T
-        own = weights * (labels == label)
-        total, hits = own.sum(axis=1, keepdims=True), own @ answered
-        if metric == "balanced_accuracy":
-            found.append(hits / total)
-        else:  # 2 TP / (2 TP + FP + FN)
-            of_class = 2 * hits / (total + weights @ answered)
-            found.append(np.where(total > 0, of_class, np.nan))
-    return _mean_of_known(np.stack(found))
-
-
-def _aucs(probabilities: Floats, labels: NDArray[np.integer], weights: Floats) -> Floats:
-    """One class against the rest, the mean over those with images; of two classes the second.
-
-    ``AUC = (sum_i w_i B_i - P^2 / 2) / (P N)`` over the class's own images i, where B_i is the
-    weight of all images with smaller probabilities and half of that with equal ones; P is the
-    weight of the class, N that of the rest. P^2 / 2 is what its own images add to B_i.
-    """
-    counts = np.ascontiguousarray(weights.T.astype(np.float32))  # exact up to 16 million images
-    up_to = np.zeros((len(counts) + 1, len(weights)), dtype=np.float32)
-    found = []
-    for label in [1] if probabilities.shape[2] == 2 else np.unique(labels):
-        own = weights.T[labels == label]
-        total = own.sum(axis=0)
-        pairs = total * (weights.sum(axis=1) - total)
-        for values in probabilities[:, :, label]:
-            order = np.argsort(values)
-            np.cumsum(counts[order], axis=0, out=up_to[1:])
-            left, right = (
-                np.searchsorted(values, values[labels == label], side, sorter=order)
-                for side in ("left", "right")
-            )
-            wins = (own * (up_to[left] + up_to[right])).sum(axis=0) / 2 - total**2 / 2
-            found.append(wins / pairs)
-    by_class = np.stack(found).reshape(-1, len(probabilities), len(weights))
-    mean: Floats = _mean_of_known(by_class).T
-    return mean
-
-
-def _mean_of_known(values: Floats) -> Floats:
-    """Over the first axis, without NaN; NaN where nothing else is."""
-    known = ~np.isnan(values)
-    mean: Floats = np.where(known, values, 0).sum(axis=0) / known.sum(axis=0)
-    return mean
-
-
-def _usable(probabilities: Floats, labels: NDArray[np.integer]) -> NDArray[np.intp]:
+def _usable(probabilities: Floats, labels: NDArray[np.generic], task: Task) -> NDArray[np.intp]:
     """The candidates whose values are all finite."""
-    if probabilities.ndim != 3 or labels.shape != probabilities.shape[1:2] or not len(labels):
+    if probabilities.ndim != 3 or labels.shape[:1] != probabilities.shape[1:2] or not len(labels):
         raise ValueError(
             "expected probabilities of shape (candidates, images, classes) and one label per "
             f"image, at least one, got shapes {probabilities.shape} and {labels.shape}"
         )
     n_classes = probabilities.shape[2]
-    if labels.min() < 0 or labels.max() >= n_classes:
+    if task.has_classes and (labels.min() < 0 or labels.max() >= n_classes):
         raise ValueError(
             f"labels must lie in 0..{n_classes - 1} for {n_classes} probabilities, got "
             f"{labels.min()}..{labels.max()}"
@@ -340,15 +267,3 @@ def _usable(probabilities: Floats, labels: NDArray[np.integer]) -> NDArray[np.in
             "chosen"
         )
     return usable
-
-
-def _of_true_classes(probabilities: Floats, labels: NDArray[np.integer]) -> Floats:
-    """[k, n], at least `LEAST_PROBABILITY`."""
-    own: Floats = probabilities[:, np.arange(len(labels)), labels]
-    return np.maximum(own, LEAST_PROBABILITY)
-
-
-def _loss(true_class: Floats) -> Floats:
-    """The log-loss, over the last axis."""
-    loss: Floats = -np.log(true_class).mean(axis=-1)
-    return loss

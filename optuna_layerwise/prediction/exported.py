@@ -17,6 +17,7 @@ from optuna_layerwise.models.team import is_team, load_team
 from optuna_layerwise.models.weights import load_tensors
 from optuna_layerwise.prediction.inputs import Reading, reading_of
 from optuna_layerwise.records.saved_network import WEIGHTS, SavedNetwork, network_in
+from optuna_layerwise.tasks import task_of
 from optuna_layerwise.training.engine import Engine
 
 _AT_ONCE = 256
@@ -46,16 +47,30 @@ class Exported:
         """The class names, in the order of the probabilities."""
         return self.network.classes
 
-    def predict(self, images: Any) -> list[str]:
-        """The name of the most probable class of each image (or text, or array).
+    def predict(self, images: Any) -> list[Any]:
+        """The answer for each image (or text, or array).
+
+        It is the name of the most probable class; of several labels the names of those that are
+        as probable as not, a tuple; or the numbers, float64 [targets].
 
         Args:
             images: See `predict_proba`.
         """
-        return [self.classes[index] for index in self.predict_proba(images).argmax(axis=1)]
+        answers = self.predict_proba(images)
+        if self.network.task == "regression":
+            return [*answers]
+        if self.network.task == "multilabel":
+            return [self.labels(row) for row in answers]
+        return [self.classes[index] for index in answers.argmax(axis=1)]
+
+    def labels(self, probabilities: NDArray[np.float64]) -> tuple[str, ...]:
+        """Of several labels the names of those with a probability of at least one half."""
+        return tuple(self.classes[index] for index in np.flatnonzero(probabilities >= 0.5))
 
     def predict_proba(self, images: Any) -> NDArray[np.float64]:
         """The probabilities of all classes, float64 [images, classes]; each row has the sum 1.
+
+        Of several labels each one's own probability; of targets the numbers.
 
         Images are decoded, resized, cropped and normalised as they were for the training.
 
@@ -90,6 +105,8 @@ class Exported:
             ValueError: if it is not known from which probability on a class is plausible.
         """
         if (least := self.network.plausible) is None:
+            if self.network.task != "classification":
+                raise ValueError(f"no class is plausible: the task is {self.network.task}")
             raise ValueError(
                 "it is not known which classes are plausible: on held-out images, the "
                 "probabilities of this network were not all finite"
@@ -117,9 +134,7 @@ class Exported:
         if not decoded:
             return np.empty((0, len(self.classes)))
         examples = self._reading.examples(decoded, self.classes)
-        logits = self._engine.outputs(self.model, examples).cpu().double()
-        probabilities: NDArray[np.float64] = logits.softmax(dim=1).numpy()
-        return probabilities
+        return task_of(self.network).answers(self._engine.outputs(self.model, examples))
 
 
 def load_exported(

@@ -1,7 +1,7 @@
 """An exported network as one program that other software runs: ONNX, and torch.export.
 
-The program takes RGB pixels and gives probabilities: normalisation and softmax are inside it, and
-so are all networks of a team.
+The program takes RGB pixels and gives answers, such as probabilities: normalisation and softmax
+are inside it, and so are all networks of a team.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from optuna_layerwise.io.files import whole_file, write_whole
 from optuna_layerwise.models.outputs import logits_of
 from optuna_layerwise.models.team import Team
 from optuna_layerwise.prediction.exported import Exported
+from optuna_layerwise.tasks import task_of
 
 _OPSET = 18
 _TOLERANCE = 1e-4
@@ -35,6 +36,7 @@ class _Program(nn.Module):
         model = exported.model
         self.members = nn.ModuleList(model.members if isinstance(model, Team) else [model])
         self.weights = model.weights if isinstance(model, Team) else (1.0,)
+        self.task = task_of(exported.network)
         mean, std = exported.network.mean, exported.network.std
         self.mean = nn.Buffer(torch.tensor(mean).view(3, 1, 1))
         self.std = nn.Buffer(torch.tensor(std).view(3, 1, 1))
@@ -42,7 +44,7 @@ class _Program(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         images = (pixels.float() / 255 - self.mean) / self.std
         parts = [
-            weight * logits_of(member(images)).float().softmax(dim=1)
+            weight * self.task.answered(logits_of(member(images)).float())
             for member, weight in zip(self.members, self.weights, strict=True)
         ]
         return torch.stack(parts).sum(dim=0)

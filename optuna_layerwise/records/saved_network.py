@@ -43,6 +43,8 @@ class SavedNetwork:
         takes: ``images``; ``texts``; or ``arrays``, which it takes as they are.
         tokenizer: Of a network of texts, the JSON of a tokenizer of the package tokenizers.
         max_tokens: Longer texts are cut to this number of tokens.
+        task: What its outputs mean, a name in ``tasks.TASKS``.
+        scale: For ``regression``, the mean and the standard deviation of each target.
         plausible: A class is plausible for an image if its probability is at least this. The
             true class was plausible for 9 of 10 images that were held out. ``None``: not known.
         versions: Package to the version that the network was trained with.
@@ -62,6 +64,8 @@ class SavedNetwork:
     takes: Literal["images", "texts", "arrays"] = "images"
     tokenizer: str = ""
     max_tokens: int = 0
+    task: Literal["classification", "multilabel", "regression"] = "classification"
+    scale: tuple[tuple[float, float], ...] = ()
     plausible: float | None = None
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)

@@ -7,11 +7,9 @@ from optuna_layerwise.training.compute import Compute, ran_out_of_memory
 from optuna_layerwise.training.devices import device_name, resolve_device
 from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.fit import EpochResult, Fit, FitStopped, fit
-from optuna_layerwise.training.metrics import METRICS, classification_metrics
 from optuna_layerwise.training.trainer import Trainer
 
 __all__ = [
-    "METRICS",
     "Checkpoint",
     "Compute",
     "Cost",
@@ -20,7 +18,6 @@ __all__ = [
     "Fit",
     "FitStopped",
     "Trainer",
-    "classification_metrics",
     "device_name",
     "fit",
     "higher_is_better",

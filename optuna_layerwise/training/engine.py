@@ -14,12 +14,12 @@ from optuna_layerwise.data import Examples
 from optuna_layerwise.models import head_layers
 from optuna_layerwise.models.flops import block_flops
 from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.tasks import task_of
 from optuna_layerwise.training.compute import Compute, placed, ran_out_of_memory
 from optuna_layerwise.training.devices import resolve_device
 from optuna_layerwise.training.evaluation import EVALUATION_BATCH, eval_mode, evaluate, outputs
 from optuna_layerwise.training.fitted_head import Linear, fit_heads
 from optuna_layerwise.training.forward import Forward
-from optuna_layerwise.training.metrics import classification_metrics
 from optuna_layerwise.training.prefixes import PrefixStore
 from optuna_layerwise.training.resident import Resident, reside
 from optuna_layerwise.training.stopwatch import Stopwatch
@@ -69,7 +69,8 @@ class Engine:
 
     def evaluate(self, model: nn.Module, images: Examples) -> dict[str, float]:
         """All metrics of a model, which is moved to the device, on images that are not kept."""
-        return classification_metrics(self.outputs(model, images), images.labels, images.classes)
+        outputs = self.outputs(model, images)
+        return task_of(images).measure(outputs, images.labels, images.classes)
 
     def outputs(self, model: nn.Module, images: Examples) -> torch.Tensor:
         """Its logits instead, float32 [n, classes]."""

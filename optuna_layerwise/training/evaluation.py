@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from optuna_layerwise.models import logits_of
+from optuna_layerwise.tasks import task_of
 from optuna_layerwise.training.forward import Forward
-from optuna_layerwise.training.metrics import classification_metrics
 from optuna_layerwise.training.resident import Resident
 
 EVALUATION_BATCH = 256
@@ -19,16 +19,17 @@ EVALUATION_BATCH = 256
 def evaluate(
     forward: Forward, images: Resident, batch_size: int = EVALUATION_BATCH
 ) -> dict[str, float]:
-    """`classification_metrics` of a split; see `outputs`."""
+    """All metrics of a split; see `outputs`."""
     logits = outputs(forward, images, batch_size)
     with forward.watch.phase("evaluation"):
-        return classification_metrics(logits, images.labels, images.images.classes)
+        labelled = images.images
+        return task_of(labelled).measure(logits, images.labels, labelled.classes)
 
 
 def outputs(
     forward: Forward, images: Resident, batch_size: int = EVALUATION_BATCH
 ) -> torch.Tensor:
-    """Logits of a split, float32 [n, classes].
+    """What a model returns for a split, such as logits, float32 [n, classes].
 
     Args:
         forward: Its model comes back in the train or eval mode, per module, that it came in.

@@ -23,11 +23,12 @@ from optuna_layerwise.models.partition import check_partition, check_policy
 from optuna_layerwise.models.seeding import seeded
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.recipe import Recipe
+from optuna_layerwise.tasks import task_of
 from optuna_layerwise.training.checkpoint import Checkpoint
 from optuna_layerwise.training.compute import determinism, placed
 from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.methods import course_of
-from optuna_layerwise.training.metrics import METRICS, START, best_epoch, check_metric
+from optuna_layerwise.training.metrics import START, best_epoch, check_metric
 from optuna_layerwise.training.state import FitState, copy_tensors
 from optuna_layerwise.training.steps import Steps
 from optuna_layerwise.training.stopwatch import Stopwatch
@@ -195,7 +196,7 @@ def fit(
     return Fit(
         history=tuple(state.history),
         best_epoch=state.best_epoch,
-        metrics={name: final.get(name, math.nan) for name in METRICS},
+        metrics={name: final.get(name, math.nan) for name in task_of(train).metrics},
         diverged=diverged,
         trained_share=steps.trained / size,
         cost=state.cost,

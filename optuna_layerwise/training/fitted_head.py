@@ -9,7 +9,6 @@ training does.
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,13 +18,10 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 from torch import nn
 
+from optuna_layerwise.tasks import Classification, Task, task_of
 from optuna_layerwise.training.evaluation import eval_mode
 from optuna_layerwise.training.forward import Forward
 from optuna_layerwise.training.resident import Resident
@@ -34,12 +30,10 @@ Array: TypeAlias = NDArray[np.float64]
 Linear: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 """Weight and bias of a linear layer."""
 
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""Values of C, scikit-learn's inverse strength of the L2 penalty, among which folds choose."""
-_N_FOLDS = 5
 _QUIET_SECONDS = 5.0
 """What a fit may take without a word."""
 _SMALLEST_SCALE = 1e-12
+_CLASSES = Classification()
 _logger = logging.getLogger(__name__)
 
 
@@ -85,7 +79,9 @@ def fit_heads(
             features = torch.cat(fed[path])
             # With more threads than torch has, a busy machine takes two or three times as long.
             with _said_if_slow(features), threadpool_limits(torch.get_num_threads()):
-                fitted[path] = fit_linear(features, images.labels, layer.out_features)
+                fitted[path] = fit_linear(
+                    features, images.labels, layer.out_features, task_of(images.images)
+                )
             continue
         if path == paths[0]:
             warnings.warn(
@@ -111,21 +107,23 @@ def _said_if_slow(features: torch.Tensor) -> Iterator[None]:
 
 def fit_linear(
     features: torch.Tensor | NDArray[np.floating],
-    labels: torch.Tensor | NDArray[np.integer],
+    labels: torch.Tensor | NDArray[np.generic],
     n_classes: int,
+    task: Task = _CLASSES,
 ) -> Linear:
-    """Weight and bias of a linear layer that classifies the features.
+    """Weight and bias of a linear layer that answers from the features.
 
-    It is the multinomial logistic regression with an L2 penalty whose strength has the smallest
-    mean log-loss over stratified folds of these images. The features are centred and divided by
-    one number, the mean of their standard deviations; dividing each feature by its own would make
-    the rarest ones the largest.
+    For classes it is the multinomial logistic regression with an L2 penalty whose strength has the
+    smallest mean log-loss over stratified folds of these images. The features are centred and
+    divided by one number, the mean of their standard deviations; dividing each feature by its own
+    would make the rarest ones the largest.
 
     Args:
         features: float [n, d], the input of the layer, one row for each image.
-        labels: int [n], class indices.
+        labels: Those of the images: class indices, int [n], unless the task says otherwise.
         n_classes: The number of outputs. A class without an image gets weights of 0 and the
             smallest bias of the others.
+        task: What the layer is to answer, by default a class.
 
     Returns:
         Weight [n_classes, d] and bias [n_classes], float32.
@@ -139,8 +137,8 @@ def fit_linear(
         [0, 1]
     """
     x = torch.as_tensor(features).detach().cpu().double().numpy()
-    y = torch.as_tensor(labels).detach().cpu().long().numpy()
-    if x.ndim != 2 or y.shape != x.shape[:1] or not len(y):
+    y = torch.as_tensor(labels).detach().cpu().numpy()
+    if x.ndim != 2 or y.shape[:1] != x.shape[:1] or not len(y):
         raise ValueError(
             "expected features of shape (images, features) and one label per image, at least "
             f"one, got shapes {x.shape} and {y.shape}"
@@ -155,47 +153,6 @@ def fit_linear(
     u, s, vt = np.linalg.svd(z, full_matrices=False)
     kept = s > s.max(initial=0.0) * len(s) * np.finfo(np.float64).eps
     inside, vt = u[:, kept] * s[kept], vt[kept]
-    weight, bias = _regression(inside, y, n_classes, _best_strength(inside, y, n_classes))
+    weight, bias = task.fit(inside, y, n_classes)
     weight = weight @ vt / scale
     return torch.from_numpy(weight).float(), torch.from_numpy(bias - weight @ mean).float()
-
-
-def _best_strength(x: Array, y: NDArray[np.int64], n_classes: int) -> float:
-    """The value of `STRENGTHS` whose classifiers have the smallest log-loss on held-out folds."""
-    n_folds = min(_N_FOLDS, int(np.bincount(y).max()))
-    if n_folds < 2:
-        return 1.0
-    losses = np.zeros(len(STRENGTHS))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class")
-        folds = list(StratifiedKFold(n_folds, shuffle=True, random_state=0).split(x, y))
-    for train, held_out in folds:
-        for index, strength in enumerate(STRENGTHS):
-            weight, bias = _regression(x[train], y[train], n_classes, strength)
-            scores = log_softmax(x[held_out] @ weight.T + bias, axis=1)
-            losses[index] -= scores[np.arange(len(held_out)), y[held_out]].sum()
-    return STRENGTHS[int(losses.argmin())]
-
-
-def _regression(
-    x: Array, y: NDArray[np.int64], n_classes: int, strength: float
-) -> tuple[Array, Array]:
-    """Weight [n_classes, d] and bias [n_classes] of a multinomial logistic regression."""
-    weight, bias = np.zeros((n_classes, x.shape[1])), np.zeros(n_classes)
-    present = np.unique(y)
-    if len(present) < 2 or not x.shape[1]:
-        share = np.bincount(y, minlength=n_classes) / len(y)
-        bias[present] = np.log(share[present])
-    else:
-        model = LogisticRegression(C=strength, max_iter=1000)
-        with warnings.catch_warnings():  # a penalty this weak is not the one that is chosen
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(x, y)
-        coefficients, intercepts = model.coef_, model.intercept_
-        if len(present) == 2:  # scikit-learn has one row w, of the second class against the first
-            coefficients = np.concatenate([-coefficients, coefficients]) / 2
-            intercepts = np.concatenate([-intercepts, intercepts]) / 2
-        weight[present], bias[present] = coefficients, intercepts
-    absent = np.setdiff1d(np.arange(n_classes), present)
-    bias[absent] = min(bias[present], default=-math.inf)
-    return weight, bias

@@ -16,6 +16,7 @@ from torch import nn
 from optuna_layerwise.cost import training_flops
 from optuna_layerwise.models import Blocks, balanced_weights, frozen, training_loss
 from optuna_layerwise.policy import Policy
+from optuna_layerwise.tasks import task_of
 from optuna_layerwise.training.engine import Engine
 from optuna_layerwise.training.forward import Forward
 from optuna_layerwise.training.methods import Course, Joint
@@ -82,6 +83,7 @@ class Steps:
             per_tensor=course.group_per_tensor,
         )
         self.schedule = make_schedule(self.optimizer, self.recipe)
+        self._task = task_of(train.images)
         self._class_weights = None
         if self.recipe.class_weights == "balanced":
             self._class_weights = balanced_weights(train.labels, len(train.images.classes))
@@ -201,6 +203,7 @@ class Steps:
             with self.watch.phase("forward"), engine.compute.autocast(engine.device):
                 loss = training_loss(
                     *(self.model, outputs, self.train.labels_of(part)),
+                    task=self._task,
                     label_smoothing=self.recipe.label_smoothing,
                     class_weights=self._class_weights,
                 )

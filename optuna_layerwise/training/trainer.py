@@ -50,6 +50,12 @@ class Trainer:
     ) -> None:
         self.spec = spec
         check_metric(recipe.metric, data.val)
+        for field in ("label_smoothing", "class_weights"):
+            value, task = getattr(recipe, field), data.train.task
+            if task != "classification" and value != getattr(Recipe, field):
+                raise ValueError(
+                    f"{field}={value!r} is for classes, and the task is {task!r}; leave it out"
+                )
         self.data = data
         self.recipe = recipe
         self.engine = Engine(mean=spec.mean, std=spec.std, device=device, compute=compute)

@@ -15,7 +15,8 @@ from optuna_layerwise.data import load_data
 from optuna_layerwise.models import ModelSpec, reset_head
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.recipe import Recipe
-from optuna_layerwise.training import METRICS, EpochResult
+from optuna_layerwise.tasks.classification_metrics import METRICS
+from optuna_layerwise.training import EpochResult
 
 FROZEN_TRUNK = {"stem": 0.0, "stage1": 0.0, "stage2": 0.0}
 

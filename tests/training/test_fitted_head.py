@@ -19,6 +19,7 @@ from optuna_layerwise.models import ModelSpec, partition
 from optuna_layerwise.policy import Policy
 from optuna_layerwise.recipe import Recipe
 from optuna_layerwise.recipe_methods import Regression
+from optuna_layerwise.tasks.classification import STRENGTHS
 from optuna_layerwise.training import (
     Checkpoint,
     Engine,
@@ -27,7 +28,7 @@ from optuna_layerwise.training import (
     fit,
     fitted_head,
 )
-from optuna_layerwise.training.fitted_head import STRENGTHS, fit_linear
+from optuna_layerwise.training.fitted_head import fit_linear
 from optuna_layerwise.training.metrics import START
 
 FITTED = Recipe(lr=3e-3, epochs=4, patience=None, batch_size=16, head_start="fitted")

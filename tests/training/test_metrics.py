@@ -11,7 +11,9 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc
 
 from optuna_layerwise.data import Images
 from optuna_layerwise.recipe import Metric
-from optuna_layerwise.training import METRICS, classification_metrics, higher_is_better
+from optuna_layerwise.tasks import Classification
+from optuna_layerwise.tasks.classification_metrics import METRICS, classification_metrics
+from optuna_layerwise.training import higher_is_better
 from optuna_layerwise.training.metrics import check_metric, improves
 
 # Three classes by hand: argmax is 0, 1, 0, 2, 2 for the labels 0, 1, 1, 2, 2.
@@ -136,9 +138,9 @@ def test_what_does_not_fit_is_named(logits: object, labels: object, message: str
         classification_metrics(logits, labels)  # type: ignore[arg-type]
 
 
-def test_only_the_loss_is_minimised_and_ties_and_nan_do_not_improve() -> None:
-    assert set(get_args(Metric)) < set(METRICS)
-    assert [m for m in get_args(Metric) if not higher_is_better(m)] == ["loss"]
+def test_only_losses_are_minimised_and_ties_and_nan_do_not_improve() -> None:
+    assert {*Classification().choices} == set(METRICS) - {"ece"} < set(get_args(Metric))
+    assert [m for m in get_args(Metric) if not higher_is_better(m)] == ["loss", "mae"]
     assert improves("loss", 0.1, 0.2) and not improves("loss", 0.2, 0.1)
     assert improves("auc", 0.2, 0.1) and not improves("auc", 0.1, 0.2)
     assert improves("auc", 0.0, None) and not improves("auc", math.nan, None)
