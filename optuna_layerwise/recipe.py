@@ -15,6 +15,15 @@ from optuna_layerwise.recipe_methods import METHODS, Method, Regression, method_
 
 Schedule = Literal["constant", "cosine"]
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "auc", "loss", "map", "r2", "mae"]
+TaskName = Literal["classification", "multilabel", "regression"]
+NOUNS = {"classification": "classes", "multilabel": "labels", "regression": "targets"}
+"""Task to what a network's outputs are called."""
+METRICS: Mapping[str, tuple[Metric, ...]] = {
+    "classification": ("accuracy", "balanced_accuracy", "macro_f1", "auc", "loss"),
+    "multilabel": ("macro_f1", "map", "loss"),
+    "regression": ("r2", "mae", "loss"),
+}
+"""Task to the metrics that may choose in it; the first one is the default."""
 BatchNorm = Literal["eval_frozen", "train", "eval_all"]
 HeadStart = Literal["random", "fitted"]
 ClassWeights = Literal["none", "balanced"]
@@ -111,7 +120,12 @@ class Recipe:
         within=(1, MANY),
     )
     batch_size: int = _training(32, "Number of images in a step.", within=(1, MANY))
-    metric: Metric = _training("accuracy", "Metric of the validation split, as the task has it.")
+    metric: Metric = _training(
+        "accuracy",
+        "Metric of the validation split. For several labels: macro_f1, map or loss. For numbers: "
+        "r2, mae or loss. For classes: any other, or loss.",
+        default="accuracy; macro_f1 for several labels; r2 for numbers",
+    )
     bn: BatchNorm = _training(
         "eval_frozen",
         "Which BatchNorm layers stay in eval mode: those of frozen blocks, none, or all.",

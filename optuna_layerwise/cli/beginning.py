@@ -11,8 +11,10 @@ from rich.text import Text
 
 from optuna_layerwise.cli.options import console
 from optuna_layerwise.cost import Budget
+from optuna_layerwise.data.targets import counts_of
 from optuna_layerwise.experiments.budget import Plan
 from optuna_layerwise.io.plain import MANY
+from optuna_layerwise.recipe import NOUNS
 from optuna_layerwise.records.final import count_finals
 from optuna_layerwise.records.run import run_content
 from optuna_layerwise.reporting.report_grid import duration
@@ -40,7 +42,7 @@ def introduce(search: Search, *, whole: bool = False) -> None:
         Text.assemble("study ", (search.study.study_name, "bold"), ": ")
         + f"{len(data.train)} training, "
         f"{len(data.val)} validation and {len(data.test)} test {data.train.noun} of "
-        f"{len(data.classes)} classes; {settings.model} in "
+        f"{len(data.classes)} {NOUNS[data.train.task]}; {settings.model} in "
         f"{len(objective.blocks)} blocks on {objective.device}"
         + (f"; {settings.target} trials" if settings.target else ""),
         soft_wrap=True,
@@ -92,12 +94,16 @@ def expected_words(search: Search) -> str:
 def _understood(search: Search) -> Iterator[tuple[str, str]]:
     """Titles and texts: what the data, the network and the options were taken for."""
     data, settings, objective = search.data, search.settings, search.objective
-    counts = np.bincount(data.train.labels, minlength=len(data.classes)).tolist()
-    named = [f"{name}: {n}" for name, n in zip(data.classes, counts, strict=True)]
-    if len(named) > _LISTED:
+    counts = counts_of(data.train.labels, len(data.classes))
+    named = [f"{name}: {n}" for name, n in zip(data.classes, counts, strict=False)]
+    named += [
+        f"{name}: {mean:.4g} ± {std:.2g}"
+        for name, (mean, std) in zip(data.classes, data.train.scale, strict=False)
+    ]
+    if len(named) > _LISTED and counts:
         order = np.argsort(counts, kind="stable")
         named = [f"from {named[order[0]]} to {named[order[-1]]}"]
-    yield "classes", f"{', '.join(named)} (training {data.train.noun})"
+    yield NOUNS[data.train.task], f"{', '.join(named)} (training {data.train.noun})"
     if (groups := data.train.groups) is not None:
         yield (
             "groups",

@@ -68,10 +68,12 @@ def predict_command(
         int | None, typer.Option(help="Number of threads that torch uses.", min=1)
     ] = None,
 ) -> None:
-    """Say the class of new images, or texts, with an exported network.
+    """Say what an exported network answers for new images, or texts.
 
     Writes a table with a row for each image or text: its most probable class, the probability, and
-    whether the network is unsure, since not exactly one class is plausible. An image that cannot
+    whether the network is unsure, since not exactly one class is plausible. Where the network was
+    trained on several labels, its labels and the probability of each; where it was trained on
+    numbers, these. An image that cannot
     be decoded has the reason in the column error, and the exit code is then 1.
     """
     if output != _STDOUT and output.suffix.lower() != ".csv":
@@ -95,13 +97,20 @@ def predict_command(
             f"the network in {model} takes arrays, which no file holds: use predict_proba of "
             "load_exported(...) in Python"
         )
+    if top is not None and exported.network.task != "classification":
+        raise ValueError(
+            f"--top is for classes, and the task of {model} is {exported.network.task!r}; leave "
+            "it out"
+        )
     if top is not None:
         within("--top", top, 1, len(exported.classes))
     counts: Counter[str] = Counter()
     with _opened(output) as file:
         writer = csv.writer(file)
         writer.writerow(header := [noun[:-1], *_header(exported, top)])
-        for row in _rows(exported, found, top, counts, len(header)):
+        of_classes = exported.network.task == "classification"
+        rows = _rows if of_classes else _other_rows
+        for row in rows(exported, found, top, counts, len(header)):
             writer.writerow(row)
     unsure, bad = counts.pop("unsure", 0), counts.pop("error", 0)
     if output != _STDOUT:
@@ -109,7 +118,9 @@ def predict_command(
         more = ", ..." if len(counts) > 5 else ""
         console.print(
             f"wrote {output}: {sum(counts.values())} {noun} ({named}{more}), {unsure} of them "
-            "unsure",
+            "unsure"
+            if of_classes
+            else f"wrote {output}: {len(found) - bad} {noun}",
             markup=False,
             soft_wrap=True,
         )
@@ -122,6 +133,10 @@ def predict_command(
 
 
 def _header(exported: Exported, top: int | None) -> list[str]:
+    if exported.network.task == "regression":
+        return [*exported.classes, "error"]
+    if exported.network.task == "multilabel":
+        return ["labels", *(f"p({name})" for name in exported.classes), "error"]
     more = range(2, (top or 1) + 1)
     header = ["class", "probability", "unsure", "plausible", "error"]
     header += [name for n in more for name in (f"class_{n}", f"probability_{n}")]
@@ -158,6 +173,29 @@ def _rows(
             said = [*best[0], unsure, "; ".join(classes or ()), ""]
             rest = [cell for pair in best[1:] for cell in pair]
             yield [name, *said, *rest, *([] if top else [f"{value:.6f}" for value in row])]
+
+
+def _other_rows(
+    exported: Exported,
+    found: dict[str, Any],
+    top: int | None,
+    counts: Counter[str],
+    n_cells: int,
+) -> Iterator[list[object]]:
+    """A row for each image or text, of several labels or of numbers; counts the damaged ones."""
+    names = iter(found)
+    while parcel := list(itertools.islice(names, _AT_ONCE)):
+        decoded = exported.decoded([found[name] for name in parcel])
+        answers = iter(exported.probabilities([d for d in decoded if not isinstance(d, str)]))
+        for name, image in zip(parcel, decoded, strict=True):
+            if isinstance(image, str):
+                counts["error"] += 1
+                yield [name, *[""] * (n_cells - 2), image]
+                continue
+            row = next(answers)
+            several = exported.network.task == "multilabel"
+            labels = [";".join(exported.labels(row))] if several else []
+            yield [name, *labels, *(f"{value:.6g}" for value in row), ""]
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optuna_layerwise.data.decode import Decoding
-from optuna_layerwise.data.targets import Labels, TaskName, check_labels, task_named
+from optuna_layerwise.data.targets import Labels, check_labels, task_named
+from optuna_layerwise.recipe import TaskName
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -17,9 +17,9 @@ from optuna_layerwise.data.notices import kept_notices
 from optuna_layerwise.data.prepare import prepared
 from optuna_layerwise.data.raw import Part
 from optuna_layerwise.data.store import Decoded, decode_in_memory, decode_to_disk
-from optuna_layerwise.data.targets import TaskName
 from optuna_layerwise.data.tokens import Tokenizing
 from optuna_layerwise.data.value_range import value_range
+from optuna_layerwise.recipe import TaskName
 
 
 def load_data(

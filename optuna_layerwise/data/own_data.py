@@ -15,8 +15,9 @@ from optuna_layerwise.data.folder import split_named
 from optuna_layerwise.data.load import ImageReader
 from optuna_layerwise.data.prepare import Inputs, prepared
 from optuna_layerwise.data.raw import Part, RawData
-from optuna_layerwise.data.targets import Labels, TaskName, names_as_labels
+from optuna_layerwise.data.targets import Labels, names_as_labels
 from optuna_layerwise.data.tokens import TextReader, Tokenizing
+from optuna_layerwise.recipe import TaskName
 
 _EXPECTED = (
     "expected (inputs, labels), a data set whose items are (input, label), or one whose items "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-TaskName = Literal["classification", "multilabel", "regression"]
+from optuna_layerwise.recipe import TaskName
+
 Labels: TypeAlias = "NDArray[Any]"
 """int64 [N], the class of each example; uint8 [N, labels], 1 where it has the label; or float32
 [N, targets]."""
@@ -120,12 +121,18 @@ def scale_of(labels: Labels, names: Sequence[str]) -> tuple[tuple[float, float],
 
 def lacking(labels: Labels, classes: Sequence[str]) -> list[str]:
     """The classes, or labels, that no example has."""
+    counts = counts_of(labels, len(classes))
+    return [name for name, count in zip(classes, counts, strict=False) if not count]
+
+
+def counts_of(labels: Labels, width: int) -> list[int]:
+    """How many examples each class, or label, has; empty for targets."""
     task = task_named(labels)
     if task == "regression":
         return []
-    one = task == "classification"
-    counts = np.bincount(labels, minlength=len(classes)) if one else labels.sum(axis=0)
-    return [name for name, count in zip(classes, counts, strict=True) if not count]
+    if task == "multilabel":
+        return [int(n) for n in labels.sum(axis=0)]
+    return [int(n) for n in np.bincount(labels, minlength=width)]
 
 
 def label_sets(cells: Sequence[str], where: Sequence[str]) -> tuple[tuple[str, ...], Labels]:

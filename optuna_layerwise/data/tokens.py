@@ -22,7 +22,7 @@ from optuna_layerwise.data.prepare import Inputs, prepared
 from optuna_layerwise.data.raw import Part, RawData
 from optuna_layerwise.data.rows import read_rows
 from optuna_layerwise.data.table import rows_as_data, target_columns
-from optuna_layerwise.data.targets import TaskName
+from optuna_layerwise.recipe import TaskName
 
 Text: TypeAlias = "str | tuple[str, str]"
 """A text, or a pair of texts."""

@@ -22,7 +22,7 @@ from optuna_layerwise.data.names import DATA_NAMES, GROUP_RULE, MAX_TOKENS
 from optuna_layerwise.encodings import ENCODINGS, N_RECIPES, TUNABLE, Encoding, Head
 from optuna_layerwise.io.fields import panel, settings_of
 from optuna_layerwise.io.plain import MANY, within
-from optuna_layerwise.recipe import Granularity, Recipe
+from optuna_layerwise.recipe import METRICS, Granularity, Recipe, TaskName
 from optuna_layerwise.records.attributes import VERSION_FIELD, UnreadableAttribute, read
 from optuna_layerwise.records.final import PUBLISHED_ENDING, Deliver, Ending
 from optuna_layerwise.samplers import SAMPLERS, STARTS_INFORMED
@@ -42,10 +42,13 @@ SAMPLER_NAMES = ChainMap(SAMPLERS, OPTUNA_SAMPLERS)
 _NOT_OF_SAMPLER = ("seed", "encoding", "init_from")
 """Arguments of samplers that are settings of their own."""
 _OF_DATA = (
-    *("image_root", "group_by", "group_rule", "image_size", "resize", "val", "test"),
+    *("task", "image_root", "group_by", "group_rule", "image_size", "resize", "val", "test"),
     *("split_seed", "train_fraction", "paper_split", "skip_bad_images"),
 )
-_OF_TEXTS = ("columns", "group_by", "group_rule", "val", "test", "split_seed", "train_fraction")
+_OF_TEXTS = (
+    *("columns", "task", "group_by", "group_rule", "val", "test", "split_seed"),
+    "train_fraction",
+)
 _OF_IMAGES = ("image_root", "paper_split", "skip_bad_images", "data_root")
 _OF_NETWORK = ("mean", "std", "image_size", "granularity")
 _OF_OBJECTIVE = (
@@ -111,6 +114,11 @@ class Settings:
         "Column of a .csv that holds the image (or text), label or split, as in label=dx; "
         "repeatable. pair=COLUMN makes each row a pair of texts.",
         option="--column",
+    )
+    task: TaskName = _data(
+        "classification",
+        "What the labels of a .csv are: a class; several labels (names with ; between, or several "
+        "columns of 0 and 1); or numbers. Several columns are named as in --column label=a,b.",
     )
     group_by: str | None = _data(
         "auto",
@@ -321,6 +329,14 @@ class Settings:
         for name, each in SETTINGS.items():
             if name != "encoding" or self.baseline is None:
                 each.check(each.of(self))
+        if self.recipe.metric not in (known := METRICS[self.task]):
+            if self.recipe.metric != Recipe.metric:
+                raise ValueError(
+                    f"--metric must be one of {[*known]} for --task {self.task}, got "
+                    f"{self.recipe.metric!r}"
+                )
+            recipe = dataclasses.replace(self.recipe, metric=known[0])
+            object.__setattr__(self, "recipe", recipe)
         for name in _NOT_OF_SAMPLER:
             if name in self.sampler_options:
                 option, value = SETTINGS[name].option, self.sampler_options[name]

@@ -133,8 +133,11 @@ class Entrant:
         recipe = method.applied(trainer.recipe.changed(plain))
         ours, studys = dataclasses.asdict(recipe), dataclasses.asdict(trainer.recipe)
         differing = {field: value for field, value in ours.items() if value != studys[field]}
+        title = method.title
+        if trainer.data.train.task == "regression":
+            title = title.replace("logistic", "ridge")  # see `Regression.fit`
         return cls(
-            *(trainer, method.title, policy, differing),
+            *(trainer, title, policy, differing),
             checkpoint=checkpoint,
             pretrained=method.pretrained,
             is_baseline=True,

@@ -29,7 +29,7 @@ from optuna_layerwise.objective.reuse import PastTrainings, training_key
 from optuna_layerwise.objective.seeds import SeedLoop
 from optuna_layerwise.objective.trial_files import TrialFiles
 from optuna_layerwise.policy import Policy
-from optuna_layerwise.recipe import Recipe, higher_is_better
+from optuna_layerwise.recipe import METRICS, Recipe, higher_is_better
 from optuna_layerwise.records.deriving import meant
 from optuna_layerwise.records.final import DEFAULT_ENDING, Ending, Final
 from optuna_layerwise.records.fingerprint import Fingerprint, record
@@ -157,7 +157,7 @@ class FinetuneObjective:
                 data = load_texts(data, Tokenizing(tokenizer, min(most, MAX_TOKENS)))
             else:
                 data = load_data(data, image_size=spec.image_size, resize=spec.resize)
-        recipe = recipe or Recipe()
+        recipe = recipe or Recipe(metric=METRICS[data.train.task][0])
         if isinstance(baseline, str):
             baseline = baseline_named(baseline)
         if baseline is not None:
@@ -352,6 +352,8 @@ class FinetuneObjective:
         about = {**sizes, "classes": names}
         if not isinstance(data.train, Images):
             about["noun"] = data.train.noun
+        if data.train.task != "classification":
+            about["task"] = data.train.task
         stored = write_once(study, DATA_KEY, about)
         said = {"notices": self.data_notices, "model_notices": self.notices}
         if any(said.values()) and isinstance(stored, dict):

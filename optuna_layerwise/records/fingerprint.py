@@ -29,7 +29,8 @@ PACKAGES = ("optuna-layerwise", "optuna", "torch", "torchvision", "numpy", "cmae
 _VERSION = 1
 _ROOT = Path(__file__).parents[1]
 _DECIDES = (
-    *("baselines", "data", "encodings", "models", "objective", "samplers", "storage", "training"),
+    *("baselines", "data", "encodings", "models", "objective", "samplers", "storage", "tasks"),
+    "training",
     *("policy.py", "recipe.py", "recipe_methods.py"),
 )
 """Where in the package the code lies that decides what a trial is; reports and commands do not."""

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from optuna_layerwise.analysis.history import mapping_or_empty
+from optuna_layerwise.recipe import NOUNS
 from optuna_layerwise.records.answer import opened_words
 from optuna_layerwise.records.final import Final
 from optuna_layerwise.records.saved_network import SavedNetwork
@@ -23,6 +24,16 @@ from optuna_layerwise.reporting.report_study import plan_rows
 from optuna_layerwise.reporting.report_warnings import warnings_of
 from optuna_layerwise.reporting.verdict import cost_words, promise_words, trained_on, verdict
 
+_VERBS = {
+    "classification": "Classify",
+    "multilabel": "Find the labels of",
+    "regression": "Predict the targets of",
+}
+_ANSWERS = {
+    "classification": "probabilities",
+    "multilabel": "probabilities",
+    "regression": "numbers",
+}
 _METRICS = {"auc": "roc_auc", "macro_f1": "f1"}
 """What the hub calls a metric otherwise."""
 
@@ -90,9 +101,11 @@ def _header(facts: Facts, final: Final) -> dict[str, Any]:
         for metric, value in values.items()
         if value is not None and not math.isnan(value)
     ]
+    kind = "regression" if facts.task == "regression" else "classification"
+    task = f"{clean(facts.noun).removesuffix('s')}-{kind}"  # as the hub calls them
     header: dict[str, Any] = {
-        "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "optuna-layerwise", "layer-wise fine-tuning"],
+        **({} if facts.task == "regression" else {"pipeline_tag": task}),
+        "tags": [task, "optuna-layerwise", "layer-wise fine-tuning"],
         "metrics": [_METRICS.get(metric, metric) for metric in _metrics(final)],
     }
     source, _, name = str(settings.get("model", "")).partition("/")
@@ -104,7 +117,7 @@ def _header(facts: Facts, final: Final) -> dict[str, Any]:
             "name": clean(facts.history.name),
             "results": [
                 {
-                    "task": {"type": "image-classification"},
+                    "task": {"type": task},
                     "dataset": {"name": data, "type": data, "split": "test"},
                     "metrics": results,
                 }
@@ -223,7 +236,7 @@ def _used(network: SavedNetwork, plan: str) -> Iterator[str]:
     if network.takes != "images":
         yield from _used_on_others(network)
         return
-    yield "Classify new images with this folder's script, or with optuna-layerwise:"
+    yield f"{_VERBS[network.task]} new images with this folder's script, or with optuna-layerwise:"
     yield fenced(
         "python predict.py photo.jpg\n"
         "optuna-layerwise predict --model . photo.jpg folder/ -o predictions.csv",
@@ -233,7 +246,8 @@ def _used(network: SavedNetwork, plan: str) -> Iterator[str]:
         "from optuna_layerwise import Policy\n"
         "from optuna_layerwise.prediction import load_exported\n\n"
         'exported = load_exported(".")\n'
-        'probabilities = exported.predict_proba(["photo.jpg"])  # [images, classes]\n'
+        f'{_ANSWERS[network.task]} = exported.predict_proba(["photo.jpg"])  '
+        f"# [images, {NOUNS[network.task]}]\n"
         "model = exported.model  # a torch.nn.Module\n"
         f'policy = Policy.load("{plan}")  # block to multiplier of the rate; 0 is frozen',
         "python",
@@ -253,13 +267,14 @@ def _used_on_others(network: SavedNetwork) -> Iterator[str]:
     """The same for texts, and for arrays."""
     of_texts = network.takes == "texts"
     if of_texts:
-        yield "Classify new texts:"
+        yield f"{_VERBS[network.task]} new texts:"
         yield fenced("optuna-layerwise predict --model . texts.csv -o predictions.csv", "sh")
     given, rows = ('["a new text"]', "texts") if of_texts else ("arrays", "arrays")
     yield fenced(
         "from optuna_layerwise.prediction import load_exported\n\n"
         'exported = load_exported(".")\n'
-        f"probabilities = exported.predict_proba({given})  # [{rows}, classes]",
+        f"{_ANSWERS[network.task]} = exported.predict_proba({given})  "
+        f"# [{rows}, {NOUNS[network.task]}]",
         "python",
     )
     if of_texts:

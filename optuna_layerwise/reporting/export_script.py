@@ -9,6 +9,11 @@ import jinja2
 from optuna_layerwise.records.saved_network import SavedNetwork
 
 _PACKAGE = Path(__file__).parents[1]
+_SAYS = {
+    "classification": "Says the class",
+    "multilabel": "Says the labels",
+    "regression": "Says the targets",
+}
 _OWN = {"digits_cnn": "DigitsCNN", "resnet20": "ResNet20"}
 """The networks of this package: name, which is that of its module, to class."""
 _TORCHVISION = (
@@ -54,9 +59,16 @@ def script_files(network: SavedNetwork) -> dict[str, str]:
         loader=jinja2.FileSystemLoader(_PACKAGE / "reporting" / "templates"),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
+        trim_blocks=True,
     )
     packages = f"{', '.join(needed[:-1])} and {needed[-1]}"
     script = environment.get_template("predict.py.j2").render(
-        {"packages": packages, "import": imported, "build": build}
+        {
+            "packages": packages,
+            "import": imported,
+            "build": build,
+            "task": network.task,
+            "says": _SAYS[network.task],
+        }
     )
     return {"predict.py": script, **files}

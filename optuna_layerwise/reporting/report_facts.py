@@ -28,6 +28,7 @@ class Facts:
         images: ``train``, ``val``, ``test`` to the number of images; empty if not known.
         classes: Names; empty if not known.
         noun: What the examples are: images, or texts.
+        task: What the network answers, a name in ``tasks.TASKS``.
         notices: What was warned about the data.
         model_notices: What the network was warned about.
         setups: The stored fingerprints of what trials were made with.
@@ -38,6 +39,7 @@ class Facts:
     classes: Sequence[str]
     setups: Sequence[Mapping[str, Any]]
     noun: str = "images"
+    task: str = "classification"
     notices: Sequence[str] = ()
     model_notices: Sequence[str] = ()
 
@@ -131,6 +133,7 @@ def facts(study: optuna.Study, *, result: int | None = None) -> Facts:
         classes=_texts(about.get("classes")),
         setups=setups_in(history.attributes),
         noun=clean(str(about.get("noun", "images"))),
+        task=clean(str(about.get("task", "classification"))),
         notices=_texts(notices_in(history.attributes)),
         model_notices=_texts(notices_in(history.attributes, "model_notices")),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from optuna_layerwise.recipe import NOUNS
 from optuna_layerwise.reporting.report_facts import Facts
 from optuna_layerwise.reporting.report_grid import Grid, clean, count, duration
 from optuna_layerwise.reporting.report_page import Code, Section
@@ -82,7 +83,7 @@ def _settings(facts: Facts, settings: Mapping[str, Any]) -> Iterator[tuple[str, 
         yield "images", ", ".join(f"{n:,} {split}" for split, n in facts.images.items())
     if facts.classes:
         shown = ", ".join(facts.classes[:12]) + (", ..." if len(facts.classes) > 12 else "")
-        yield "classes", f"{len(facts.classes)}: {shown}"
+        yield NOUNS.get(facts.task, "outputs"), f"{len(facts.classes)}: {shown}"
     yield "model", of("model")
     yield "weights", PurePath(of("weights")).name
     size = of("image_size")

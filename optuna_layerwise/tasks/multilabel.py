@@ -28,14 +28,13 @@ class Multilabel(Task):
     * ``macro_f1``, the mean over labels of F1, with an answer from a probability of one half on,
     * ``map``, the mean over labels of the average precision (the area under the curve of
       precision over recall, as scikit-learn's ``average_precision_score``),
-    * ``accuracy``, the share of all answers, yes or no, that are right,
     * ``loss``, the mean binary cross-entropy over examples and labels.
 
-    Labels that no example has count in the last two only.
+    Labels that no example has count in the loss only.
     """
 
     name: ClassVar[str] = "multilabel"
-    metrics: ClassVar[tuple[str, ...]] = ("macro_f1", "map", "accuracy", "loss")
+    metrics: ClassVar[tuple[str, ...]] = ("macro_f1", "map", "loss")
 
     def loss(
         self,
@@ -83,17 +82,13 @@ class Multilabel(Task):
             if metric == "map":
                 columns = zip(answers.transpose(2, 0, 1), true.T, strict=True)
                 return mean_of_known(np.stack([_precisions(a, t, weights) for a, t in columns]))
-            said = answers >= 0.5
-            if metric == "macro_f1":  # 2 TP / (2 TP + FP + FN), [labels, m, k]
+            if metric == "macro_f1":
+                said = answers >= 0.5  # 2 TP / (2 TP + FP + FN), [labels, m, k]
                 hits = np.einsum("mn,knl->lmk", weights, (said & true).astype(float))
                 total = np.einsum("mn,knl->lmk", weights, said.astype(float))
                 own = (weights @ true)[:, :, None].transpose(1, 0, 2)
                 return mean_of_known(np.where(own > 0, 2 * hits / (total + own), np.nan))
-            if metric == "loss":
-                true_values = self.evidence(answers, labels).reshape(answers.shape)
-                values = -np.log(true_values).mean(axis=2)
-            else:
-                values = (said == true).mean(axis=2)
+            values = -np.log(self.evidence(answers, labels).reshape(answers.shape)).mean(axis=2)
             mean: Floats = weights @ values.T / weights.sum(axis=1, keepdims=True)
             return mean
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from optuna_layerwise.recipe import Metric
+from optuna_layerwise.recipe import METRICS
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ class Task(ABC):
     @property
     def choices(self) -> tuple[str, ...]:
         """The `metrics` by which a study may choose."""
-        return tuple(name for name in self.metrics if name in get_args(Metric))
+        return METRICS[self.name]
 
     @abstractmethod
     def loss(
