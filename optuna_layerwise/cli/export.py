@@ -245,6 +245,7 @@ def _some_images(study: optuna.Study) -> list[Item]:
         root=Path(settings.data_root) if settings.data_root else None,
         download=False,
         columns=settings.columns or None,
+        task=settings.task,
         image_root=tuple(map(Path, settings.image_root)),
         group_by=settings.group_by,
         group_rule=settings.group_rule,

@@ -93,7 +93,7 @@ def read_source(
                 f"{option}={shown!r} is an option of {' and '.join(takers)}, and "
                 f"{os.fspath(source)!r} is {kind}; leave it out"
             )
-    given = {"seed": seed, "group_rule": group_rule, **options}
+    given = {**_DEFAULTS, "seed": seed, "group_rule": group_rule, **options}
     return row.read(source, **{option: given[option] for option in row.options})
 
 

@@ -202,7 +202,8 @@ def _numbers(
             [_number(label, places, known) for label in plain], np.int64
         )
     rows = [label.tolist() if hasattr(label, "tolist") else label for label in labels]
-    if task == "multilabel" and any(isinstance(each, str) for row in rows for each in row):
+    lists = all(isinstance(row, list | tuple) for row in rows)
+    if task == "multilabel" and lists and not any(type(n) is not str for row in rows for n in row):
         return names_as_labels(rows, told)
     try:
         table = np.array(rows, np.float64)
