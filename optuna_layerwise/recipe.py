@@ -21,7 +21,7 @@ NOUNS = {"classification": "classes", "multilabel": "labels", "regression": "tar
 METRICS: Mapping[str, tuple[Metric, ...]] = {
     "classification": ("accuracy", "balanced_accuracy", "macro_f1", "auc", "loss"),
     "multilabel": ("macro_f1", "map", "loss"),
-    "regression": ("r2", "mae", "loss"),
+    "regression": ("loss", "r2", "mae"),
 }
 """Task to the metrics that may choose in it; the first one is the default."""
 BatchNorm = Literal["eval_frozen", "train", "eval_all"]
@@ -123,8 +123,8 @@ class Recipe:
     metric: Metric = _training(
         "accuracy",
         "Metric of the validation split. For several labels: macro_f1, map or loss. For numbers: "
-        "r2, mae or loss. For classes: any other, or loss.",
-        default="accuracy; macro_f1 for several labels; r2 for numbers",
+        "loss, r2 or mae. For classes: any other, or loss.",
+        default="accuracy; macro_f1 for several labels; loss for numbers",
     )
     bn: BatchNorm = _training(
         "eval_frozen",

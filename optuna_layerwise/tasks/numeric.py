@@ -21,13 +21,17 @@ class Regression(Task):
     Labels are float32 [n, targets]. A network's outputs are standardised, by `scale`; its answers
     have the targets' own units. The metrics are
 
+    * ``loss``, the mean squared error of the standardised targets: 0 is perfect, and 1 is what
+      their mean over the training examples would have,
     * ``r2``, the mean over targets of ``1 - sum (y - answer)^2 / sum (y - mean y)^2``,
-    * ``mae``, the mean over examples and targets of ``|y - answer|``, in the targets' own units,
-    * ``loss``, the mean squared error of the standardised targets.
+    * ``mae``, the mean over examples and targets of ``|y - answer|``, in the targets' own units.
+
+    The loss is the default: it counts targets of different units alike, and its mean over folds is
+    that of all examples, while R2 on a small fold of examples that are alike is mostly chance.
     """
 
     name: ClassVar[str] = "regression"
-    metrics: ClassVar[tuple[str, ...]] = ("r2", "mae", "loss")
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "r2", "mae")
 
     def loss(
         self,
