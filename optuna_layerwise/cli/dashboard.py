@@ -84,6 +84,7 @@ def _outputs(storage: BaseStorage, *, trust: bool) -> tuple[list[str], list[str]
         study = optuna.load_study(study_name=name, storage=storage)
         with naming_what_cannot_be_read(study):
             output = settings_in(all_study_attrs(study)).get("output")
+            storage.get_study_system_attrs(study._study_id)  # pages read them, too
         if not isinstance(output, str) or not output:
             continue
         try:

@@ -74,6 +74,12 @@ class PersistentStorage(RDBStorage):
             except Exception as error:
                 if for_reading and refuses_writes(error):  # and always will
                     raise StorageUnusableError(f"{place} was opened for reading") from error
+                if type(error) is LookupError:  # SQLAlchemy's, of a column with few values
+                    reason = str(error).partition(". Enum name")[0]
+                    raise ValueError(
+                        f"a value in {place} cannot be read: {reason}; put back a copy of the "
+                        "database from before it was changed, or delete the study"
+                    ) from error
                 raise
 
         place = without_secrets(self.url)

@@ -190,7 +190,7 @@ class _Stored:
                 for v in sorted(rows("trial_values"), key=_objective)
             ]
             steps = {
-                v.step: _number(
+                _step(v.step): _number(
                     v.intermediate_value,
                     v.intermediate_value_type,
                     {**_INFINITE, "NAN": math.nan},
@@ -226,6 +226,12 @@ class _Stored:
             intermediate_values=steps,
             trial_id=row.trial_id,
         )
+
+
+def _step(step: object) -> int:
+    if not isinstance(step, int):
+        raise ValueError(f"{shortened(step)} as a step")
+    return step
 
 
 def _attributes(rows: Iterable[Any], of: str) -> dict[str, Any]:

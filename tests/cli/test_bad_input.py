@@ -379,6 +379,34 @@ def test_content_nested_too_deeply_is_one_line(cli: Cli, name: str, database: Pa
     assert named in refuses(cli, *command)
 
 
+@pytest.mark.sweep(3)
+@pytest.mark.parametrize(
+    ("name", "statement", "said"),
+    [
+        *(
+            (name, "UPDATE study_directions SET direction = ?", "cannot be read: 'other' is not")
+            for name in ("pause", "stop", "dashboard")
+        ),
+        (
+            "dashboard",
+            "INSERT INTO study_system_attributes (study_id, key, value_json) VALUES (1, 'k', ?)",
+            "attribute 'k' of study 'digits' cannot be read: it is no JSON: 'other'",
+        ),
+        (
+            "report",
+            "INSERT INTO trial_intermediate_values (trial_id, intermediate_value, "
+            "intermediate_value_type, step) VALUES (1, 0.5, 'FINITE', ?)",
+            "'other' as a step",
+        ),
+    ],
+)
+def test_a_column_that_holds_something_else_is_one_line(
+    cli: Cli, name: str, statement: str, said: str, database: Path
+) -> None:
+    execute(database, statement, "other")
+    assert said in refuses(cli, *arguments(name, f"sqlite:///{database}"))
+
+
 @pytest.mark.sweep(2)
 @pytest.mark.parametrize("what", CORRUPT)
 @pytest.mark.parametrize("name", sorted(LOOKS))
