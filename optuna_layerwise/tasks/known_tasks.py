@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from optuna_layerwise.tasks.classification import Classification
@@ -10,7 +9,7 @@ from optuna_layerwise.tasks.multilabel import Multilabel
 from optuna_layerwise.tasks.numeric import Regression
 from optuna_layerwise.tasks.task import Task
 
-TASKS: Mapping[str, type[Task]] = {
+TASKS: dict[str, type[Task]] = {
     kind.name: kind for kind in (Classification, Multilabel, Regression)
 }
 
