@@ -239,6 +239,8 @@ def run(
         conclude(search)
     console.print(f"{time.perf_counter() - started:.0f} seconds in this run")
     if finalize:
+        if (settings.data, settings.model) == ("digits", "digits_cnn"):
+            show.show(*show.five_splits())
         show.show(*show.commands(study, storage))
     else:
         show.show(*show.how_to_finalize(study, storage))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import optuna
 from rich.table import Table
@@ -159,6 +161,10 @@ def five_splits() -> list[Text]:
                 style="bold" if row is rows[-1] else "",
             )
             for row in rows
+        ),
+        Text(
+            "Digits of 8 x 8 pixels are learned from scratch as well. The README has the same "
+            "comparison on photographs. For your own: optuna-layerwise tune --data FOLDER"
         ),
     ]
 

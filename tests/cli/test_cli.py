@@ -45,6 +45,7 @@ def test_tune_searches_and_prints_the_verdict_the_baselines_and_what_to_type_nex
         "the middle blocks from a fitted",
         "Verdict\nUse ",
         "Promised before the test, by 5 folds: accuracy 0.",
+        "On five other splits of these digits",
         "optuna-layerwise export",
         "optuna-layerwise dashboard",
         "optuna-layerwise resume",
