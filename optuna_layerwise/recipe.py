@@ -24,6 +24,8 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
     "regression": ("loss", "r2", "mae"),
 }
 """Task to the metrics that may choose in it; the first one is the default."""
+COSTS = ("operations", "trained_share")
+"""What a study may weigh against the metric."""
 BatchNorm = Literal["eval_frozen", "train", "eval_all"]
 HeadStart = Literal["random", "fitted"]
 ClassWeights = Literal["none", "balanced"]

@@ -74,17 +74,14 @@ def _outputs(storage: BaseStorage, *, trust: bool) -> tuple[list[str], list[str]
 
     from optuna_layerwise.analysis.history import settings_in
     from optuna_layerwise.storage import (
-        all_study_attrs,
-        naming_what_cannot_be_read,
+        readable_attrs,
         study_names,
     )
 
     outputs, refused = [], []
     for name in study_names(storage):
         study = optuna.load_study(study_name=name, storage=storage)
-        with naming_what_cannot_be_read(study):
-            output = settings_in(all_study_attrs(study)).get("output")
-            storage.get_study_system_attrs(study._study_id)  # pages read them, too
+        output = settings_in(readable_attrs(study)).get("output")
         if not isinstance(output, str) or not output:
             continue
         try:

@@ -125,7 +125,7 @@ def _bars(of_what: str) -> Progress:
 def trial_line(study: optuna.Study, trial: FrozenTrial) -> str:
     """What came out of a trial, and the best so far."""
     run = run_content(trial)
-    value = brief_value(trial.value)
+    value = ", ".join(map(brief_value, trial.values or [None]))
     outcome = run.get("outcome", trial.state.name.lower())
     seconds = run.get("seconds", 0.0)
     return f"trial {trial.number}: {value} ({outcome}, {seconds:.1f} s), {_best(study)}"
@@ -134,4 +134,6 @@ def trial_line(study: optuna.Study, trial: FrozenTrial) -> str:
 def _best(study: optuna.Study) -> str:
     if best := best_trial(study):
         return f"best {brief_value(best.value)} (trial {best.number})"
+    if len(study.directions) > 1:
+        return f"{len(study.best_trials)} on the front"
     return only_infeasible(study) or "no best yet"

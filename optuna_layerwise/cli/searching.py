@@ -144,7 +144,7 @@ def open_search(
     study = open_study(
         opened,
         study_name=name,
-        direction="maximize" if objective.direction.name == "MAXIMIZE" else "minimize",
+        directions=objective.directions,
         pruner=settings.make_pruner(),
         sampler=settings.make_sampler(
             objective.encoding, joins=stored is not None, init_from=init_from

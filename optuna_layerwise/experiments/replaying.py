@@ -68,7 +68,7 @@ def edited_outcomes(study: optuna.Study) -> list[Difference]:
         if trial.state != TrialState.COMPLETE or run is None or run.outcome not in TRAINED:
             continue
         parts: dict[str, tuple[Any, Metric]] = {
-            "value": (trial.value, metric),
+            "value": (trial.values[0] if trial.values else None, metric),
             TIE_KEY: (trial.user_attrs.get(TIE_KEY), "loss"),
         }
         for part, (stored, name) in parts.items():

@@ -22,7 +22,7 @@ from optuna_layerwise.data.names import DATA_NAMES, GROUP_RULE, MAX_TOKENS
 from optuna_layerwise.encodings import ENCODINGS, N_RECIPES, TUNABLE, Encoding, Head
 from optuna_layerwise.io.fields import panel, settings_of
 from optuna_layerwise.io.plain import MANY, within
-from optuna_layerwise.recipe import METRICS, Granularity, Recipe, TaskName
+from optuna_layerwise.recipe import COSTS, METRICS, Granularity, Recipe, TaskName
 from optuna_layerwise.records.attributes import VERSION_FIELD, UnreadableAttribute, read
 from optuna_layerwise.records.final import PUBLISHED_ENDING, Deliver, Ending
 from optuna_layerwise.samplers import SAMPLERS, STARTS_INFORMED
@@ -203,6 +203,14 @@ class Settings:
         "repeatable. The search begins at the values that their own options give.",
         choices=TUNABLE,
     )
+    objectives: tuple[str, ...] = _search(
+        (),
+        "What to keep small beside the metric, separated by commas: operations, those of a "
+        "training, or trained_share, the share of the parameters that is trained. The report has "
+        "the front.",
+        option="--weigh",
+        choices=COSTS,
+    )
     sampler: str = _search(
         "biotune",
         "Algorithm that suggests the parameters of trials.",
@@ -337,6 +345,8 @@ class Settings:
                 )
             recipe = dataclasses.replace(self.recipe, metric=known[0])
             object.__setattr__(self, "recipe", recipe)
+        if self.objectives and self.prune:
+            raise ValueError("--prune is for one objective; leave --weigh or --prune out")
         for name in _NOT_OF_SAMPLER:
             if name in self.sampler_options:
                 option, value = SETTINGS[name].option, self.sampler_options[name]
@@ -422,6 +432,7 @@ class Settings:
             model=spec,
             data=data,
             baseline=self.method,
+            objectives=(self.recipe.metric, *self.objectives) if self.objectives else (),
             compute=Compute.from_json(self.compute),
             checkpoints=Path(self.output) / "trials" if self.output else None,
             **{name: getattr(self, name) for name in _OF_OBJECTIVE},

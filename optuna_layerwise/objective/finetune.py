@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 from torch import nn
 
 from optuna_layerwise.baselines import REFERENCES, Baseline, baseline_named
+from optuna_layerwise.cost import training_flops
 from optuna_layerwise.data import Examples, Images, Splits, load_data, stratified_folds
 from optuna_layerwise.data.names import MAX_TOKENS
 from optuna_layerwise.data.notices import kept_notices
@@ -29,7 +30,7 @@ from optuna_layerwise.objective.reuse import PastTrainings, training_key
 from optuna_layerwise.objective.seeds import SeedLoop
 from optuna_layerwise.objective.trial_files import TrialFiles
 from optuna_layerwise.policy import Policy
-from optuna_layerwise.recipe import METRICS, Recipe, higher_is_better
+from optuna_layerwise.recipe import COSTS, METRICS, Recipe, higher_is_better
 from optuna_layerwise.records.deriving import meant
 from optuna_layerwise.records.final import DEFAULT_ENDING, Ending, Final
 from optuna_layerwise.records.fingerprint import Fingerprint, record
@@ -91,6 +92,11 @@ class FinetuneObjective:
             options of its own, the trials tune; ``objective.encoding.first`` are its parameters
             as published, to be enqueued.
         head: Of an encoding that is given by name: ``always`` trained, or ``search``.
+        objectives: The metric of the recipe and what else a study weighs against it, to be kept
+            small: ``operations``, those of a training, as a share of training every block; and
+            ``trained_share``, the share of the parameters that is trained, and so has to be
+            stored for each fine-tuned network. Every policy gives a network of the same size
+            and speed. Default: the metric alone.
         tune: Fields of the recipe that trials tune beside the layers, of `TUNABLE`; a search
             begins at the recipe's own values.
         recipe: How policies are trained.
@@ -132,6 +138,7 @@ class FinetuneObjective:
         baseline: Baseline | str | None = None,
         head: Head = "always",
         tune: Sequence[str] = (),
+        objectives: Sequence[str] = (),
         recipe: Recipe | None = None,
         seeds: Sequence[int] = (0,),
         n_folds: int = 1,
@@ -191,6 +198,14 @@ class FinetuneObjective:
                 f"lr={self.recipe.lr}; make the encoding with the recipe's"
             )
         self.encoding = encoding.tuning(tune, recipe) if tune else encoding
+        self.objectives = tuple(objectives) or (self.recipe.metric,)
+        first, *others = self.objectives
+        unknown = [name for name in others if name not in COSTS]
+        if first != self.recipe.metric or unknown or len(set(others)) < len(others):
+            raise ValueError(
+                f"objectives must be the metric of the recipe, {self.recipe.metric!r}, and then "
+                f"some of {[*COSTS]}, got {[*self.objectives]}"
+            )
         with kept_notices() as said_of_folds:
             self._folds = make_folds(data, n_folds)
         self.data_notices = (*data.notices, *said_of_folds)
@@ -247,12 +262,20 @@ class FinetuneObjective:
         return StudyDirection.MAXIMIZE if up else StudyDirection.MINIMIZE
 
     @property
+    def directions(self) -> list[StudyDirection]:
+        """Those that a study of all `objectives` needs."""
+        return [self.direction, *(StudyDirection.MINIMIZE for _ in self.objectives[1:])]
+
+    @property
     def worst(self) -> float:
         """The value of a policy that trains nothing, as in BioTune's code: 0, or a loss of 10."""
         return 0.0 if higher_is_better(self.recipe.metric) else 10.0
 
-    def __call__(self, trial: optuna.Trial) -> float:
+    def __call__(self, trial: optuna.Trial) -> float | tuple[float, ...]:
         """Train the trial's policy once per seed.
+
+        Returns:
+            The value, or with several objectives the values.
 
         Raises:
             optuna.TrialPruned: when the study's pruner says so.
@@ -285,7 +308,7 @@ class FinetuneObjective:
                     tie = stored_trial(trial).user_attrs.get(TIE_KEY, math.inf)
                     weights = checkpoint.trial.get("weights", b"")
                     self.files.finish(trial.study, trial.number, value, tie, weights)
-                return value
+                return self._with_costs(value, policy)
             except optuna.TrialPruned:
                 if self.files is not None and not own.received:
                     self.files.finish(trial.study, trial.number, math.nan, math.inf, b"")
@@ -295,6 +318,17 @@ class FinetuneObjective:
             finally:
                 if own.received:  # after the last step, and nobody further out will act on it
                     give_back()
+
+    def _with_costs(self, value: float, policy: Policy) -> float | tuple[float, ...]:
+        if len(self.objectives) == 1:
+            return value
+        flops = self.trainer.flops
+        of_all = training_flops(flops, dict.fromkeys(flops, 1.0))
+        costs = {
+            "operations": training_flops(flops, policy) / of_all,
+            "trained_share": self.trainer.trained_share(policy),
+        }
+        return (value, *(costs[name] for name in self.objectives[1:]))
 
     def _value(
         self,
@@ -368,6 +402,10 @@ class FinetuneObjective:
                 return {**about, **{field: texts for field, texts in kept.items() if texts}}
 
             update(study, DATA_KEY, with_notices)
+        if len(self.objectives) > 1 and study.metric_names is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names(list(self.objectives))
         self._described = study
 
     def _checkpoint(
@@ -438,8 +476,13 @@ class FinetuneObjective:
         return range(max(self.seeds) + 1, max(self.seeds) + 1 + n)
 
     def _check_direction(self, study: optuna.Study) -> None:
-        if study.directions != [self.direction]:
-            got = [direction.name.lower() for direction in study.directions]
+        got = [direction.name.lower() for direction in study.directions]
+        if study.directions != self.directions and len(self.objectives) > 1:
+            raise ValueError(
+                f"objectives {[*self.objectives]} need a study with directions="
+                f"{[each.name.lower() for each in self.directions]}, got {got}"
+            )
+        if study.directions != self.directions:
             raise ValueError(
                 f"metric {self.recipe.metric!r} needs a study with direction="
                 f"{self.direction.name.lower()!r}, got {got}"

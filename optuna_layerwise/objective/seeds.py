@@ -131,6 +131,8 @@ class SeedLoop:
             self._report(epoch, value, Cost())
 
     def _report(self, epoch: int, value: float, cost: Cost) -> None:
+        if len(self.trial.study.directions) > 1:
+            return  # Optuna prunes, and takes reports, of one objective only
         if epoch > self.reported:
             self.trial.report(value, epoch)
             self.reported = epoch

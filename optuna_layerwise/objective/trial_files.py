@@ -129,7 +129,7 @@ class TrialFiles:
             weights: Content of their file; empty if it trained nothing of its own.
         """
         files, trials = self._found(study), all_trials(study)
-        direction = study.direction
+        direction = study.directions[0]
         kept = {
             n: standing_of(trials[n], direction)
             for _, n, kind in files

@@ -9,6 +9,7 @@ from optuna_layerwise.analysis.history import History, Row
 from optuna_layerwise.io.packages import installed_versions
 from optuna_layerwise.records.answer import about_openings, later_words, opened_words
 from optuna_layerwise.reporting.markdown import escaped, fenced
+from optuna_layerwise.reporting.report_front import front_words
 from optuna_layerwise.reporting.report_grid import clean, mean_and_spread
 from optuna_layerwise.reporting.verdict import verdict
 from optuna_layerwise.storage import trial_record, without_feasible
@@ -35,6 +36,7 @@ def study_note(history: History, *, sampler: str, resume: str) -> str:
     if each:
         lines += [f"Trials: {each}.", ""]
     lines += [*_answer(history), *_tested(history)]
+    lines += [line for words in front_words(history) for line in (escaped(words), "")]
     facts = {"sampler": sampler, "seed": _seed(history), **_settings(history)}
     lines += ["| made with | |", "|---|---|"]
     lines += [f"| {name} | {markdown(value)} |" for name, value in facts.items() if value]

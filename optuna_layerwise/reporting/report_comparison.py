@@ -11,9 +11,15 @@ from optuna_layerwise.analysis.curves import AXES
 from optuna_layerwise.analysis.history import History
 from optuna_layerwise.reporting.comparison_tables import comparison_tables
 from optuna_layerwise.reporting.report_facts import Facts
-from optuna_layerwise.reporting.report_grid import Grid, clean, duration, mean_and_spread, number
+from optuna_layerwise.reporting.report_grid import (
+    Grid,
+    clean,
+    duration,
+    mean_and_spread,
+    number,
+    plan_text,
+)
 from optuna_layerwise.reporting.report_page import Code, Page, Section
-from optuna_layerwise.reporting.report_study import plan_text
 from optuna_layerwise.reporting.report_warnings import warnings_of
 from optuna_layerwise.visualization import figures
 from optuna_layerwise.visualization.critical_difference import critical_difference

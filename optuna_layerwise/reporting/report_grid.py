@@ -103,3 +103,12 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.1f} s"
+
+
+def plan_text(policy: Mapping[str, float] | None, limit: int = 24) -> str:
+    """A policy in one word; of many blocks only how many are trained."""
+    if not policy:
+        return "-"
+    if len(policy) > limit:
+        return f"{sum(value > 0 for value in policy.values())} of {len(policy)} trained"
+    return "".join("■" if value > 0 else "❄" for value in policy.values())

@@ -11,6 +11,7 @@ from optuna_layerwise.records.answer import chosen_trial, opened_words, readable
 from optuna_layerwise.reporting.report_blocks import blocks_section
 from optuna_layerwise.reporting.report_classes import class_sections
 from optuna_layerwise.reporting.report_facts import Facts
+from optuna_layerwise.reporting.report_front import front_section
 from optuna_layerwise.reporting.report_grid import (
     Grid,
     clean,
@@ -18,6 +19,7 @@ from optuna_layerwise.reporting.report_grid import (
     duration,
     mean_and_spread,
     number,
+    plan_text,
     tuned_text,
 )
 from optuna_layerwise.reporting.report_origin import (
@@ -66,6 +68,7 @@ def study_page(
     done = len(facts.finished)
     sections = [
         _found(facts),
+        front_section(facts.history),
         Section("Keep in mind", warnings=warnings_of(facts)),
         *_tested(facts),
         *(class_sections(facts.final, images=images) if facts.final else ()),
@@ -255,15 +258,6 @@ def _all_results(facts: Facts) -> Iterator[Grid]:
             note="The first result is of an untouched test split. Whoever chose the others could "
             "know the results before.",
         )
-
-
-def plan_text(policy: Mapping[str, float] | None, limit: int = 24) -> str:
-    """A policy in one word; of many blocks only how many are trained."""
-    if not policy:
-        return "-"
-    if len(policy) > limit:
-        return f"{sum(value > 0 for value in policy.values())} of {len(policy)} trained"
-    return "".join("■" if value > 0 else "❄" for value in policy.values())
 
 
 def _search(facts: Facts) -> Section:

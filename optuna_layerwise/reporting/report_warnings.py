@@ -146,8 +146,8 @@ def _trials(facts: Facts) -> Iterator[str]:
         yield f"{infeasible} trials broke a constraint and cannot be the best."
     if facts.history.n_objectives > 1:
         yield (
-            f"The study has {facts.history.n_objectives} objectives; this report is about the "
-            "first."
+            f"The study has {facts.history.n_objectives} objectives; but for the front, this "
+            "report is about the first."
         )
 
 

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial
 from optuna_layerwise.samplers._algorithm import Algorithm, Draw, Encoding, uniform_gene
 from optuna_layerwise.samplers._codec import contains, from_gene, native
 from optuna_layerwise.samplers._fingerprint import fingerprint
+from optuna_layerwise.samplers._fronts import MOST_OBJECTIVES
 from optuna_layerwise.samplers._options import (
     check_encoding,
     checked_seed,
@@ -305,10 +306,10 @@ class CohortSampler(BaseSampler):
         return self._algorithm
 
     def _replay_of(self, study: Study) -> Replay:
-        if len(study.directions) != 1:
+        if len(study.directions) > MOST_OBJECTIVES:
             raise ValueError(
-                f"{type(self).__name__} optimises one objective, but the study has "
-                f"{len(study.directions)}; use optuna.samplers.NSGAIISampler for several"
+                f"{type(self).__name__} optimises one to {MOST_OBJECTIVES} objectives, but the "
+                f"study has {len(study.directions)}; use optuna.samplers.NSGAIISampler for more"
             )
         replayed = (study._storage, study._study_id)
         kept = self._replay if self._replayed == replayed else None
@@ -318,7 +319,7 @@ class CohortSampler(BaseSampler):
             self._algorithm = self._algorithm_for(study)
             self._replay = Replay(
                 self._algorithm,
-                study.direction,
+                study.directions,
                 self._encoding,
                 self._search_space,
                 stored_study_id(study),

@@ -31,12 +31,14 @@ from optuna_layerwise.samplers._codec import (
     n_levels,
     to_gene,
 )
+from optuna_layerwise.samplers._fronts import standings
 from optuna_layerwise.samplers._threads import one_thread
 from optuna_layerwise.storage import Standing, own_record, standing_of
 from optuna_layerwise.storage.standing import FAILED
 
 SearchSpace = dict[str, BaseDistribution]
 _KEPT_STATES = 32
+_NOTHING: Mapping[int, Standing] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,9 @@ class Replay:
 
     Args:
         algorithm: What turns a state and a cohort into the next state.
-        direction: Of the study; costs are negated values where it maximises.
+        directions: Of the study; costs are negated values where it maximises. With several, a
+            state is folded anew from all trials that it may know of, since each new one may
+            change where the others stand; see `standings`.
         encoding: What is known about the genes, if anything.
         search_space: Fixed, or ``None``: the encoding's, and all parameters seen in the
             committed cohorts.
@@ -75,14 +79,14 @@ class Replay:
     def __init__(
         self,
         algorithm: Algorithm,
-        direction: StudyDirection,
+        directions: Sequence[StudyDirection],
         encoding: Encoding | None,
         search_space: Mapping[str, BaseDistribution] | None,
         study_id: str | None = None,
     ) -> None:
         self.study_id = study_id
         self._algorithm = algorithm
-        self._direction = direction
+        self._directions = directions
         self._encoding = encoding
         self._fixed = search_space is not None
         self._starts = [0]
@@ -192,11 +196,16 @@ class Replay:
                         for name, distribution in trial.distributions.items()
                         if not distribution.single()
                     }
-        if search_space == snapshot.search_space:
+        several = len(self._directions) > 1
+        if search_space == snapshot.search_space and not several:
             return self._tell(snapshot, missing)
-        base, snapshot = snapshot.base, self._start(search_space)
+        base, known, end = snapshot.base, dict[int, Standing](), self._end(snapshot)
+        if several:
+            told = [t for t in self._trials[:end] if t.number not in missing]
+            known = standings(told, self._directions)
+        snapshot = self._start(search_space)
         while snapshot.base <= base:
-            snapshot = self._tell(snapshot, missing)
+            snapshot = self._tell(snapshot, missing, known)
         return snapshot
 
     def _start(self, search_space: SearchSpace) -> Snapshot:
@@ -210,10 +219,15 @@ class Replay:
             state = self._algorithm.start(space)
         return Snapshot(0, 0, frozenset(), searched, space, state)
 
-    def _tell(self, snapshot: Snapshot, missing: frozenset[int]) -> Snapshot:
+    def _tell(
+        self,
+        snapshot: Snapshot,
+        missing: frozenset[int],
+        known: Mapping[int, Standing] = _NOTHING,
+    ) -> Snapshot:
         end = self._end(snapshot)
         members = [
-            self._member(trial, snapshot.search_space, missing=trial.number in missing)
+            self._member(trial, snapshot.search_space, trial.number in missing, known)
             for trial in self._trials[snapshot.end : end]
         ]
         with one_thread():
@@ -226,13 +240,19 @@ class Replay:
             state=state,
         )
 
-    def _member(self, trial: FrozenTrial, search_space: SearchSpace, *, missing: bool) -> Member:
+    def _member(
+        self,
+        trial: FrozenTrial,
+        search_space: SearchSpace,
+        missing: bool,
+        known: Mapping[int, Standing],
+    ) -> Member:
         if missing or not trial.state.is_finished():
             nothing = np.full(len(search_space), np.nan)
             worst = Standing(FAILED, 0.0, 0.0, 0.0, trial.number)
             return Member(trial.number, nothing, None, worst)
         genes = [_gene(trial, name, distribution) for name, distribution in search_space.items()]
-        standing = standing_of(trial, self._direction)
+        standing = known.get(trial.number) or standing_of(trial, self._directions[0])
         return Member(trial.number, np.array(genes), self._facts(trial), standing)
 
     def _record(self, trial: FrozenTrial) -> dict[str, Any]:

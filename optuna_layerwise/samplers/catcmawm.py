@@ -199,7 +199,8 @@ class CatCMAwMSampler(CohortSampler):
     continues as if it had not been. Works with any number of processes; a population
     above their number keeps parallel search from favouring quick trials. Parameters that
     have no effect in a trial, or that it does not ask for, neither mislead nor drift. A
-    distribution with nothing left to find starts again elsewhere.
+    distribution with nothing left to find starts again elsewhere. With two or three objectives,
+    trials are ranked by fronts and by the hypervolume that each adds to its front.
 
     Args:
         seed: Of the study; the seed of its first trial wins.
@@ -215,7 +216,7 @@ class CatCMAwMSampler(CohortSampler):
         covariance: ``diagonal`` learns no correlations, but deviations faster.
         surrogate: Let a Gaussian process over the trials choose among draws, from the 21st trial
             on, with more than 10 parameters from twice their number; on by default, off in
-            ``paper``.
+            ``paper``, and with several objectives.
         mean: Parameter name to the value where the search begins; default the encoding's, then
             the centre.
         spread: Standard deviation where the search begins as a share of the range, of each
@@ -232,7 +233,7 @@ class CatCMAwMSampler(CohortSampler):
             in a study that has some already, the first of these have no effect.
 
     Raises:
-        ValueError: for an option out of range, or a study with several objectives.
+        ValueError: for an option out of range, or a study with more than three objectives.
 
     Examples:
         >>> import optuna
@@ -325,9 +326,11 @@ class CatCMAwMSampler(CohortSampler):
         """With the good trials that the study was started with, if there were any."""
         own = {"warm": [dict(params) for params in self._warm]}
         start = store_start(study, own) if self._warm else stored_start(study)
-        return self._beginning(
+        algorithm = self._beginning(
             tuple(tuple(sorted(params.items())) for params in start.get("warm", ()))
         )
+        several = len(study.directions) > 1
+        return dataclasses.replace(algorithm, surrogate=False) if several else algorithm
 
     def _beginning(self, warm: tuple[Params, ...]) -> CatCMA:
         """The algorithm; what the user says wins, then good trials, then the encoding."""

@@ -65,7 +65,7 @@ class GenerationPruner(BasePruner):
         step = trial.last_step
         if step is None or not self._spared * self._epochs <= step + 1 < self._epochs:
             return False
-        sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
+        sign = 1 if study.directions[0] == StudyDirection.MAXIMIZE else -1
         generation = generation_of(trial)
         others = [
             _best_until(step, other, sign)

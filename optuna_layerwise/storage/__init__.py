@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         damaged_attributes,
         is_there,
         naming_what_cannot_be_read,
+        readable_attrs,
         remove_damaged,
         trial_numbers,
     )
@@ -177,6 +178,7 @@ __all__ = [
     "let_go",
     "marks",
     "naming_what_cannot_be_read",
+    "readable_attrs",
     "notices_in",
     "only_infeasible",
     "open_pictured",

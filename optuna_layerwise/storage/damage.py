@@ -89,6 +89,17 @@ def naming_what_cannot_be_read(study: optuna.Study) -> Iterator[None]:
         raise
 
 
+def readable_attrs(study: optuna.Study) -> dict[str, Any]:
+    """A study's user attributes, after a look at its system attributes, which pages read, too.
+
+    Raises:
+        ValueError: see `naming_what_cannot_be_read`.
+    """
+    with naming_what_cannot_be_read(study):
+        study._storage.get_study_system_attrs(study._study_id)
+        return dict(study._storage.get_study_user_attrs(study._study_id))
+
+
 def damaged_attributes(storage: BaseStorage, study: str, *, trials: bool = True) -> list[Damaged]:
     """Those of a study and its trials, if they can be removed; elsewhere none are seen.
 

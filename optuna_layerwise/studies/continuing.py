@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from optuna_layerwise.storage import (
@@ -18,6 +19,7 @@ from optuna_layerwise.storage import (
 )
 from optuna_layerwise.studies.abandoned import Watch
 
+Direction: TypeAlias = "Literal['maximize', 'minimize'] | StudyDirection"
 _POLL_SECONDS = 0.05
 
 
@@ -27,7 +29,8 @@ def open_study(
     study_name: str,
     sampler: optuna.samplers.BaseSampler | None = None,
     pruner: optuna.pruners.BasePruner | None = None,
-    direction: Literal["maximize", "minimize"] = "maximize",
+    direction: Direction = "maximize",
+    directions: Sequence[Direction] | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
     wait: bool = False,
 ) -> optuna.Study:
@@ -44,6 +47,7 @@ def open_study(
         sampler: Default Optuna's own.
         pruner: Default none: ranks within a generation need trials that were trained alike.
         direction: Must be that of a study that exists.
+        directions: In its place, those of a study with several objectives.
         patience_seconds: How long a storage given by URL may be away later on.
         wait: Wait as long for one that is away now, too.
 
@@ -54,18 +58,23 @@ def open_study(
     """
     if isinstance(storage, str):
         storage = open_storage(storage, patience_seconds=patience_seconds, wait=wait)
+    wanted = [
+        each if isinstance(each, StudyDirection) else StudyDirection[each.upper()]
+        for each in ([direction] if directions is None else directions)
+    ]
     holds_study(storage, study_name)  # or says that another one has a name that counts as this
     study = optuna.create_study(
         storage=storage,
         study_name=study_name,
         sampler=sampler,
         pruner=optuna.pruners.NopPruner() if pruner is None else pruner,
-        direction=direction,
+        directions=wanted,
         load_if_exists=True,
     )
-    if (got := [d.name.lower() for d in study.directions]) != [direction]:
+    if study.directions != wanted:
+        got, asked = ([each.name.lower() for each in d] for d in (study.directions, wanted))
         raise ValueError(
-            f"study {study_name!r} exists with direction {got}, not {direction!r}; choose another "
+            f"study {study_name!r} exists with direction {got}, not {asked}; choose another "
             "study_name or that direction"
         )
     requeue_abandoned(study)

@@ -8,6 +8,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -46,7 +47,7 @@ class Outcome(enum.Enum):
 
 def run_trial(
     trial: optuna.Trial,
-    objective: Callable[[optuna.Trial], float],
+    objective: Callable[[optuna.Trial], float | Sequence[float]],
     lease: Lease,
     stop: StopSignals,
     retries: Counter[int],
@@ -112,7 +113,7 @@ def run_trial(
 
 
 def _evaluate(
-    objective: Callable[[optuna.Trial], float], trial: optuna.Trial
+    objective: Callable[[optuna.Trial], float | Sequence[float]], trial: optuna.Trial
 ) -> tuple[TrialState, list[float] | None]:
     """State and values, as `study.optimize` would have them."""
     try:
@@ -120,8 +121,9 @@ def _evaluate(
     except optuna.TrialPruned:
         return TrialState.PRUNED, None
     several = isinstance(result, Sequence) and not isinstance(result, str)
+    given: Sequence[Any] = result if several else [result]  # type: ignore[assignment]
     try:
-        values = [float(value) for value in (result if several else [result])]  # type: ignore[union-attr]
+        values = [float(value) for value in given]
     except (TypeError, ValueError):
         return TrialState.FAIL, None
     if any(map(math.isnan, values)) or len(values) != len(trial.study.directions):

@@ -52,7 +52,7 @@ def finished(study: optuna.Study) -> int:
 
 def work(
     study: optuna.Study,
-    objective: Callable[[optuna.Trial], float],
+    objective: Callable[[optuna.Trial], float | Sequence[float]],
     *,
     n_finished: int | Target,
     on_trial: Callable[[optuna.Study, FrozenTrial], None] | None = None,

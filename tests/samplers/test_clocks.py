@@ -35,7 +35,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.seen: list[FrozenTrial] = []
-        self.replay = Replay(ALGORITHM, StudyDirection.MINIMIZE, None, SPACE)
+        self.replay = Replay(ALGORITHM, [StudyDirection.MINIMIZE], None, SPACE)
 
     def ask(self, seen: Sequence[FrozenTrial], number: int) -> FrozenTrial:
         """A running trial with the record of what it is drawn from."""

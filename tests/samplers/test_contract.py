@@ -62,7 +62,7 @@ class TestRelative(_Ours, cases.RelativeSamplerTestCase):  # type: ignore[name-d
 
 
 @pytest.mark.parametrize("sampler", ALGORITHMS, indirect=True)
-class TestSingleObjective(_Ours, cases.SingleOnlySamplerTestCase):  # type: ignore[name-defined,misc]
+class TestSeveralObjectives(_Ours, cases.MultiObjectiveSamplerTestCase):  # type: ignore[name-defined,misc]
     pass
 
 

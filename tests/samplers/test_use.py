@@ -135,8 +135,8 @@ def test_trial_has_an_owner_and_the_generation_of_its_number() -> None:
     assert owner is not None and not owner.is_dead
 
 
-def test_several_objectives_are_refused_by_name() -> None:
-    study = optuna.create_study(directions=["minimize", "maximize"], sampler=small())
+def test_more_than_three_objectives_are_refused_by_name() -> None:
+    study = optuna.create_study(directions=["minimize"] * 4, sampler=small())
     with pytest.raises(ValueError, match="NSGAIISampler"):
         study.ask()
 
