@@ -223,8 +223,8 @@ def test_trials_that_are_low_in_their_generation_are_pruned_on_request_only(cli:
 def test_a_race_is_run_and_told_of_unless_told_otherwise(cli: Cli) -> None:
     tune = ("tune", "--threads", "1", "--trials", "5", "--finalists", "5", "--epochs", "1")
     tune += QUICK_END
-    assert "saved by their race" in cli(*tune, "--study", "a")[1]
-    assert "saved by their race" not in cli(*tune, "--study", "b", "--no-race")[1]
+    assert "of those clearly behind were saved" in cli(*tune, "--study", "a")[1]
+    assert "of those clearly behind were saved" not in cli(*tune, "--study", "b", "--no-race")[1]
     raced, whole = (load(name).user_attrs["olw:final"]["finalists"] for name in "ab")
     assert sum(len(f["val"]) for f in raced) < sum(len(f["val"]) for f in whole) == 15
 

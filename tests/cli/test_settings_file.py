@@ -120,9 +120,8 @@ MISTAKES = {
     "val: 2": "line 1: val must be at most 1, got 2.0",
     "lr: -1": "line 1: lr must be finite and above 0, got -1.0",
     "image-size: 0": "line 1: image-size must be at least 1, got 0",
-    "metric: acuracy": "metric must be one of accuracy, balanced_accuracy, macro_f1, auc, loss, map, r2, "
-    "mae, "
-    "got 'acuracy'; did you mean 'accuracy'?",
+    "metric: acuracy": "metric must be one of accuracy, balanced_accuracy, macro_f1, auc, loss, "
+    "map, r2, mae, got 'acuracy'; did you mean 'accuracy'?",
     "race: yes": "line 1: race must be true or false, got 'yes'",
     "mean: [1, 2]": "line 1: mean must be one number or three with commas, got '1,2'",
     "preset: revolt": "line 1: preset must be one of default, biotune, revo, paper, got 'revolt'",
