@@ -20,6 +20,9 @@ from optuna_layerwise.io.texts import visible
 from optuna_layerwise.launch.exits import FAILED
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from optuna_layerwise.prediction import Exported
 
 _STDOUT = Path("-")
@@ -143,6 +146,18 @@ def _header(exported: Exported, top: int | None) -> list[str]:
     return header + ([] if top else [f"p({name})" for name in exported.classes])
 
 
+def _answered(
+    exported: Exported, found: dict[str, Any]
+) -> Iterator[tuple[str, NDArray[np.float64] | None, str]]:
+    """The name of each image or text, what the network answers, and why it could not be read."""
+    names = iter(found)
+    while parcel := list(itertools.islice(names, _AT_ONCE)):
+        decoded = exported.decoded([found[name] for name in parcel])
+        answers = iter(exported.probabilities([d for d in decoded if not isinstance(d, str)]))
+        for name, image in zip(parcel, decoded, strict=True):
+            yield (name, None, image) if isinstance(image, str) else (name, next(answers), "")
+
+
 def _rows(
     exported: Exported,
     found: dict[str, Any],
@@ -151,28 +166,21 @@ def _rows(
     n_cells: int,
 ) -> Iterator[list[object]]:
     """A row for each image or text; counts the classes, the unsure and the damaged ones."""
-    names = iter(found)
-    while parcel := list(itertools.islice(names, _AT_ONCE)):
-        decoded = exported.decoded([found[name] for name in parcel])
-        good = [image for image in decoded if not isinstance(image, str)]
-        probabilities = exported.probabilities(good)
-        known = exported.network.plausible is not None
-        plausible = exported.plausible(probabilities) if known else itertools.repeat(None)
-        results = zip(probabilities, plausible, strict=False)
-        for name, image in zip(parcel, decoded, strict=True):
-            if isinstance(image, str):
-                counts["error"] += 1
-                yield [name, "", "", "", "", image, *[""] * (n_cells - 6)]
-                continue
-            row, classes = next(results)
-            order = (-row).argsort(kind="stable")
-            best = [(exported.classes[index], f"{row[index]:.6f}") for index in order[: top or 1]]
-            counts[best[0][0]] += 1
-            unsure = "" if classes is None else "yes" if len(classes) != 1 else "no"
-            counts["unsure"] += unsure == "yes"
-            said = [*best[0], unsure, "; ".join(classes or ()), ""]
-            rest = [cell for pair in best[1:] for cell in pair]
-            yield [name, *said, *rest, *([] if top else [f"{value:.6f}" for value in row])]
+    known = exported.network.plausible is not None
+    for name, row, error in _answered(exported, found):
+        if row is None:
+            counts["error"] += 1
+            yield [name, "", "", "", "", error, *[""] * (n_cells - 6)]
+            continue
+        classes = exported.plausible(row[None])[0] if known else None
+        order = (-row).argsort(kind="stable")
+        best = [(exported.classes[index], f"{row[index]:.6f}") for index in order[: top or 1]]
+        counts[best[0][0]] += 1
+        unsure = "" if classes is None else "yes" if len(classes) != 1 else "no"
+        counts["unsure"] += unsure == "yes"
+        said = [*best[0], unsure, "; ".join(classes or ()), ""]
+        rest = [cell for pair in best[1:] for cell in pair]
+        yield [name, *said, *rest, *([] if top else [f"{value:.6f}" for value in row])]
 
 
 def _other_rows(
@@ -183,19 +191,14 @@ def _other_rows(
     n_cells: int,
 ) -> Iterator[list[object]]:
     """A row for each image or text, of several labels or of numbers; counts the damaged ones."""
-    names = iter(found)
-    while parcel := list(itertools.islice(names, _AT_ONCE)):
-        decoded = exported.decoded([found[name] for name in parcel])
-        answers = iter(exported.probabilities([d for d in decoded if not isinstance(d, str)]))
-        for name, image in zip(parcel, decoded, strict=True):
-            if isinstance(image, str):
-                counts["error"] += 1
-                yield [name, *[""] * (n_cells - 2), image]
-                continue
-            row = next(answers)
-            several = exported.network.task == "multilabel"
-            labels = [";".join(exported.labels(row))] if several else []
-            yield [name, *labels, *(f"{value:.6g}" for value in row), ""]
+    several = exported.network.task == "multilabel"
+    for name, row, error in _answered(exported, found):
+        if row is None:
+            counts["error"] += 1
+            yield [name, *[""] * (n_cells - 2), error]
+            continue
+        labels = [";".join(exported.labels(row))] if several else []
+        yield [name, *labels, *(f"{value:.6g}" for value in row), ""]
 
 
 @contextlib.contextmanager
