@@ -248,7 +248,7 @@ class Settings:
         default="generation",
         choices=PRUNERS,
     )
-    seed_recipes: bool = _search(False, "Begin with known recipes, such as full fine-tuning.")
+    seed_recipes: bool = _study(False, "Begin with known recipes, such as full fine-tuning.")
     init_from: str | None = _study(
         None, "Another study of this database, whose best trials the search begins from."
     )
