@@ -206,7 +206,8 @@ def test_an_interrupted_training_goes_on_to_the_very_bits(task: str, tmp_path: P
 @pytest.mark.parametrize("task", OTHERS)
 def test_what_is_saved_says_what_was_tested(task: str, deliver: Any, tmp_path: Path) -> None:
     ours = objective(task)
-    study = optuna.create_study(direction=ours.direction.name.lower())
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(direction=ours.direction, sampler=sampler)
     study.optimize(ours, n_trials=2)
     file = tmp_path / "w.safetensors"
     ending = Ending(folds=2, refit=True, deliver=deliver, compete=False)
@@ -220,14 +221,14 @@ def test_what_is_saved_says_what_was_tested(task: str, deliver: Any, tmp_path: P
     kind = task_of(test)
     found = kind.measure(kind.outputs_of(answers), test.labels)
     expected = {name: final.delivered.test[name] for name in kind.metrics}
-    assert found == pytest.approx(expected, abs=1e-5)
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
     names = [name for name in final.baselines if "regression" in name.name]
     assert ("ridge" in names[0].name) == (task == "regression")
     first = exported.predict(test.batch()[:1])[0]
     if task == "multilabel":
         assert first == tuple(np.array(exported.classes)[answers[0] >= 0.5])
     else:
-        np.testing.assert_allclose(first, answers[0])
+        np.testing.assert_allclose(first, answers[0], rtol=1e-5)  # a batch of one
 
 
 def write_table(folder: Path, n: int = 60) -> Path:
